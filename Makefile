@@ -1,0 +1,47 @@
+# Everything a contributor needs; `make help` lists it.
+
+export CGO_ENABLED ?= 0
+
+GO          ?= go
+FUZZTIME    ?= 1m
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The race detector is written in C.
+RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the daemon and the sandbox into bin/, static
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+
+demo: build ## Watch the daemon work against a sandbox, until Ctrl-C
+	@exec bin/crisp-status-sandbox --interval 4s -- bin/crisp-status-local -c '{config}'
+
+test: ## Run all tests, with the race detector where there is a C compiler
+ifeq ($(RACE),)
+	@echo "no C compiler is found: the tests run without the race detector"
+endif
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -parallel 8 ./...
+
+check: ## Run all that a change must pass
+	@test -z "$$(gofmt -l cmd internal)" || { gofmt -d cmd internal; exit 1; }
+	$(GO) vet ./...
+	$(GO) fix -diff ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(MAKE) test
+
+fuzz: ## Run every fuzz target for FUZZTIME (1m)
+	@grep -rho --include='*_test.go' 'func Fuzz[A-Za-z]*' internal cmd | cut -d' ' -f2 | while read -r target; do \
+		package=$$(dirname "$$(grep -rl --include='*_test.go' "func $$target(" internal cmd)"); \
+		echo "$$package $$target"; \
+		$(GO) test -run '^$$' -fuzzminimizetime 1s -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$package" || exit 1; \
+	done
+
+bench: ## Measure what a probe and a report cost, beside their limits (on one CPU: what waking another costs is noise)
+	$(GO) test -run '^$$' -bench . -benchtime 1x -cpu 1 ./cmd/crisp-status-local
+
+clean: ## Remove what was built
+	rm -rf bin
+
+.PHONY: help build demo test check fuzz bench clean

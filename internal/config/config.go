@@ -1,0 +1,134 @@
+// Package config reads the configuration file and turns it into a [Config]
+// that cannot be invalid: whoever holds one need not check it again.
+//
+// The file is TOML. Every key has a default but the token:
+//
+//	[server] log_level    debug, info, warn or error; warn
+//	[report] endpoint     URL of the Status API; https://report.crisp.watch/v1
+//	[report] token        what the daemon proves itself with
+//	[report] token_file   a file that holds it instead
+//	[probe]  interval     seconds from beat to beat, 1 to 3600; 120
+//	[probe]  workers      cap on the probes in flight, 1 to 100000; derived
+//	[probe]  ca_file      PEM certificates trusted beside the system's
+//
+// A relative path starts at the folder of the configuration file. ${NAME} in a
+// value, in quotes or bare, is the environment variable of that name, whatever
+// characters it holds; $NAME without braces is left alone.
+//
+// An operator should have to fix a file once: all complaints come together.
+// None of them shows the token, what a variable holds, or a password in a URL.
+package config
+
+import (
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/BurntSushi/toml"
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	defaultEndpoint = "https://report.crisp.watch/v1"
+	defaultInterval = 120 // seconds, as the original
+
+	minInterval = 1    // seconds
+	maxInterval = 3600 // seconds
+
+	// The reporting bound holds for a hundred thousand replicas on one machine;
+	// a cap above one worker for each of them caps nothing.
+	maxWorkers = 100_000
+
+	maxFileSize = 1 << 20 // bytes, a hundred times the sample and more
+)
+
+// Config is a valid configuration.
+type Config struct {
+	Path     string         // the file it was read from
+	Level    logrus.Level   // debug, info, warn or error
+	Endpoint string         // http or https URL, without a trailing slash
+	Token    Secret         // never empty
+	Interval time.Duration  // 1 s to 1 h, whole seconds
+	Workers  int            // cap on the probes in flight; 0 means derived
+	RootCAs  *x509.CertPool // the system's roots and those of ca_file; nil means the system's
+	Warnings []string       // one sentence for each unknown key, in the order of the file
+}
+
+// Complaints are all that is wrong with a file, one self-contained line each:
+// the file, the line of a syntax error or else the key, what was found, and
+// what is allowed.
+type Complaints []string
+
+// Error returns the complaints, each on a line of its own.
+func (c Complaints) Error() string { return strings.Join(c, "\n") }
+
+// Load reads the file at path. Variables are looked up with lookupEnv, which
+// has the contract of [os.LookupEnv].
+//
+// The error, when there is one, is of type [Complaints], and the Config then
+// holds Path and Warnings only: a misspelt key is often why another is missing.
+func Load(path string, lookupEnv func(string) (string, bool)) (Config, error) {
+	data, err := readFile(path, maxFileSize)
+	if err != nil {
+		return Config{Path: path}, Complaints{oneLine(fmt.Sprintf("%s: %v", path, configFileError(err)))}
+	}
+	return parse(path, data, lookupEnv)
+}
+
+// parse turns the content of the file at path into a Config, as Load does.
+func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Config, error) {
+	tree, keys, err := decodeTOML(data)
+	if err != nil {
+		return Config{Path: path}, Complaints{oneLine(fmt.Sprintf("%s: %v", path, err))}
+	}
+	d := &decoder{path: path, tree: tree, lookupEnv: lookupEnv}
+	d.checkTables()
+	c := Config{
+		Path:     path,
+		Level:    d.level("server.log_level"),
+		Endpoint: d.endpoint("report.endpoint"),
+		Token:    d.token("report.token", "report.token_file"),
+		Interval: time.Duration(d.number("probe.interval", bounds{minInterval, maxInterval, " seconds"}, defaultInterval)) * time.Second,
+		Workers:  d.number("probe.workers", bounds{1, maxWorkers, ""}, 0),
+		RootCAs:  d.rootCAs("probe.ca_file"),
+		Warnings: unknownKeys(path, keys),
+	}
+	if len(d.complaints) > 0 {
+		return Config{Path: path, Warnings: c.Warnings}, d.complaints
+	}
+	return c, nil
+}
+
+// unknownKeys returns a sentence for each key or table that no version of the
+// daemon up to this one knows. They are no errors: a downgrade must still start.
+func unknownKeys(path string, keys []toml.Key) []string {
+	var warnings []string
+	seen := map[string]bool{}
+	for _, key := range keys {
+		// The table itself is said once, not each key in it.
+		name := key[:1].String()
+		if isTable(name) && len(key) > 1 {
+			name = key[:2].String()
+		}
+		if isTable(name) || isKey(name) || seen[name] {
+			continue
+		}
+		seen[name] = true
+		warnings = append(warnings, oneLine(fmt.Sprintf(
+			"%s: %s is unknown and ignored, the nearest known name is %s", path, name, nearest(name))))
+	}
+	return warnings
+}
+
+// oneLine returns s with all that could break or hide a line of a terminal
+// or a log replaced.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,195 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
+)
+
+// decoder looks up keys one by one, so that a wrong one does not hide the next.
+// Its methods complain about what they refuse and then return a zero value.
+type decoder struct {
+	path       string // of the configuration file
+	tree       map[string]any
+	lookupEnv  func(string) (string, bool)
+	complaints Complaints
+}
+
+// setting is a string of the file.
+type setting struct {
+	written string // with ${NAME} as it is: all that a complaint may quote
+	value   string // with what the variables hold
+}
+
+// bounds are the whole numbers that a key allows.
+type bounds struct {
+	lowest, highest int
+	unit            string // of both, with a blank before it; empty for a count
+}
+
+func (b bounds) String() string { return fmt.Sprintf("%d to %d%s", b.lowest, b.highest, b.unit) }
+
+// complain adds a line about key.
+func (d *decoder) complain(key, format string, operands ...any) {
+	d.complaints = append(d.complaints, oneLine(d.path+": "+key+": "+fmt.Sprintf(format, operands...)))
+}
+
+// checkTables complains about every table that is something else.
+func (d *decoder) checkTables() {
+	for _, name := range tables() {
+		if v, found := d.tree[name]; found && !d.isTable(name) {
+			d.complain(name, "%s, want one table, [%s]", kind(v), name)
+		}
+	}
+}
+
+func (d *decoder) isTable(name string) bool {
+	_, ok := d.tree[name].(map[string]any)
+	return ok
+}
+
+// value returns what the file has at key, nil when it has nothing there.
+func (d *decoder) value(key string) any {
+	name, entry, _ := strings.Cut(key, ".")
+	table, _ := d.tree[name].(map[string]any)
+	return table[entry]
+}
+
+// text returns the string at key, and false when there is none or it was
+// refused.
+func (d *decoder) text(key string) (setting, bool) {
+	switch v := d.value(key).(type) {
+	case nil:
+		return setting{}, false
+	case string:
+		value, ok := d.expand(key, v)
+		return setting{v, value}, ok
+	default:
+		d.complain(key, "%s, want a string (text in double quotes)", kind(v))
+		return setting{}, false
+	}
+}
+
+// number returns the whole number at key, or fallback when there is none. A
+// string will do when a variable is in it: that is what a bare ${NAME} becomes.
+func (d *decoder) number(key string, allowed bounds, fallback int) int {
+	var number int64
+	found := d.value(key)
+	switch v := found.(type) {
+	case nil:
+		return fallback
+	case int64:
+		number = v
+	case string:
+		if !variable.MatchString(v) {
+			d.complain(key, "a string, want a whole number without quotes, %v", allowed)
+			return fallback
+		}
+		value, ok := d.expand(key, v)
+		if !ok {
+			return fallback
+		}
+		var err error
+		if number, err = strconv.ParseInt(strings.TrimSpace(value), 10, 64); err != nil {
+			d.complain(key, "%q holds no whole number, want %v", v, allowed)
+			return fallback
+		}
+	default:
+		d.complain(key, "%s, want a whole number, %v", kind(v), allowed)
+		return fallback
+	}
+	if number < int64(allowed.lowest) || number > int64(allowed.highest) {
+		d.complain(key, "%#v is out of range, want %v", found, allowed)
+		return fallback
+	}
+	return int(number)
+}
+
+// kind returns what v is, in the words of TOML. It never shows v, which may be
+// a token that lacks its quotes.
+func kind(v any) string {
+	switch v.(type) {
+	case string:
+		return "a string"
+	case int64:
+		return "an integer"
+	case float64:
+		return "a float"
+	case bool:
+		return "a boolean"
+	case time.Time:
+		return "a date or time"
+	case []any:
+		return "an array"
+	case []map[string]any:
+		return "an array of tables"
+	default:
+		return "a table"
+	}
+}
+
+// decodeTOML returns what data holds and its keys in their order. The error
+// begins with the line it is about, if it is about one.
+func decodeTOML(data []byte) (map[string]any, []toml.Key, error) {
+	if !utf8.Valid(data) {
+		return nil, nil, fmt.Errorf("line %d: not UTF-8, want a text file saved as UTF-8", invalidLine(data))
+	}
+	tree := map[string]any{}
+	meta, err := toml.Decode(quoteVariables(string(data)), &tree)
+	if err != nil {
+		return nil, nil, syntaxError(err)
+	}
+	return tree, meta.Keys(), nil
+}
+
+// invalidLine returns the number of the first line of data that is not UTF-8.
+func invalidLine(data []byte) int {
+	line := 1
+	for text := range bytes.Lines(data) {
+		if !utf8.Valid(text) {
+			break
+		}
+		line++
+	}
+	return line
+}
+
+var (
+	// quoted matches an operand: a character, a delimiter or a word.
+	quoted = regexp.MustCompile(`"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'`)
+	// word matches what only a word has.
+	word = regexp.MustCompile(`\w{2}`)
+	// outOfRange matches the number that does not fit.
+	outOfRange = regexp.MustCompile(`^\S+ is out of`)
+)
+
+// syntaxError returns err in the words of this package. The decoder quotes
+// what it could not read, which may be a token without its quotes; names of
+// keys are all that is kept of it.
+func syntaxError(err error) error {
+	parseError, ok := errors.AsType[toml.ParseError](err)
+	if !ok {
+		return err
+	}
+	problem := strings.TrimSuffix(parseError.Message, ".")
+	if name, isKey := strings.CutPrefix(problem, "Key "); isKey {
+		problem = "key " + name
+	} else {
+		problem = quoted.ReplaceAllStringFunc(problem, func(operand string) string {
+			if word.MatchString(operand) {
+				return "something else"
+			}
+			return operand
+		})
+		problem = outOfRange.ReplaceAllString(problem, "a number is out of")
+	}
+	problem = strings.ToLower(problem[:1]) + problem[1:]
+	return fmt.Errorf("line %d: %s, want TOML: key = value, with text in double quotes", parseError.Position.Line, problem)
+}

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	sampleToken  = "YOUR_CRISP_REPORTER_TOKEN" // what config.cfg comes with
+	maxTokenSize = 4 << 10                     // bytes; it travels in a header, and servers limit those
+	maxCAsSize   = 4 << 20                     // bytes, ten times the roots of a Linux distribution
+)
+
+// level returns the log level at key, or warn when there is none. Case does not
+// matter, and the original's undocumented off and trace are the nearest level.
+func (d *decoder) level(key string) logrus.Level {
+	s, ok := d.text(key)
+	if !ok {
+		return logrus.WarnLevel
+	}
+	switch strings.ToLower(s.value) {
+	case "debug", "trace":
+		return logrus.DebugLevel
+	case "info":
+		return logrus.InfoLevel
+	case "warn":
+		return logrus.WarnLevel
+	case "error", "off":
+		return logrus.ErrorLevel
+	}
+	d.complain(key, "%q is no level, want debug, info, warn or error", s.written)
+	return logrus.WarnLevel
+}
+
+// endpoint returns the URL at key, or the default when there is none, without
+// blanks around it and slashes after it.
+func (d *decoder) endpoint(key string) string {
+	s, ok := d.text(key)
+	if !ok {
+		return defaultEndpoint
+	}
+	endpoint := strings.TrimRight(strings.TrimSpace(s.value), "/")
+	if problem := endpointProblem(endpoint); problem != "" {
+		shown := strconv.Quote(s.written)
+		if strings.Contains(shown, "@") {
+			shown = redacted // what is before it may be a password
+		}
+		d.complain(key, "%s %s, want an http or https URL with a host and perhaps a port and a path, such as %s", shown, problem, defaultEndpoint)
+	}
+	return endpoint
+}
+
+// endpointProblem returns what is wrong with endpoint, nothing if it will do.
+func endpointProblem(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	switch {
+	case endpoint == "":
+		return "is empty"
+	case err != nil:
+		return "is no URL"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "is neither http:// nor https://"
+	case u.User != nil:
+		return "has a user or password"
+	case u.Hostname() == "":
+		return "has no host"
+	case strings.ContainsAny(endpoint, "?#"):
+		return "has a query or fragment"
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "has no usable port"
+		}
+	}
+	return ""
+}
+
+// token returns the token at key, or the one in the file that fileKey names.
+// There is no default.
+func (d *decoder) token(key, fileKey string) Secret {
+	inline, inFile := d.value(key) != nil, d.value(fileKey) != nil
+	var token string
+	var ok bool
+	switch {
+	case inline && inFile:
+		d.complain(key, "set together with %s, want only one of them", fileKey)
+	case inFile:
+		token, ok = d.tokenFile(fileKey)
+		key = fileKey
+	case inline:
+		var s setting
+		s, ok = d.text(key)
+		token = s.value
+	case d.tree["report"] == nil || d.isTable("report"): // else that was the complaint
+		d.complain(key, "missing, want the token of your Crisp Status reporter, from your Crisp dashboard, here or in %s", fileKey)
+	}
+	if !ok {
+		return Secret{}
+	}
+	if problem := tokenProblem(token); problem != "" {
+		d.complain(key, "%s, want the token of your Crisp Status reporter, from your Crisp dashboard", problem)
+	}
+	return NewSecret(token)
+}
+
+// tokenFile returns the content of the file that key names, without the
+// newline that editors put at its end.
+func (d *decoder) tokenFile(key string) (string, bool) {
+	s, ok := d.text(key)
+	if !ok {
+		return "", false
+	}
+	shown := strconv.Quote(s.written)
+	if !strings.Contains(s.written, "/") {
+		shown = "the file" // or else it is the token itself, in the wrong key
+	}
+	data, ok := d.file(key, s, shown, maxTokenSize)
+	token, cut := strings.CutSuffix(string(data), "\n")
+	if cut {
+		token = strings.TrimSuffix(token, "\r")
+	}
+	return token, ok
+}
+
+// tokenProblem returns what is wrong with token, nothing if it will do. Blanks
+// around it are not cut: a token that was copied badly once may be so twice.
+func tokenProblem(token string) string {
+	switch {
+	case token == "":
+		return "empty"
+	case strings.TrimSpace(token) == sampleToken:
+		return "still the sample " + sampleToken
+	case len(token) > maxTokenSize:
+		return "longer than " + strconv.Itoa(maxTokenSize) + " bytes"
+	case !utf8.ValidString(token):
+		return "not UTF-8"
+	case strings.ContainsFunc(token, unicode.IsControl):
+		return "has a control character in it, such as a line break or a tab"
+	case strings.ContainsFunc(token, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return "has an invisible character in it"
+	case token != strings.TrimSpace(token):
+		return "begins or ends with a blank"
+	}
+	return ""
+}
+
+// rootCAs returns the system's roots with the certificates of the file at key
+// added, or nil when there is none.
+func (d *decoder) rootCAs(key string) *x509.CertPool {
+	s, ok := d.text(key)
+	if !ok {
+		return nil
+	}
+	data, ok := d.file(key, s, strconv.Quote(s.written), maxCAsSize)
+	if !ok {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		d.complain(key, "reading the system's certificates: %v, want them readable", err)
+		return nil
+	}
+	const begin = "-----BEGIN CERTIFICATE-----"
+	wanted, added := bytes.Count(data, []byte(begin)), 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if block.Type == "CERTIFICATE" && err == nil {
+			pool.AddCert(certificate)
+			added++
+		}
+	}
+	switch {
+	case wanted == 0:
+		d.complain(key, "%q: no certificate in it, want PEM with at least one (%s)", s.written, begin)
+	case added < wanted:
+		// Leaving one out silently would be a replica that can never be healthy.
+		d.complain(key, "%q: %d of %d certificates cannot be read, want each in PEM and whole", s.written, wanted-added, wanted)
+	}
+	return pool
+}
