@@ -1,0 +1,348 @@
+package sandbox
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bubble is a Server without sockets, for tests in faked time.
+type bubble struct {
+	t *testing.T
+	s *Server
+	h http.Handler
+}
+
+func newBubble(t *testing.T, o Options) bubble {
+	t.Helper()
+	s, err := newServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return bubble{t, s, s.handler()}
+}
+
+func (b bubble) request(method, path, body string) int {
+	b.t.Helper()
+	r := httptest.NewRequest(method, "http://api.example.com/v1"+path, strings.NewReader(body))
+	r.SetBasicAuth("", b.s.Token())
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "crisp-status-local/2.0.0")
+	w := httptest.NewRecorder()
+	b.h.ServeHTTP(w, r)
+	return w.Code
+}
+
+func (b bubble) fetch() { b.t.Helper(); b.request("GET", "/probes/local", "") }
+
+func (b bubble) report(replica string, health Health) {
+	b.t.Helper()
+	if got := b.request("POST", "/report/S/N", reportOf(replica, health, 120)); got != 200 {
+		b.t.Fatalf("a report of %s is answered %d, want 200", replica, got)
+	}
+}
+
+func (b bubble) replica(url string) ReplicaState {
+	b.t.Helper()
+	r, ok := b.s.Replica("S", "N", url)
+	if !ok {
+		b.t.Fatalf("the map has no %s", url)
+	}
+	return r
+}
+
+func mapOf(replicas ...string) Map {
+	return Map{Services: []Service{{ID: "S", Nodes: []Node{{ID: "N", Replicas: replicas}}}}}
+}
+
+func TestPageCallsAReplicaLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2")})
+		want := func(url string, want Status) {
+			t.Helper()
+			if got := b.replica(url).Status; got != want {
+				t.Errorf("%s is %s, want %s", url, got, want)
+			}
+		}
+		time.Sleep(time.Hour)
+		want("tcp://h:1", Silent) // nobody asked for the map: nobody can be late
+		b.fetch()
+		b.report("tcp://h:1", Healthy)
+		time.Sleep(160 * time.Second)
+		want("tcp://h:1", Status(Healthy)) // 120 s promised, 40 s of grace
+		want("tcp://h:2", Silent)
+		time.Sleep(time.Nanosecond)
+		want("tcp://h:1", Late)
+		want("tcp://h:2", Late)
+		b.report("tcp://h:1", Dead)
+		b.report("tcp://h:2", Sick)
+		want("tcp://h:1", Status(Dead))
+		want("tcp://h:2", Status(Sick))
+		if got := b.s.Summary().Counts; got.Dead != 1 || got.Sick != 1 || got.Late != 0 {
+			t.Errorf("the summary counts %+v, want one dead and one sick", got)
+		}
+	})
+}
+
+func TestGraceCanBeShorter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1"), Grace: time.Second})
+		b.fetch()
+		b.report("tcp://h:1", Healthy)
+		time.Sleep(122 * time.Second)
+		if got := b.replica("tcp://h:1").Status; got != Late {
+			t.Errorf("after 122 s the replica is %s, want late", got)
+		}
+	})
+}
+
+func TestAddedReplicaIsLateFromWhenItEnteredTheMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+		b.fetch()
+		time.Sleep(time.Hour)
+		if err := b.s.SetMap(mapOf("tcp://h:1", "tcp://h:2")); err != nil {
+			t.Fatal(err)
+		}
+		b.fetch()
+		time.Sleep(100 * time.Second)
+		b.fetch() // as a daemon that was started anew does
+		time.Sleep(60 * time.Second)
+		if got := b.replica("tcp://h:2").Status; got != Silent {
+			t.Errorf("160 s after it entered the map the replica is %s, want silent", got)
+		}
+		time.Sleep(time.Second)
+		if got := b.replica("tcp://h:2").Status; got != Late {
+			t.Errorf("161 s after it entered the map the replica is %s, want late", got)
+		}
+	})
+}
+
+// A gap is late beyond interval + 1 s for a replica that is up at its first
+// attempt, beyond interval + 36 s for any other.
+func TestLateGaps(t *testing.T) {
+	const healthy, dead, external = "tcp", "tcp-blackhole", "external"
+	for _, tt := range []struct {
+		name, replica string
+		first, second Health
+		gap           time.Duration
+		want          int
+	}{
+		{"healthy in time", external, Healthy, Healthy, 121 * time.Second, 0},
+		{"healthy too late", external, Healthy, Healthy, 121*time.Second + 1, 1},
+		{"sick too late", external, Sick, Sick, 122 * time.Second, 1},
+		{"turning dead in time", external, Healthy, Dead, 156 * time.Second, 0},
+		{"turning dead too late", external, Healthy, Dead, 157 * time.Second, 1},
+		{"known to be healthy, reported dead", healthy, Healthy, Dead, 122 * time.Second, 1},
+		{"known to be dead, reported healthy", dead, Dead, Healthy, 150 * time.Second, 0},
+		{"known to be dead, too late", dead, Dead, Dead, 157 * time.Second, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+				b.know("tcp://h:1", tt.replica)
+				b.fetch()
+				b.report("tcp://h:1", tt.first)
+				time.Sleep(tt.gap)
+				b.report("tcp://h:1", tt.second)
+				r := b.replica("tcp://h:1")
+				if r.LateGaps != tt.want || b.s.Summary().LateGaps != tt.want {
+					t.Errorf("after %v there are %d late gaps, %d in all, want %d", tt.gap, r.LateGaps, b.s.Summary().LateGaps, tt.want)
+				}
+				if got := time.Duration(r.WorstGap * float64(time.Second)); (got - tt.gap).Abs() > time.Microsecond {
+					t.Errorf("the worst gap is %v, want %v", got, tt.gap)
+				}
+			})
+		})
+	}
+}
+
+// know tells the judge what a replica is, as if the sandbox had made it.
+func (b bubble) know(url, what string) {
+	b.t.Helper()
+	if what == "external" {
+		return
+	}
+	spec, err := ParseSpec(ownPrefix + what)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r := b.s.judge.roster.index[place{"S", "N"}][url]
+	r.truth = truth{own: true, up: spec.health(Metrics{}.limits(), Rules{})}
+}
+
+func TestOpenGapCountsAsLateOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2")})
+		b.know("tcp://h:1", "tcp")
+		b.know("tcp://h:2", "tcp-blackhole")
+		b.fetch()
+		b.report("tcp://h:1", Healthy)
+		time.Sleep(122 * time.Second)
+		if got := b.s.Summary().LateGaps; got != 1 {
+			t.Errorf("with one gap open too long %d are late, want 1", got)
+		}
+		time.Sleep(40 * time.Second)
+		if got := b.s.Summary().LateGaps; got != 2 {
+			t.Errorf("with a replica that was never reported %d gaps are late, want 2", got)
+		}
+		b.report("tcp://h:1", Healthy)
+		b.report("tcp://h:2", Dead)
+		if got := b.s.Summary().LateGaps; got != 2 {
+			t.Errorf("when both have ended %d gaps are late, want 2", got)
+		}
+		if err := b.s.SetMap(mapOf("tcp://h:3")); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.s.Summary().LateGaps; got != 2 {
+			t.Errorf("when both replicas have left the map %d gaps are late, want 2 still", got)
+		}
+	})
+}
+
+func TestWrongVerdicts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2", "tcp://h:3")})
+		b.know("tcp://h:1", "tcp")
+		b.know("tcp://h:2", "tcp-blackhole")
+		b.fetch()
+		for _, health := range []Health{Healthy, Sick, Dead} {
+			for _, url := range []string{"tcp://h:1", "tcp://h:2", "tcp://h:3"} {
+				b.report(url, health)
+			}
+		}
+		for url, want := range map[string]int{"tcp://h:1": 2, "tcp://h:2": 2, "tcp://h:3": 0} {
+			if got := b.replica(url).Wrong; got != want {
+				t.Errorf("%s has %d wrong verdicts, want %d", url, got, want)
+			}
+		}
+		if got := b.s.Summary().Wrong; got != 4 {
+			t.Errorf("the summary has %d wrong verdicts, want 4", got)
+		}
+	})
+}
+
+// After a target was stopped either verdict is right for as long as an honest
+// one may take to arrive, and then only dead.
+func TestToggledTargetIsNotJudgedWhileItSettles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+		target := &Target{changed: time.Now(), stopped: true, port: &port{}}
+		b.s.judge.roster.all[0].truth = truth{own: true, up: Healthy, target: target}
+		b.fetch()
+		b.report("tcp://h:1", Healthy)
+		b.report("tcp://h:1", Dead)
+		if got := b.replica("tcp://h:1"); got.Wrong != 0 || got.Expected != "" {
+			t.Errorf("just after the stop %d verdicts are wrong and %q is expected, want none and nothing", got.Wrong, got.Expected)
+		}
+		// retry 2 and delay_dead 20 s are cut to 35 s; a confirmation takes 3 s
+		// and 20 s more, delivery a second, and the beat is 120 s.
+		time.Sleep((35 + 3 + 20 + 1 + 120) * time.Second)
+		b.report("tcp://h:1", Healthy)
+		b.report("tcp://h:1", Dead)
+		if got := b.replica("tcp://h:1"); got.Wrong != 1 || got.Expected != Dead {
+			t.Errorf("long after the stop %d verdicts are wrong and %q is expected, want 1 and dead", got.Wrong, got.Expected)
+		}
+	})
+}
+
+func TestCyclesAndTimeToReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2", "tcp://h:3")})
+		b.fetch()
+		time.Sleep(time.Second)
+		for cycle := range 4 {
+			start := time.Now()
+			b.report("tcp://h:1", Healthy)
+			if begun, complete := b.s.Progress(); begun != cycle+1 || complete {
+				t.Errorf("at the first report %d cycles have begun, complete %v, want %d and not", begun, complete, cycle+1)
+			}
+			time.Sleep(5 * time.Second)
+			b.report("tcp://h:2", Sick)
+			time.Sleep(95 * time.Second) // a dead one that is slow to judge begins no cycle
+			b.report("tcp://h:3", Dead)
+			if begun, complete := b.s.Progress(); begun != cycle+1 || !complete {
+				t.Errorf("at the last report %d cycles have begun, complete %v, want %d, complete", begun, complete, cycle+1)
+			}
+			time.Sleep(time.Until(start.Add(120*time.Second - time.Duration(cycle)*time.Millisecond)))
+		}
+		s := b.s.Summary()
+		if s.Cycles != 4 || s.FirstReport != 1 {
+			t.Errorf("there were %d cycles, the first report after %v s, want 4 and 1 s", s.Cycles, s.FirstReport)
+		}
+		for health, want := range map[Health]float64{Healthy: 0, Sick: 5, Dead: 100} {
+			if got := s.TimeToReport[health]; got.Reports != 4 || got.Max != want || got.P50 < want*0.97 || got.P99 > want {
+				t.Errorf("the time to report %s is %+v, want %v s in each of 4 cycles", health, got, want)
+			}
+		}
+	})
+}
+
+func TestCyclesWithoutAnythingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2")})
+		b.fetch()
+		for range 3 {
+			b.report("tcp://h:1", Dead)
+			time.Sleep(31 * time.Second)
+			b.report("tcp://h:2", Dead)
+			time.Sleep(119 * time.Second)
+		}
+		if got := b.s.Summary().Cycles; got != 3 {
+			t.Errorf("%d cycles were counted, want 3", got)
+		}
+	})
+}
+
+func TestRequestsPerSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+		for range 5 {
+			b.fetch()
+		}
+		time.Sleep(time.Second)
+		b.fetch()
+		if s := b.s.Summary(); s.PerSecond != 5 || s.MaxPerSecond != 5 {
+			t.Errorf("the second before had %d requests, at most %d, want 5 and 5", s.PerSecond, s.MaxPerSecond)
+		}
+		time.Sleep(3 * time.Second)
+		if s := b.s.Summary(); s.PerSecond != 0 || s.MaxPerSecond != 5 {
+			t.Errorf("the second before had %d requests, at most %d, want 0 and 5", s.PerSecond, s.MaxPerSecond)
+		}
+	})
+}
+
+func TestAPIDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1"), APIDelay: 50 * time.Millisecond})
+		start := time.Now()
+		b.fetch()
+		b.report("tcp://h:1", Healthy)
+		if got := time.Since(start); got != 100*time.Millisecond {
+			t.Errorf("two requests took %v, want 50 ms each", got)
+		}
+	})
+}
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	if got := h.quantile(0.5); got != 0 {
+		t.Errorf("the median of nothing is %v, want 0", got)
+	}
+	for i := range 1000 {
+		h.add(time.Duration(i+1) * time.Millisecond)
+	}
+	for share, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.99: 990 * time.Millisecond, 1: time.Second} {
+		if got := h.quantile(share); got < want || got > want*103/100 {
+			t.Errorf("quantile %v is %v, want %v to within 3%%", share, got, want)
+		}
+	}
+	h.add(24 * time.Hour)
+	if got := h.quantile(1); got <= time.Hour {
+		t.Errorf("the longest is %v, want it in the last bucket", got)
+	}
+}
