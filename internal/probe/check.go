@@ -1,0 +1,111 @@
+package probe
+
+import (
+	"fmt"
+	"time"
+)
+
+// Health is what a verdict says of a replica, in the Status API's spelling.
+type Health string
+
+// The healths. A result with the health Unknown is no verdict.
+const (
+	Unknown Health = ""
+	Healthy Health = "healthy"
+	Sick    Health = "sick"
+	Dead    Health = "dead"
+)
+
+// Check is one replica with all that is needed to judge it.
+type Check struct {
+	ServiceID string
+	NodeID    string
+	Target    Target
+	Rules     *Rules // shared by the replicas of a node; nil means DefaultRules
+}
+
+// ID is what tells one replica from all others: the same URL in two nodes is
+// two replicas. It may hold a password, in Replica; log the Target instead.
+type ID struct{ Service, Node, Replica string }
+
+// ID returns the check's ID.
+func (c Check) ID() ID { return ID{c.ServiceID, c.NodeID, c.Target.ID()} }
+
+// rules returns the rules in force for c.
+func (c Check) rules() *Rules {
+	if c.Rules != nil {
+		return c.Rules
+	}
+	return DefaultRules()
+}
+
+// Rules say when a replica is healthy, sick or dead.
+type Rules struct {
+	Retry     int           // further attempts after a first one that was down
+	DeadAfter time.Duration // an attempt that takes this long is down; 1 to 35 s
+	SickAfter time.Duration // an up attempt that takes this long is sick; 0 means never
+
+	// For HTTP and HTTPS: the final status s is healthy when
+	// HealthyAbove ≤ s < HealthyBelow; a match that is empty is no match.
+	HealthyAbove int
+	HealthyBelow int
+	HealthyMatch string // must be in the body
+	DeadMatch    string // must not be in the body
+}
+
+// DefaultRules returns what holds where a map says nothing.
+func DefaultRules() *Rules {
+	return &Rules{Retry: 2, DeadAfter: 20 * time.Second, HealthyAbove: 200, HealthyBelow: 400}
+}
+
+// Pause is how long a replica is left alone between two attempts.
+const Pause = 200 * time.Millisecond
+
+// MaxProbe bounds what one probe of a replica may take, whatever the map says.
+// A replica that was up at its first attempt last time and at its last one
+// this time is then still reported within the 40 s that a status page grants
+// beyond the interval.
+const MaxProbe = 35 * time.Second
+
+// Budget returns how long all attempts of one probe may take together when
+// replicas are probed every interval. The first attempt has its DeadAfter
+// whole even where that is more.
+func Budget(interval time.Duration) time.Duration { return min(interval/2, MaxProbe) }
+
+// Longest returns the longest that a probe under these rules and that budget
+// can take.
+func (r *Rules) Longest(budget time.Duration) time.Duration {
+	all := time.Duration(r.Retry+1)*r.DeadAfter + time.Duration(r.Retry)*Pause
+	return min(all, max(budget, r.DeadAfter))
+}
+
+// classify returns the health of a replica that was up after latency. A
+// SickAfter at or above DeadAfter never applies.
+func (r *Rules) classify(latency time.Duration) Health {
+	if r.SickAfter > 0 && r.SickAfter < r.DeadAfter && latency >= r.SickAfter {
+		return Sick
+	}
+	return Healthy
+}
+
+// Result is what a probe found out about a replica: a verdict, unless its
+// Health is Unknown.
+type Result struct {
+	Check    Check
+	Health   Health
+	Latency  time.Duration // of the attempt that decided
+	Attempts int           // how many attempts were made, those that this host failed at included
+	Err      error         // why the last attempt was not up; nil if it was
+}
+
+// Reason says in words why the health is what it is; it is empty for a healthy
+// replica.
+func (r Result) Reason() string {
+	switch {
+	case r.Err != nil:
+		return r.Err.Error()
+	case r.Health == Sick:
+		return fmt.Sprintf("answered after %v, sick from %v", readable(r.Latency), r.Check.rules().SickAfter)
+	}
+	return ""
+}

@@ -1,0 +1,239 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connector opens TCP connections by system calls of its own: net.Dialer costs
+// three times the memory while it waits, and cannot tell a local failure (the
+// call's own error) from the network's (the socket's).
+type connector struct {
+	halfOpen bool // touch can leave the handshake half open
+}
+
+// newConnector finds out what this host's sockets can do.
+func newConnector() connector {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return connector{halfOpen: true} // not the options' fault; they are tried again each time
+	}
+	defer unix.Close(fd)
+	return connector{halfOpen: stayHalfOpen(fd) == nil}
+}
+
+// stayHalfOpen makes the kernel answer the target's SYN-ACK with RST if fd is
+// closed right after it was connected: the ACK that would complete the
+// handshake is delayed, and close without lingering resets. The application
+// behind the port never sees a connection, so it cannot count it as a failed
+// one (a MySQL server blocks a host after a hundred of those). It proves as
+// much as a full connect does, and leaves no TIME_WAIT behind.
+func stayHalfOpen(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0); err != nil {
+		return err
+	}
+	return resetOnClose(fd)
+}
+
+// resetOnClose makes close end the connection of fd with RST.
+func resetOnClose(fd int) error {
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
+}
+
+// touch establishes a connection to addr and resets it at once: half-open
+// where this host allows it, else a whole one. The error is an *Error, or
+// the cause of ctx's end.
+func (c connector) touch(ctx context.Context, addr netip.AddrPort, a attempt) error {
+	if a.left() <= 0 {
+		return noAnswer(a.limit)
+	}
+	fd, sa, err := socket(addr)
+	if err != nil {
+		return err
+	}
+	// A refusal here is none of the target's doing: a whole connection tells
+	// the same, however it is closed.
+	if c.halfOpen {
+		_ = stayHalfOpen(fd)
+	} else {
+		_ = resetOnClose(fd)
+	}
+	established, err := begin(fd, sa)
+	if established && reachesItself(fd, addr) {
+		err = fromNetwork(unix.ECONNREFUSED)
+	}
+	if err != nil || established {
+		unix.Close(fd)
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "tcp")
+	defer f.Close()
+	return await(ctx, f, sa, a)
+}
+
+// connect returns a connection to addr, without a deadline. The caller closes
+// it. The error is an *Error, or the cause of ctx's end; ctx says nothing to the
+// connection once it is there.
+func (c connector) connect(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error) {
+	if a.left() <= 0 {
+		return nil, noAnswer(a.limit)
+	}
+	fd, sa, err := socket(addr)
+	if err != nil {
+		return nil, err
+	}
+	established, err := begin(fd, sa)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	tcp := &conn{File: os.NewFile(uintptr(fd), "tcp"), addr: addr}
+	if !established {
+		if err := await(ctx, tcp.File, sa, a); err != nil {
+			tcp.reset()
+			return nil, err
+		}
+	}
+	return tcp, nil
+}
+
+// socket opens a socket for addr and returns the address in the system's form.
+func socket(addr netip.AddrPort) (int, unix.Sockaddr, error) {
+	family, sa, err := sockaddr(addr)
+	if err != nil {
+		return 0, nil, err
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return 0, nil, fromSyscall("opening a socket", err)
+	}
+	return fd, sa, nil
+}
+
+func sockaddr(addr netip.AddrPort) (int, unix.Sockaddr, error) {
+	ip := addr.Addr().Unmap()
+	if ip.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}, nil
+	}
+	sa := &unix.SockaddrInet6{Port: int(addr.Port()), Addr: ip.As16()}
+	if zone := ip.Zone(); zone != "" {
+		link, err := net.InterfaceByName(zone)
+		if err != nil {
+			return 0, nil, failure(KindLocal, "this host has no network interface %q", zone)
+		}
+		sa.ZoneId = uint32(link.Index)
+	}
+	return unix.AF_INET6, sa, nil
+}
+
+// begin starts to connect fd and reports whether it is established already.
+func begin(fd int, sa unix.Sockaddr) (bool, error) {
+	switch err := unix.Connect(fd, sa); err {
+	case nil:
+		return true, nil
+	case unix.EINPROGRESS, unix.EINTR:
+	default:
+		return false, fromSyscall("connecting", err)
+	}
+	// On this host itself the handshake is over by now. To ask costs less than
+	// to put the socket into the poller.
+	switch err := unix.Connect(fd, sa); err {
+	case nil, unix.EISCONN:
+		return true, nil
+	case unix.EALREADY, unix.EINPROGRESS, unix.EINTR:
+		return false, nil
+	default:
+		return false, fromSocket(err)
+	}
+}
+
+// reachesItself reports whether the connection of fd, which was made to addr,
+// leads back to fd: where nobody listens on a port of this host, the kernel may
+// pick that very port as the local one, and TCP lets a socket connect to itself
+// (RFC 9293, 3.5, simultaneous open).
+func reachesItself(fd int, addr netip.AddrPort) bool {
+	if addr.Port() < 1024 {
+		return false // never picked
+	}
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return false
+	}
+	switch local := local.(type) {
+	case *unix.SockaddrInet4:
+		return local.Port == int(addr.Port()) && netip.AddrFrom4(local.Addr) == addr.Addr().Unmap()
+	case *unix.SockaddrInet6:
+		return local.Port == int(addr.Port()) && netip.AddrFrom16(local.Addr) == addr.Addr().WithZone("")
+	}
+	return false
+}
+
+// await waits until the connection that f has begun is established.
+func await(ctx context.Context, f *os.File, sa unix.Sockaddr, a attempt) error {
+	if err := f.SetDeadline(a.deadline()); err != nil {
+		return fromSyscall("waiting for the connection", err)
+	}
+	defer expireWith(ctx, f)()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return fromSyscall("waiting for the connection", err)
+	}
+	var connectErr error
+	err = raw.Write(func(fd uintptr) bool {
+		// Asked again, connect says how far it is (connect(2)).
+		connectErr = unix.Connect(int(fd), sa)
+		return connectErr != unix.EALREADY && connectErr != unix.EINPROGRESS && connectErr != unix.EINTR
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return noAnswer(a.limit)
+	case err != nil:
+		return fromSyscall("waiting for the connection", err)
+	case connectErr == nil || connectErr == unix.EISCONN:
+		return nil
+	}
+	return fromSocket(connectErr)
+}
+
+// fromSocket turns the error that a socket got from the network into a failure.
+func fromSocket(err error) *Error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		if e := fromNetwork(errno); e != nil {
+			return e
+		}
+	}
+	return fromSyscall("connecting", err)
+}
+
+// expireWith makes what waits on c give up when ctx is done. The returned
+// function ends that.
+func expireWith(ctx context.Context, c interface{ SetDeadline(time.Time) error }) func() bool {
+	return context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+}
+
+// conn is a connection made by connector.connect. What its reads and writes
+// return is for fromConn to tell apart.
+type conn struct {
+	*os.File
+	addr netip.AddrPort
+}
+
+// reset closes the connection with RST.
+func (c *conn) reset() {
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { resetOnClose(int(fd)) })
+	}
+	c.Close()
+}
+
+func (c *conn) LocalAddr() net.Addr  { return &net.TCPAddr{} }
+func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.addr) }

@@ -1,0 +1,130 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Kind says what a failed attempt failed at.
+type Kind string
+
+// The kinds of failure. All but KindLocal are about the target and count
+// towards a dead verdict; KindLocal is this host's own trouble and never does.
+const (
+	KindDNS         Kind = "dns"         // the name does not exist
+	KindRefused     Kind = "refused"     // the target refused the connection
+	KindTimeout     Kind = "timeout"     // no answer, or not all of it, in time
+	KindUnreachable Kind = "unreachable" // the network says there is no way to the target
+	KindBroken      Kind = "broken"      // the connection broke before the answer was complete
+	KindTLS         Kind = "tls"         // no TLS session that can be trusted
+	KindHTTP        Kind = "http"        // the answer is not HTTP, or breaks its limits
+	KindStatus      Kind = "status"      // the HTTP status is outside the healthy range
+	KindBody        Kind = "body"        // the HTTP body does not pass the matches
+	KindLocal       Kind = "local"       // this host lacks something; says nothing of the target
+)
+
+// Error is the reason why an attempt was down, in words for an operator.
+type Error struct {
+	Kind   Kind
+	Reason string // reads on its own: "connection refused"
+	Err    error  // the cause that Reason was made from; may be nil
+}
+
+func (e *Error) Error() string { return e.Reason }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// failure returns an *Error with a formatted reason and no cause.
+func failure(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Reason: fmt.Sprintf(format, args...)}
+}
+
+// isLocal reports whether err is this host's own trouble.
+func isLocal(err error) bool { return kindOf(err) == KindLocal }
+
+// isTimeout reports whether err is that there was no answer in time.
+func isTimeout(err error) bool { return kindOf(err) == KindTimeout }
+
+// kindOf returns the kind of a failure, or "" if err is none.
+func kindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return ""
+}
+
+// noAnswer is the failure of an attempt that was given limit and used it up.
+func noAnswer(limit time.Duration) *Error {
+	return failure(KindTimeout, "no answer within %v", readable(limit))
+}
+
+// readable rounds d to what is worth reading in a log line.
+func readable(d time.Duration) time.Duration {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond)
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
+}
+
+// localTrouble says of each errno that is about this host what is short and
+// how to raise it. ENETUNREACH and EINVAL belong here only when the system
+// call itself returns them: then they come from the host's own routing table
+// (none, or a blackhole entry) and not from a router's ICMP message.
+var localTrouble = map[syscall.Errno]string{
+	syscall.EMFILE:        "this process has too many open files (raise its limit: LimitNOFILE= or ulimit -n)",
+	syscall.ENFILE:        "this host has too many open files (raise the sysctl fs.file-max)",
+	syscall.ENOBUFS:       "this host has no buffer space left (free memory, or raise net.core.wmem_max and the device's queue)",
+	syscall.ENOMEM:        "this host is out of memory (free some, or raise the memory limit of this service)",
+	syscall.EPERM:         "this host does not permit it (look at its outgoing firewall rules and the sandbox of this service)",
+	syscall.EACCES:        "this host does not permit it (look at its prohibit routes and the sandbox of this service)",
+	syscall.EADDRNOTAVAIL: "this host has no local address or port for it (is the address family up? else widen the sysctl net.ipv4.ip_local_port_range)",
+	syscall.EADDRINUSE:    "this host has no local port left for it (widen the sysctl net.ipv4.ip_local_port_range)",
+	syscall.EAGAIN:        "this host has no local port or route cache entry left for it (widen the sysctl net.ipv4.ip_local_port_range)",
+	syscall.EAFNOSUPPORT:  "this host does not speak this address family (is IPv6 disabled?)",
+	syscall.ENETUNREACH:   "this host has no route to it (network is unreachable)",
+	syscall.EINVAL:        "this host's routing table drops it (a blackhole route?)",
+}
+
+// fromSyscall turns the error of a system call made for an attempt into a
+// failure: local where the errno is about this host, else about the target.
+func fromSyscall(call string, err error) *Error {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
+		return &Error{Kind: KindLocal, Reason: call + ": " + err.Error(), Err: err}
+	}
+	if trouble, ok := localTrouble[errno]; ok {
+		return &Error{Kind: KindLocal, Reason: trouble, Err: err}
+	}
+	if e := fromNetwork(errno); e != nil {
+		return e
+	}
+	return &Error{Kind: KindLocal, Reason: call + ": " + err.Error(), Err: err}
+}
+
+// fromNetwork turns an errno that the network delivered (the target's refusal,
+// a router's ICMP message) into a failure of the target, and returns nil for
+// any other.
+func fromNetwork(errno syscall.Errno) *Error {
+	switch errno {
+	case syscall.ECONNREFUSED:
+		return &Error{Kind: KindRefused, Reason: "connection refused", Err: errno}
+	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE:
+		return &Error{Kind: KindBroken, Reason: "connection reset by the target", Err: errno}
+	case syscall.ETIMEDOUT:
+		return &Error{Kind: KindTimeout, Reason: "no answer (connection timed out)", Err: errno}
+	case syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENONET:
+		return &Error{Kind: KindUnreachable, Reason: "host unreachable", Err: errno}
+	case syscall.ENETUNREACH:
+		return &Error{Kind: KindUnreachable, Reason: "network unreachable", Err: errno}
+	case syscall.ENOPROTOOPT, syscall.EPROTO:
+		return &Error{Kind: KindRefused, Reason: "protocol unreachable", Err: errno}
+	}
+	return nil
+}

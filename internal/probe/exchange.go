@@ -1,0 +1,289 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// maxHeader bounds the header lines of an answer, those of 1xx answers before
+// it included, in bytes.
+const maxHeader = 64 << 10
+
+// response is an answer whose header was read.
+type response struct {
+	*http.Response
+	conn    net.Conn
+	reader  *bufio.Reader // nil until the request was sent
+	release func() bool   // ends the watch over the context
+}
+
+func (r *response) close() {
+	r.release()
+	r.conn.Close()
+	if r.reader != nil {
+		r.reader.Reset(nil)
+		readers.Put(r.reader)
+	}
+}
+
+// readers holds buffers for answers. They are small, since thousands of probes
+// may wait for an answer with one each.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 1<<10) }}
+
+// exchange sends one request on a connection of its own and reads the answer's
+// header. The caller closes the response. The error is an *Error, or the cause
+// of ctx's end.
+func (p *Prober) exchange(ctx context.Context, method string, q request, a attempt) (*response, error) {
+	addrs, err := p.resolver.addrs(ctx, q.target, a)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := race(ctx, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		return p.connect(ctx, addr, a)
+	}, reset)
+	if err != nil {
+		return nil, err
+	}
+	if err := raw.SetDeadline(a.deadline()); err != nil {
+		raw.Close()
+		return nil, fromSyscall("waiting for the answer", err)
+	}
+	// Not before the race is over: its own context ends with it.
+	r := &response{conn: raw, release: expireWith(ctx, raw)}
+	if err := p.ask(r, method, q, a); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// ask sends one request on r's connection and reads the answer's header.
+func (p *Prober) ask(r *response, method string, q request, a attempt) error {
+	if q.target.Scheme() == HTTPS {
+		session := tls.Client(r.conn, p.tlsConfig(q.target))
+		if err := session.Handshake(); err != nil {
+			return fromHandshake(err, a)
+		}
+		r.conn = session
+	}
+	if _, err := r.conn.Write(p.head(method, q)); err != nil {
+		return fromConn(err, a)
+	}
+	limit := &limitedReader{from: r.conn, left: maxHeader}
+	r.reader = readers.Get().(*bufio.Reader)
+	r.reader.Reset(limit)
+	var err error
+	if r.Response, err = readHeader(r.reader, limit, method); err != nil {
+		if limit.err != nil {
+			err = limit.err // what it made of the half of a line does not matter
+		}
+		return fromHeader(err, a)
+	}
+	return nil
+}
+
+// reset closes a connection that lost the race.
+func reset(c net.Conn) {
+	if c, ok := c.(*conn); ok {
+		c.reset()
+		return
+	}
+	c.Close()
+}
+
+// curves are what HTTPS probes offer: no post-quantum hybrid, which protects
+// secrets against a later day at half the handshake's cost again; a probe has
+// none but what the operator put into the URL.
+var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+
+// tlsConfig returns the configuration of one handshake. Sessions are not
+// resumed: the certificate would not be looked at again.
+func (p *Prober) tlsConfig(t Target) *tls.Config {
+	name, _, _ := strings.Cut(t.host, "%") // a zone is of this host alone
+	return &tls.Config{
+		ServerName:             name,
+		RootCAs:                p.roots.Load(),
+		CurvePreferences:       curves,
+		NextProtos:             []string{"http/1.1"},
+		SessionTicketsDisabled: true,
+	}
+}
+
+// head returns the request as it goes over the wire.
+func (p *Prober) head(method string, q request) []byte {
+	host := q.target.host
+	if q.target.addr.Is6() {
+		host, _, _ = strings.Cut(host, "%")
+		host = "[" + host + "]"
+	}
+	if port := q.url.Port(); port != "" {
+		host += ":" + strconv.Itoa(int(q.target.port))
+	}
+	b := make([]byte, 0, 256)
+	b = append(b, method...)
+	b = append(b, ' ')
+	b = append(b, requestURI(q.url)...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, host...)
+	b = append(b, "\r\nUser-Agent: "...)
+	b = append(b, p.userAgent...)
+	b = append(b, "\r\nAccept: */*\r\nConnection: close\r\n"...)
+	if q.user != nil {
+		password, _ := q.user.Password()
+		b = append(b, "Authorization: Basic "...)
+		b = base64.StdEncoding.AppendEncode(b, []byte(q.user.Username()+":"+password))
+		b = append(b, "\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// requestURI returns what of u goes into the request line, with every byte
+// escaped that has no place there.
+func requestURI(u *url.URL) string {
+	uri := u.RequestURI()
+	clean := true
+	for i := range len(uri) {
+		clean = clean && uri[i] > ' ' && uri[i] < 0x7f
+	}
+	if clean {
+		return uri
+	}
+	var b strings.Builder
+	for i := range len(uri) {
+		if uri[i] > ' ' && uri[i] < 0x7f {
+			b.WriteByte(uri[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", uri[i])
+		}
+	}
+	return b.String()
+}
+
+var errHeaderTooLong = errors.New("header too long")
+
+// limitedReader fails once it has read more than left bytes and a buffer, and
+// counts what it read.
+type limitedReader struct {
+	from      io.Reader
+	left      int
+	unlimited bool
+	err       error // that it failed with
+}
+
+func (l *limitedReader) Read(b []byte) (int, error) {
+	if l.left < 0 && !l.unlimited {
+		l.err = errHeaderTooLong
+		return 0, l.err
+	}
+	n, err := l.from.Read(b)
+	l.left -= n
+	l.err = err
+	return n, err
+}
+
+// What http.ReadResponse wants to know of the request: whether a body follows.
+var (
+	headRequest = &http.Request{Method: http.MethodHead}
+	getRequest  = &http.Request{Method: http.MethodGet}
+)
+
+// readHeader reads the status line and the header of the answer, passing over
+// any 1xx answer before it, and lifts the limit for what follows.
+func readHeader(r *bufio.Reader, limit *limitedReader, method string) (*http.Response, error) {
+	q := getRequest
+	if method == http.MethodHead {
+		q = headRequest
+	}
+	for {
+		resp, err := http.ReadResponse(r, q)
+		if err != nil {
+			return nil, err
+		}
+		if limit.left+r.Buffered() < 0 { // what is buffered is body already
+			return nil, errHeaderTooLong
+		}
+		if resp.StatusCode/100 != 1 {
+			limit.unlimited = true
+			return resp, nil
+		}
+	}
+}
+
+// fromHeader turns the error of reading an answer's header into a failure.
+func fromHeader(err error, a attempt) *Error {
+	if errors.Is(err, errHeaderTooLong) {
+		return failure(KindHTTP, "header over %d KiB", maxHeader>>10)
+	}
+	return fromConn(err, a)
+}
+
+// fromConn turns the error of a connection, or of what was read from it, into
+// a failure.
+func fromConn(err error, a attempt) *Error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return noAnswer(a.limit)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &Error{Kind: KindBroken, Reason: "connection closed before the answer was complete", Err: err}
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return fromSocket(errno)
+	}
+	// Package tls wraps the alerts of both sides so ("remote error: tls: …").
+	if alert, ok := errors.AsType[*net.OpError](err); ok {
+		return &Error{Kind: KindTLS, Reason: "TLS: " + printable(alert.Error()), Err: err}
+	}
+	return &Error{Kind: KindHTTP, Reason: "answer is not HTTP: " + printable(err.Error()), Err: err}
+}
+
+// fromHandshake turns the error of a TLS handshake into a failure.
+func fromHandshake(err error, a attempt) *Error {
+	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		kind := KindTLS
+		if _, ok := errors.AsType[x509.SystemRootsError](cert.Err); ok {
+			kind = KindLocal // this host has nothing to verify against
+		}
+		reason := strings.TrimPrefix(cert.Err.Error(), "x509: ")
+		return &Error{Kind: kind, Reason: printable(reason), Err: err}
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return &Error{Kind: KindTLS, Reason: "answer is not TLS", Err: err}
+	}
+	e := fromConn(err, a)
+	switch e.Kind {
+	case KindTimeout, KindBroken:
+		e.Reason += " (in the TLS handshake)"
+	case KindHTTP:
+		e = &Error{Kind: KindTLS, Reason: "TLS handshake: " + printable(strings.TrimPrefix(err.Error(), "tls: ")), Err: err}
+	}
+	return e
+}
+
+// printable shortens text that came from outside and makes it one line.
+func printable(text string) string {
+	const most = 200
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return '?'
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,217 @@
+package probe
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// echoAnswer returns the packet with which a host answers an echo.
+func echoAnswer(echo []byte) []byte {
+	p := slices.Clone(echo)
+	if p[0] == 8 {
+		p[0] = 0
+	} else {
+		p[0]++
+	}
+	return p
+}
+
+// behindIPv4 returns packet behind an IPv4 header with n bytes of options.
+func behindIPv4(packet []byte, n int) []byte {
+	header := make([]byte, 20+n)
+	header[0] = 4<<4 | byte(len(header)/4)
+	return append(header, packet...)
+}
+
+func TestPingTakesOnlyItsOwnAnswer(t *testing.T) {
+	type socket struct {
+		name          string
+		family        int
+		raw, ipHeader bool
+		addr          netip.Addr
+	}
+	datagram := socket{"datagram IPv4", unix.AF_INET, false, false, echoV4}
+	rawV4 := socket{"raw IPv4", unix.AF_INET, true, true, echoV4}
+	rawV6 := socket{"raw IPv6", unix.AF_INET6, true, false, echoV6}
+	linkLocal := socket{"raw IPv6 with a zone", unix.AF_INET6, true, false, netip.MustParseAddr("fe80::1%eth0")}
+
+	same := func(p []byte) []byte { return p }
+	for _, tt := range []struct {
+		socket
+		name   string
+		change func(answer []byte) []byte
+		from   netip.Addr
+		want   bool
+	}{
+		{datagram, "answer", same, echoV4, true},
+		{datagram, "the kernel's own identifier", func(p []byte) []byte { p[4]++; return p }, echoV4, true},
+		{datagram, "cut behind the token", func(p []byte) []byte { return p[:16] }, echoV4, true},
+		{rawV4, "answer", func(p []byte) []byte { return behindIPv4(p, 0) }, echoV4, true},
+		{rawV4, "answer with IP options", func(p []byte) []byte { return behindIPv4(p, 40) }, echoV4, true},
+		{rawV6, "answer", same, echoV6, true},
+		{linkLocal, "answer", same, netip.MustParseAddr("fe80::1"), true},
+
+		{datagram, "another address", same, netip.MustParseAddr("192.0.2.2"), false},
+		{datagram, "no address", same, netip.Addr{}, false},
+		{datagram, "forged token", func(p []byte) []byte { p[15] ^= 1; return p }, echoV4, false},
+		{datagram, "another sequence number", func(p []byte) []byte { p[7]++; return p }, echoV4, false},
+		{datagram, "the echo itself", func(p []byte) []byte { p[0] = 8; return p }, echoV4, false},
+		{datagram, "destination unreachable", func(p []byte) []byte { p[0] = 3; return p }, echoV4, false},
+		{datagram, "a code that is not 0", func(p []byte) []byte { p[1] = 1; return p }, echoV4, false},
+		{datagram, "cut in the token", func(p []byte) []byte { return p[:15] }, echoV4, false},
+		{datagram, "cut in the header", func(p []byte) []byte { return p[:3] }, echoV4, false},
+		{datagram, "empty", func([]byte) []byte { return nil }, echoV4, false},
+		{rawV4, "another process's identifier", func(p []byte) []byte { p[4]++; return behindIPv4(p, 0) }, echoV4, false},
+		{rawV4, "no IP header", same, echoV4, false},
+		{rawV4, "IP header that is too short", func(p []byte) []byte { p = behindIPv4(p, 0); p[0] = 4<<4 | 1; return p }, echoV4, false},
+		{rawV4, "IP header longer than the packet", func(p []byte) []byte { p = behindIPv4(p[:8], 0); p[0] = 4<<4 | 15; return p }, echoV4, false},
+		{rawV6, "another process's identifier", func(p []byte) []byte { p[4]++; return p }, echoV6, false},
+		{rawV6, "an IPv4 answer", func(p []byte) []byte { p[0] = 0; return p }, echoV6, false},
+		{rawV6, "another address", same, netip.MustParseAddr("2001:db8::2"), false},
+	} {
+		t.Run(tt.socket.name+"/"+tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newEchoSocket(tt.family)
+				s.raw, s.ipHeader = tt.raw, tt.ipHeader
+				s.collect = func() {}
+				s.send = func(packet []byte, to netip.Addr) error {
+					if to != tt.addr {
+						t.Errorf("the echo went to %v, want %v", to, tt.addr)
+					}
+					answer := tt.change(echoAnswer(packet))
+					time.AfterFunc(30*time.Millisecond, func() { s.deliver(answer, tt.from, time.Now()) })
+					return nil
+				}
+				trip, err := s.ping(t.Context(), tt.addr, time.Second)
+				if tt.want {
+					if trip != 30*time.Millisecond || err != nil {
+						t.Errorf("got %v, %v, want a round trip of 30ms", trip, err)
+					}
+					return
+				}
+				wantPingError(t, err, KindTimeout, "no answer within 1s")
+			})
+		})
+	}
+}
+
+// Echoes are used again: what was meant for one must not answer the next.
+func TestPingIgnoresDuplicatesAndLateAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEchoSocket(unix.AF_INET)
+		s.collect = func() {}
+		var answers [][]byte
+		s.send = func(packet []byte, _ netip.Addr) error {
+			for _, answer := range answers { // to the pings before
+				s.deliver(answer, echoV4, time.Now())
+			}
+			answer := echoAnswer(packet)
+			answers = append(answers, answer)
+			time.AfterFunc(time.Second+time.Millisecond, func() { s.deliver(answer, echoV4, time.Now()) })
+			return nil
+		}
+		for i := range 5 {
+			_, err := s.ping(t.Context(), echoV4, time.Second)
+			wantPingError(t, err, KindTimeout, "no answer within 1s")
+			if len(answers) != i+1 {
+				t.Fatalf("%d echoes left, want %d", len(answers), i+1)
+			}
+		}
+		s.send = func(packet []byte, _ netip.Addr) error {
+			for range 3 {
+				s.deliver(echoAnswer(packet), echoV4, time.Now())
+			}
+			return nil
+		}
+		if _, err := s.ping(t.Context(), echoV4, time.Second); err != nil {
+			t.Errorf("answered three times: got %v, want it up", err)
+		}
+		time.Sleep(time.Minute)
+		if len(s.waiting) != 0 {
+			t.Errorf("%d echoes still wait, want none", len(s.waiting))
+		}
+	})
+}
+
+func FuzzParseReply(f *testing.F) {
+	var echo [echoLen]byte
+	marshalEcho(&echo, 8, reply{id: 1, seq: 2, token: 3})
+	answer := echoAnswer(echo[:])
+	f.Add(answer, byte(0))
+	f.Add(behindIPv4(answer, 4), byte(0))
+	f.Add(answer[:15], byte(0))
+	f.Add(append([]byte{4<<4 | 1, 0, 0, 0}, answer...), byte(0)) // a header of 4 bytes
+	f.Add([]byte{0x4f}, byte(129))
+	f.Fuzz(func(t *testing.T, packet []byte, kind byte) {
+		for _, p := range [][]byte{packet, stripIPv4(packet)} {
+			r, ok := parseReply(p, kind)
+			if !ok {
+				continue
+			}
+			var again [echoLen]byte
+			marshalEcho(&again, kind, r)
+			if !slices.Equal(again[4:16], p[4:16]) {
+				t.Errorf("%x was read as %+v, which is %x", p, r, again)
+			}
+		}
+		if rest := stripIPv4(packet); rest != nil && len(packet)-len(rest) < 20 {
+			t.Errorf("of the IPv4 packet %x only %d bytes were the header, want 20 or more", packet, len(packet)-len(rest))
+		}
+	})
+}
+
+func TestEchoChecksum(t *testing.T) {
+	var p [echoLen]byte
+	marshalEcho(&p, 8, reply{id: 0xffff, seq: 0xfffe, token: 0xfffffffffffffffe})
+	// The receiver's check (RFC 1071): with its checksum, the whole adds up to -0.
+	var sum uint32
+	for i := 0; i < len(p); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(p[i:]))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	if sum != 0xffff {
+		t.Errorf("%x adds up to %#x, want 0xffff", p, sum)
+	}
+}
+
+func TestParseErrorOfTheErrorQueue(t *testing.T) {
+	message := func(level, kind int32, data ...byte) []byte {
+		h := unix.Cmsghdr{Level: level, Type: kind}
+		h.SetLen(unix.CmsgLen(len(data)))
+		var b bytes.Buffer
+		if err := binary.Write(&b, binary.NativeEndian, h); err != nil {
+			t.Fatal(err)
+		}
+		return append(b.Bytes(), data...)
+	}
+	said := binary.NativeEndian.AppendUint32(nil, uint32(unix.EHOSTUNREACH))
+	said = append(said, 2, 3, 1, 0) // by ICMP, destination unreachable, host
+	for _, tt := range []struct {
+		name    string
+		control []byte
+		want    syscall.Errno
+	}{
+		{"IPv4", message(unix.IPPROTO_IP, unix.IP_RECVERR, said...), unix.EHOSTUNREACH},
+		{"IPv6", message(unix.IPPROTO_IPV6, unix.IPV6_RECVERR, said...), unix.EHOSTUNREACH},
+		{"behind another", append(message(unix.SOL_SOCKET, unix.SO_TIMESTAMP, make([]byte, 16)...),
+			message(unix.IPPROTO_IP, unix.IP_RECVERR, said...)...), unix.EHOSTUNREACH},
+		{"another", message(unix.SOL_SOCKET, unix.SO_TIMESTAMP, said...), 0},
+		{"too short", message(unix.IPPROTO_IP, unix.IP_RECVERR, 1, 2), 0},
+		{"cut", message(unix.IPPROTO_IP, unix.IP_RECVERR, said...)[:20], 0},
+		{"none", nil, 0},
+	} {
+		if got := parseError(tt.control); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

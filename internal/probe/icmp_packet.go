@@ -1,0 +1,99 @@
+package probe
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ICMP types of an echo and its reply (RFC 792, RFC 4443).
+const (
+	icmpv4Echo  = 8
+	icmpv4Reply = 0
+	icmpv6Echo  = 128
+	icmpv6Reply = 129
+)
+
+// Both are type, code, checksum, identifier and sequence number, then what the
+// sender likes: a token, and zeros up to the length that ping sends, since a
+// network may be choosy about others.
+const (
+	echoLen   = 64
+	tokenFrom = 8
+	tokenTo   = 16
+)
+
+// reply is what an echo and its reply have in common.
+type reply struct {
+	id, seq uint16
+	token   uint64
+}
+
+// marshalEcho writes into p, whose end is zero, the echo of the ICMP type kind
+// that r would answer.
+func marshalEcho(p *[echoLen]byte, kind byte, r reply) {
+	p[0], p[2], p[3] = kind, 0, 0
+	binary.BigEndian.PutUint16(p[4:], r.id)
+	binary.BigEndian.PutUint16(p[6:], r.seq)
+	binary.BigEndian.PutUint64(p[tokenFrom:], r.token)
+	// Zeros add nothing. IPv6's sum covers addresses, too: there the kernel
+	// puts its own.
+	binary.BigEndian.PutUint16(p[2:], checksum(p[:tokenTo]))
+}
+
+// parseReply reads packet as an echo or reply of the ICMP type kind; not ok if it
+// is none, or too short to hold a token.
+func parseReply(packet []byte, kind byte) (r reply, ok bool) {
+	if len(packet) < tokenTo || packet[0] != kind || packet[1] != 0 {
+		return reply{}, false
+	}
+	return reply{
+		id:    binary.BigEndian.Uint16(packet[4:]),
+		seq:   binary.BigEndian.Uint16(packet[6:]),
+		token: binary.BigEndian.Uint64(packet[tokenFrom:]),
+	}, true
+}
+
+// stripIPv4 returns what follows the IPv4 header of packet; nil if that is not
+// whole.
+func stripIPv4(packet []byte) []byte {
+	if len(packet) < 20 || packet[0]>>4 != 4 {
+		return nil
+	}
+	header := int(packet[0]&0x0f) * 4
+	if header < 20 || header > len(packet) {
+		return nil
+	}
+	return packet[header:]
+}
+
+// checksum returns the Internet checksum (RFC 1071) of p, whose length is even.
+func checksum(p []byte) uint16 {
+	var sum uint32
+	for ; len(p) >= 2; p = p[2:] {
+		sum += uint32(binary.BigEndian.Uint16(p))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// parseError returns what went wrong with a packet, as the control messages say
+// that come with it from a socket's error queue (struct sock_extended_err of
+// ip(7) and ipv6(7)); 0 if they do not.
+func parseError(control []byte) syscall.Errno {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return 0
+	}
+	for _, m := range messages {
+		v4 := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_RECVERR
+		v6 := m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR
+		if (v4 || v6) && len(m.Data) >= 4 {
+			return syscall.Errno(binary.NativeEndian.Uint32(m.Data))
+		}
+	}
+	return 0
+}

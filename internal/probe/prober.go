@@ -1,0 +1,181 @@
+// Package probe judges replicas: one by its attempts, many a bounded number at
+// a time.
+//
+// An attempt is up or down; down attempts are repeated, and only a replica that
+// was down on all of them is dead. What is this host's own trouble (no file
+// descriptor, no route, no resolver) is not an attempt at all: it is tried
+// again while there is time, and in the end there is no verdict, since a verdict
+// is about the target or there is none.
+package probe
+
+import (
+	"context"
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Prober makes attempts. Its methods may be called by many goroutines.
+type Prober struct {
+	userAgent string
+	roots     atomic.Pointer[x509.CertPool] // nil: the system's
+	resolver  *resolver
+	connector connector
+	pinger    *pinger
+
+	// What the attempts are made of; tests put their own in. What connect
+	// returns has no deadline yet, and the caller closes it.
+	touch   func(ctx context.Context, addr netip.AddrPort, a attempt) error
+	connect func(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error)
+	ping    func(ctx context.Context, addr netip.Addr, limit time.Duration) (time.Duration, error)
+}
+
+// New returns a Prober that names itself userAgent to HTTP servers. It opens
+// one ICMP socket per address family where it may. The caller closes it.
+func New(userAgent string) *Prober {
+	p := &Prober{
+		userAgent: userAgent,
+		resolver:  newResolver(),
+		connector: newConnector(),
+		pinger:    openPinger(),
+	}
+	p.touch = p.connector.touch
+	p.connect = p.connector.connect
+	p.ping = p.pinger.ping
+	return p
+}
+
+// Close closes the ICMP sockets. Probes under way have no verdict.
+func (p *Prober) Close() error { return p.pinger.close() }
+
+// Trouble returns what this host refuses to the prober, each an error that says
+// what to do about it; replicas that need it have no verdict.
+func (p *Prober) Trouble() []error { return p.pinger.trouble() }
+
+// TrustRoots sets the certificate authorities that HTTPS replicas are verified
+// against; nil means the system's.
+func (p *Prober) TrustRoots(roots *x509.CertPool) { p.roots.Store(roots) }
+
+// Refresh makes the names of replicas be looked up again, once each, by the
+// probes that begin from now on. It is called at the beginning of every cycle.
+func (p *Prober) Refresh() { p.resolver.refresh() }
+
+// attempt is the time that one attempt has.
+type attempt struct {
+	began time.Time
+	limit time.Duration
+}
+
+func (a attempt) deadline() time.Time { return a.began.Add(a.limit) }
+
+// left returns how much of the time is left; it may be negative.
+func (a attempt) left() time.Duration { return time.Until(a.deadline()) }
+
+// Probe judges c once, with its retries. All attempts together take no longer
+// than budget, but the first one always has the rules' DeadAfter whole. A
+// probe whose context ends has no verdict: the result's Health is Unknown and
+// its Err the context's.
+func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Result {
+	rules := c.rules()
+	r := Result{Check: c}
+	start, limit, downs := time.Now(), rules.DeadAfter, 0
+	backoff := Pause // after a failure of this host
+	var local error
+	for {
+		pause := Pause
+		r.Attempts++
+		whole := r.Err
+		r.Latency, r.Err = p.measure(ctx, c, limit)
+		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
+			r.Err = whole // that a cut attempt had no answer in time explains nothing
+		}
+		switch {
+		case r.Err == nil:
+			r.Health = rules.classify(r.Latency)
+			return r
+		case ctx.Err() != nil:
+			return r.cancelled(ctx)
+		case isLocal(r.Err):
+			local = r.Err
+			// What is short seldom comes back in 200 ms. However long it lacks,
+			// the probe takes no more time than one of a silent target, by
+			// which the pool is measured.
+			pause, backoff = backoff, min(2*backoff, 5*time.Second)
+			budget = min(budget, rules.Longest(budget))
+		default:
+			downs++
+		}
+		if downs > rules.Retry {
+			r.Health = Dead
+			return r
+		}
+		limit = min(rules.DeadAfter, budget-time.Since(start)-pause)
+		if limit <= 0 {
+			break
+		}
+		if !sleep(ctx, pause) {
+			return r.cancelled(ctx)
+		}
+	}
+	if local != nil {
+		r.Err = local
+		return r
+	}
+	r.Health = Dead // cut: there is no time for the attempts that are left
+	return r
+}
+
+// cancelled returns r without a verdict: what the end of ctx broke off says
+// nothing of the replica.
+func (r Result) cancelled(ctx context.Context) Result {
+	r.Health, r.Err = Unknown, context.Cause(ctx)
+	return r
+}
+
+// measure makes one attempt, which is given limit, and returns its latency: for
+// ICMP the round trip, otherwise the time of the whole attempt.
+func (p *Prober) measure(ctx context.Context, c Check, limit time.Duration) (latency time.Duration, err error) {
+	defer func() {
+		// An answer that trips up a parser must not end the watch over all
+		// the others, nor make this one dead.
+		if fault := recover(); fault != nil {
+			err = failure(KindLocal, "internal error, please report it: %v", fault)
+		}
+	}()
+	a := attempt{began: time.Now(), limit: limit}
+	t := c.Target
+	switch t.Scheme() {
+	case ICMP:
+		return p.measureICMP(ctx, t, a)
+	case TCP:
+		err = p.measureTCP(ctx, t, a)
+	default:
+		err = p.measureHTTP(ctx, t, c.rules(), a)
+	}
+	return time.Since(a.began), err
+}
+
+// maxPing is how long an ICMP echo is waited for: a second is long for a round
+// trip, and the original waits no longer.
+const maxPing = time.Second
+
+func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Duration, error) {
+	addrs, err := p.resolver.addrs(ctx, t, a)
+	if err != nil {
+		return 0, err
+	}
+	// The second begins with the echo: a slow resolver is not a slow target.
+	return pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+}
+
+// sleep waits for d and reports whether it did so before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

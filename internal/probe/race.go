@@ -1,0 +1,126 @@
+package probe
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// stagger is how long an address has before the next one is tried beside it:
+// the Connection Attempt Delay that RFC 8305, section 5, recommends.
+const stagger = 250 * time.Millisecond
+
+// race dials the addresses of one name as RFC 8305 has it: families
+// alternating, one after another, stagger apart or as soon as one has failed.
+// The first that succeeds wins; discard takes what any other brought. No dial
+// outlives the call.
+func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
+	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
+	if len(addrs) == 1 {
+		return dial(ctx, netip.AddrPortFrom(addrs[0], port))
+	}
+	type outcome struct {
+		i   int
+		got T
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	addrs = alternate(addrs)
+	outcomes := make(chan outcome)
+	next, running := 0, 0
+	start := func() {
+		i := next
+		next, running = next+1, running+1
+		go func() {
+			got, err := dial(ctx, netip.AddrPortFrom(addrs[i], port))
+			outcomes <- outcome{i, got, err}
+		}()
+	}
+	// finish waits for the dials under way and discards what they bring.
+	finish := func() {
+		cancel()
+		for ; running > 0; running-- {
+			if o := <-outcomes; o.err == nil {
+				discard(o.got)
+			}
+		}
+	}
+	errs := make([]error, len(addrs))
+	start()
+	for running > 0 {
+		var timer <-chan time.Time
+		if next < len(addrs) {
+			timer = time.After(stagger)
+		}
+		select {
+		case o := <-outcomes:
+			running--
+			if o.err == nil {
+				finish()
+				return o.got, nil
+			}
+			errs[o.i] = o.err
+			if next < len(addrs) && ctx.Err() == nil {
+				start()
+			}
+		case <-timer:
+			start()
+		}
+	}
+	var none T
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
+	}
+	return none, together(addrs, errs)
+}
+
+// alternate returns addrs with the families in turn, the family of the first
+// address first (RFC 8305, section 4).
+func alternate(addrs []netip.Addr) []netip.Addr {
+	var first, second, all []netip.Addr
+	for _, addr := range addrs {
+		if addr.Is4() == addrs[0].Is4() {
+			first = append(first, addr)
+		} else {
+			second = append(second, addr)
+		}
+	}
+	for i := range max(len(first), len(second)) {
+		if i < len(first) {
+			all = append(all, first[i])
+		}
+		if i < len(second) {
+			all = append(all, second[i])
+		}
+	}
+	return all
+}
+
+// together makes one failure of those of all the addresses of a name. It is
+// local only if every one of them is: one address that could be asked and was
+// down says something of the target.
+func together(addrs []netip.Addr, errs []error) error {
+	var first *Error
+	var reasons []string
+	same := true
+	for i, err := range errs {
+		e, ok := err.(*Error)
+		if !ok || e.Kind == KindLocal {
+			continue
+		}
+		if first == nil {
+			first = e
+		}
+		same = same && e.Reason == first.Reason
+		reasons = append(reasons, addrs[i].String()+": "+e.Reason)
+	}
+	switch {
+	case first == nil:
+		return errs[0]
+	case same:
+		return first
+	}
+	return &Error{Kind: first.Kind, Reason: strings.Join(reasons, "; "), Err: first}
+}

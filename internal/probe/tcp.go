@@ -1,0 +1,19 @@
+package probe
+
+import (
+	"context"
+	"net/netip"
+)
+
+// measureTCP makes one attempt at a tcp:// target, which is up when a
+// connection to any of its addresses can be established.
+func (p *Prober) measureTCP(ctx context.Context, t Target, a attempt) error {
+	addrs, err := p.resolver.addrs(ctx, t, a)
+	if err != nil {
+		return err
+	}
+	_, err = race(ctx, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
+		return struct{}{}, p.touch(ctx, addr, a)
+	}, func(struct{}) {})
+	return err
+}
