@@ -3,12 +3,14 @@ module github.com/crisp-im/crisp-status-local
 go 1.26.0
 
 require (
-	github.com/BurntSushi/toml v1.6.0 // indirect
+	github.com/BurntSushi/toml v1.6.0 // the format of the configuration file
+	github.com/hashicorp/go-retryablehttp v0.7.8 // requests to the Status API, and when to repeat them
+	github.com/sirupsen/logrus v1.10.2 // the log
+	golang.org/x/net v0.62.0 // idna: host names outside ASCII, as browsers look them up
+	golang.org/x/sys v0.49.0 // unix: half-open connections and ICMP sockets, which package net cannot make
+)
+
+require (
 	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
-	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
-	github.com/sirupsen/logrus v1.10.2 // indirect
-	golang.org/x/net v0.62.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )

@@ -1,0 +1,288 @@
+// Package statusapi is the client of the Status API: the map of replicas in,
+// their verdicts out. It is the only package that knows the wire format.
+package statusapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/crisp-im/crisp-status-local/internal/probe"
+)
+
+const (
+	requestTimeout = 20 * time.Second // for a whole answer, by the protocol
+	mapRetries     = 2                // further attempts at the map, by the protocol
+	mapPause       = 5 * time.Second  // between them, by the protocol
+	maxRetryAfter  = 60 * time.Second // how long an API may hold us off
+	maxMap         = 32 << 20         // bytes: a hundred thousand replicas take a third of it
+	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
+	maxIdleConns   = 32               // kept for HTTP/1.1; with HTTP/2 there is one
+	timeoutsInARow = 3                // after which no idle connection is trusted
+)
+
+// ErrUnauthorized is the answer 401: the API does not accept the token.
+var ErrUnauthorized = errors.New("the Status API does not accept the token (status 401)")
+
+// Client speaks to one Status API as one status page's reporter. Its methods
+// may be called by many goroutines.
+type Client struct {
+	endpoint  string
+	authorize func(*http.Request) // holds the token, so that no print of a Client shows it
+	interval  time.Duration
+	http      *http.Client
+	timeouts  atomic.Int32 // requests in a row that got no answer in time
+}
+
+// New returns a client of the API at endpoint, an http or https URL without a
+// trailing slash. Requests name themselves userAgent; interval is how often
+// they come, and bounds how long a failure is waited out.
+func New(endpoint, token, userAgent string, interval time.Duration) *Client {
+	authorization := "Basic " + base64.StdEncoding.EncodeToString([]byte(":"+token))
+	return &Client{
+		endpoint: endpoint,
+		authorize: func(req *http.Request) {
+			req.Header.Set("Authorization", authorization)
+			req.Header.Set("User-Agent", userAgent)
+		},
+		interval: interval,
+		http: &http.Client{
+			Timeout:   requestTimeout,
+			Transport: newTransport(),
+			// The token is for this endpoint alone, and a report that was sent
+			// elsewhere was not delivered.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{
+		Timeout: requestTimeout / 2,
+		// Firewalls forget idle connections without a word. The kernel finds
+		// out, and no report waits for it.
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2},
+	}
+	return &http.Transport{
+		Proxy:                  proxy,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+		TLSHandshakeTimeout:    requestTimeout / 2,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: maxAnswer,
+	}
+}
+
+// proxy is the environment's. An address that cannot be read is not repeated:
+// it may hold a password. Some of them come back with "http:" as their host.
+func proxy(req *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(req)
+	if err != nil || u != nil && strings.HasSuffix(u.Host, ":") {
+		return nil, errors.New("HTTP_PROXY or HTTPS_PROXY in the environment is not a URL")
+	}
+	return u, nil
+}
+
+// Close closes the connections that are idle. The client can still be used.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// FetchMap asks for the map, at most three times. prev is the map in hand; nil
+// asks for a whole one. Where prev is still right, prev itself is returned. The
+// error is ErrUnauthorized (not retried), or says what the last attempt met;
+// it never replaces a map that is in hand.
+func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
+	address := c.endpoint + "/probes/local"
+	if prev != nil && prev.date != "" {
+		address += "?since=" + url.QueryEscape(prev.date)
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the map: %w", err)
+	}
+	c.authorize(req.Request)
+	req.Header.Set("Accept", "application/json")
+
+	// The answer is understood where it is decided whether to ask again,
+	// since a body that does not parse is a failed attempt too.
+	var m *Map
+	var failed error
+	client := c.retrying(mapRetries)
+	client.CheckRetry = func(_ context.Context, resp *http.Response, err error) (bool, error) {
+		m, failed = c.understand(resp, c.heard(err), prev)
+		return failed != nil && !errors.Is(failed, ErrUnauthorized), nil
+	}
+	resp, err := client.Do(req)
+	if resp != nil {
+		resp.Body.Close()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case failed == nil && err != nil:
+		failed = err
+	}
+	if failed != nil {
+		return nil, fmt.Errorf("fetching the map from %s: %w", c.endpoint, failed)
+	}
+	return m, nil
+}
+
+// understand makes a map of an answer, or says why it is none.
+func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, error) {
+	if err != nil {
+		return nil, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(kind), "application/json") {
+			return nil, fmt.Errorf("answer has the content type %.80q, want application/json (is the endpoint right?)", kind)
+		}
+		if resp.ContentLength > maxMap {
+			return nil, errMapTooLarge
+		}
+		m, err := decodeMap(resp.Body)
+		if err != nil {
+			return nil, c.heard(err)
+		}
+		return m, nil
+	case http.StatusNotModified:
+		if prev == nil {
+			return nil, errors.New("status 304, although no map is in hand")
+		}
+		return prev, nil
+	case http.StatusUnauthorized:
+		return nil, ErrUnauthorized
+	}
+	return nil, refused(resp, c.interval)
+}
+
+// Report delivers r with the promise that the next report of the replica comes
+// within interval. The error is a *Refusal where the API answered, and matches
+// ErrUnauthorized for a 401.
+func (c *Client) Report(ctx context.Context, r probe.Result, interval time.Duration) error {
+	body, err := encodeReport(r, interval)
+	if err != nil {
+		return err
+	}
+	address := c.endpoint + "/report/" + escape(r.Check.ServiceID) + "/" + escape(r.Check.NodeID)
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, address, body)
+	if err != nil {
+		return fmt.Errorf("reporting to %s: %w", c.endpoint, err)
+	}
+	c.authorize(req.Request)
+	req.Header.Set("Content-Type", "application/json")
+	// Reporting the same twice does no harm, so a request that a server
+	// dropped with an idle connection may be sent again at once. The empty key
+	// says so to the transport and does not go over the wire.
+	req.Header["Idempotency-Key"] = []string{}
+
+	resp, err := c.retrying(0).Do(req)
+	if err = c.heard(err); err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // to its end, so that the connection can be used again
+	if resp.StatusCode/100 == 2 {
+		return nil
+	}
+	return refused(resp, c.interval)
+}
+
+// retrying returns a client that repeats a failed request so many times.
+func (c *Client) retrying(times int) *retryablehttp.Client {
+	client := *c.http
+	client.Transport = keepIdle{c.http.Transport}
+	return &retryablehttp.Client{
+		HTTPClient:   &client,
+		RetryMax:     times,
+		CheckRetry:   func(context.Context, *http.Response, error) (bool, error) { return false, nil },
+		Backoff:      c.backoff,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+}
+
+// keepIdle hides that idle connections can be closed. retryablehttp does so
+// after every failure, and one request that fails would cost all others theirs.
+type keepIdle struct{ http.RoundTripper }
+
+// backoff is how long the map is not asked for after a failed attempt: as long
+// as the API says, else the pause, but never more than half the interval, with
+// a fifth of jitter.
+func (c *Client) backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
+	if hold := retryAfter(resp, c.interval); hold > 0 {
+		return hold
+	}
+	pause := min(mapPause, c.interval/2)
+	return min(jitter(pause), c.interval/2)
+}
+
+// jitter returns d, a fifth more or less.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+// heard returns what err comes to in words, and counts the requests that got
+// no answer in time: after a few of them the connections in hand are given up,
+// since a firewall may have forgotten them.
+func (c *Client) heard(err error) error {
+	if err == nil {
+		c.timeouts.Store(0)
+		return nil
+	}
+	var netErr net.Error
+	if errors.As(err, &netErr) && netErr.Timeout() {
+		if c.timeouts.Add(1)%timeoutsInARow == 0 {
+			c.http.CloseIdleConnections()
+		}
+		// What the network itself timed out, such as a dial, has its own words.
+		if _, network := errors.AsType[*net.OpError](err); !network && errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("no answer within %v", requestTimeout)
+		}
+	}
+	// The method and the address are told by who calls.
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err
+	}
+	return err
+}
+
+// escape returns id as one segment of a path. Segments of dots alone are
+// escaped too, or servers would walk up the path (RFC 3986, 5.2.4).
+func escape(id string) string {
+	if strings.Trim(id, ".") == "" {
+		return strings.ReplaceAll(id, ".", "%2E")
+	}
+	return url.PathEscape(id)
+}
+
+// encodeReport returns the body of a report.
+func encodeReport(r probe.Result, interval time.Duration) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // the id goes back as it came, & and all
+	err := e.Encode(struct {
+		ReplicaID string       `json:"replica_id"`
+		Health    probe.Health `json:"health"`
+		Interval  int          `json:"interval"`
+	}{r.Check.Target.ID(), r.Health, int(interval / time.Second)})
+	if err != nil {
+		return nil, fmt.Errorf("encoding a report: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}

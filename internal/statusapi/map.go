@@ -1,0 +1,232 @@
+package statusapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/internal/probe"
+)
+
+// Map is what to watch: the replicas of a status page that the daemon is to
+// judge. It is not changed once it was made.
+type Map struct {
+	Checks []probe.Check
+
+	// Problems are what of the map could not be taken as it was (replicas left
+	// out, numbers clamped), a sentence each, without passwords.
+	Problems []string
+
+	date string // as the API wrote it; empty if it gave none
+}
+
+const (
+	maxValues   = 2 << 20   // in one map: a value of two bytes takes a hundred when it is decoded
+	maxAhead    = 128 << 10 // replicas for which there is room before they are understood
+	maxProblems = 50        // lines about one map; more would fill the log
+	maxID       = 1 << 10   // bytes of the id of a service or a node: it is part of each report's address
+	maxDate     = 64        // bytes: it is part of the next request's address
+	maxMatch    = 64 << 10  // bytes of a match: each probe under way holds as much
+	maxRetry    = 100
+	maxSick     = 3600 // seconds
+	maxStatus   = 1000 // one above the highest that an answer can have
+)
+
+var (
+	errMapTooLarge = fmt.Errorf("map over %d MiB", maxMap>>20)
+	errMapTooMany  = fmt.Errorf("map of over %d values", maxValues)
+)
+
+// decodeMap reads a map, of at most maxMap bytes.
+func decodeMap(body io.Reader) (*Map, error) {
+	text, err := readMap(body)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, errors.New("map breaks off before its end")
+	case err != nil:
+		return nil, err
+	case bytes.Count(text, []byte{','}) > maxValues:
+		return nil, errMapTooMany
+	}
+	var answer wireAnswer
+	err = json.Unmarshal(text, &answer)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("map is not what the protocol has: %w", readable(err))
+	case answer.Data == nil:
+		return nil, errors.New("map has no data")
+	case answer.Data.Services == nil:
+		return nil, errors.New("map has no data.services")
+	case len(answer.Data.Date.text) > maxDate:
+		return nil, fmt.Errorf("map has a date of %d digits", len(answer.Data.Date.text))
+	}
+	n := min(replicas(*answer.Data.Services), maxAhead)
+	b := &builder{
+		m:    &Map{Checks: make([]probe.Check, 0, n), date: answer.Data.Date.text},
+		seen: make(map[probe.ID]bool, n),
+	}
+	b.rules = b.limits(answer.Data.Metrics)
+	for i, s := range *answer.Data.Services {
+		if err := b.service(i, s); err != nil {
+			return nil, fmt.Errorf("map is not what the protocol has: %w", err)
+		}
+	}
+	if b.more > 0 {
+		b.m.Problems = append(b.m.Problems, fmt.Sprintf("and %d more like these", b.more))
+	}
+	return b.m, nil
+}
+
+// readMap reads body whole, piece by piece: it is put together only when it is
+// known to be small enough, or what is too large would cost twice the limit.
+func readMap(body io.Reader) ([]byte, error) {
+	const piece = 1 << 20
+	var pieces [][]byte
+	for size := 0; ; {
+		if len(pieces) == 0 || len(pieces[len(pieces)-1]) == piece {
+			pieces = append(pieces, make([]byte, 0, piece))
+		}
+		last := &pieces[len(pieces)-1]
+		n, err := body.Read((*last)[len(*last):piece])
+		*last = (*last)[:len(*last)+n]
+		switch size += n; {
+		case size > maxMap:
+			return nil, errMapTooLarge
+		case err == io.EOF:
+			return slices.Concat(pieces...), nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// replicas returns how many replicas there are.
+func replicas(services []wireService) int {
+	n := 0
+	for _, s := range services {
+		if s.Nodes == nil {
+			continue
+		}
+		for _, node := range *s.Nodes {
+			n += len(node.Replicas)
+		}
+	}
+	return n
+}
+
+// builder makes a Map of the wire's.
+type builder struct {
+	m     *Map
+	rules *probe.Rules // of every node, but for what its http says
+	seen  map[probe.ID]bool
+	more  int // problems beyond maxProblems
+}
+
+func (b *builder) problem(format string, args ...any) {
+	if len(b.m.Problems) >= maxProblems {
+		b.more++
+		return
+	}
+	b.m.Problems = append(b.m.Problems, fmt.Sprintf(format, args...))
+}
+
+// number returns n between low and high, or missing if there is none.
+func (b *builder) number(name string, n wireNumber, missing, low, high int64) int64 {
+	if n.text == "" {
+		return missing
+	}
+	clamped := min(max(n.value, low), high)
+	if clamped != n.value {
+		b.problem("%s is %.40s, taken as %d (allowed: %d to %d)", name, n.text, clamped, low, high)
+	}
+	return clamped
+}
+
+// limits returns the rules that hold for the whole map.
+func (b *builder) limits(metrics *wireMetrics) *probe.Rules {
+	rules := probe.DefaultRules()
+	if metrics == nil || metrics.Local == nil {
+		return rules
+	}
+	local := metrics.Local
+	rules.Retry = int(b.number("metrics.local.retry", local.Retry, int64(rules.Retry), 0, maxRetry))
+	longest := int64(probe.MaxProbe / time.Second)
+	dead := b.number("metrics.local.delay_dead", local.DelayDead, int64(rules.DeadAfter/time.Second), 1, longest)
+	rules.DeadAfter = time.Duration(dead) * time.Second
+	sick := b.number("metrics.local.delay_sick", local.DelaySick, 0, 0, maxSick)
+	rules.SickAfter = time.Duration(sick) * time.Second
+	return rules
+}
+
+func (b *builder) service(i int, s wireService) error {
+	switch {
+	case s.ID == "":
+		return fmt.Errorf("data.services[%d] has no id", i)
+	case s.Nodes == nil:
+		return fmt.Errorf("service %.80q has no nodes", s.ID)
+	case len(s.ID) > maxID:
+		b.problem("service %.80q has an id of %d bytes (allowed: %d), its replicas are left out", s.ID, len(s.ID), maxID)
+		return nil
+	}
+	for j, n := range *s.Nodes {
+		if n.ID == "" {
+			return fmt.Errorf("node %d of service %.80q has no id", j, s.ID)
+		}
+		rules, ok := b.nodeRules(n)
+		if !ok {
+			continue
+		}
+		for _, r := range n.Replicas {
+			b.replica(s.ID, n.ID, rules, r)
+		}
+	}
+	return nil
+}
+
+// nodeRules returns the rules of n's replicas, or false if they can have none.
+func (b *builder) nodeRules(n wireNode) (*probe.Rules, bool) {
+	if len(n.ID) > maxID {
+		b.problem("node %.80q has an id of %d bytes (allowed: %d), its replicas are left out", n.ID, len(n.ID), maxID)
+		return nil, false
+	}
+	if n.HTTP == nil {
+		return b.rules, true
+	}
+	rules := *b.rules
+	if s := n.HTTP.Status; s != nil {
+		where := fmt.Sprintf("node %.80q: http.status.", n.ID)
+		rules.HealthyAbove = int(b.number(where+"healthy_above", s.HealthyAbove, int64(rules.HealthyAbove), 0, maxStatus))
+		rules.HealthyBelow = int(b.number(where+"healthy_below", s.HealthyBelow, int64(rules.HealthyBelow), 0, maxStatus))
+	}
+	if body := n.HTTP.Body; body != nil {
+		rules.HealthyMatch, rules.DeadMatch = body.HealthyMatch, body.DeadMatch
+		if longest := max(len(body.HealthyMatch), len(body.DeadMatch)); longest > maxMatch {
+			b.problem("node %.80q: http.body has a match of %d bytes (allowed: %d), its replicas are left out", n.ID, longest, maxMatch)
+			return nil, false
+		}
+	}
+	return &rules, true
+}
+
+func (b *builder) replica(service, node string, rules *probe.Rules, r wireReplica) {
+	if r.other != "" {
+		b.problem("node %.80q: a replica is %s, want a URL; it is left out", node, r.other)
+		return
+	}
+	target, err := probe.ParseTarget(r.url)
+	if err != nil {
+		b.problem("node %.80q: replica %.400v; it is left out", node, err)
+		return
+	}
+	c := probe.Check{ServiceID: service, NodeID: node, Target: target, Rules: rules}
+	if b.seen[c.ID()] {
+		b.problem("node %.80q: replica %v is there twice; it is watched once", node, target)
+		return
+	}
+	b.seen[c.ID()] = true
+	b.m.Checks = append(b.m.Checks, c)
+}

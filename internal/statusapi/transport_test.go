@@ -1,0 +1,277 @@
+package statusapi
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/internal/probe"
+)
+
+// idleCloser is a network that counts how often its idle connections are closed.
+type idleCloser struct {
+	roundTripFunc
+	closed int
+}
+
+func (i *idleCloser) CloseIdleConnections() { i.closed++ }
+
+// TestThreeTimeOutsInARowCloseIdleConnections: a firewall may have forgotten
+// them. One failure costs nobody a connection, and an answer begins anew.
+func TestThreeTimeOutsInARowCloseIdleConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := result(t, "s", "n", "tcp://a:1", probe.Healthy)
+		taken := func(*http.Request) (*http.Response, error) { return answer(204, ""), nil }
+		failed := func(*http.Request) (*http.Response, error) { return nil, errors.New("connection reset") }
+		network := &idleCloser{}
+		c := newTestClient(time.Minute, nil)
+		c.http.Transport = network
+		for i, step := range []struct {
+			api  roundTripFunc
+			want int
+		}{
+			{failed, 0}, {failed, 0}, {failed, 0}, {failed, 0},
+			{hang, 0}, {hang, 0}, {taken, 0},
+			{hang, 0}, {hang, 0}, {hang, 1},
+			{hang, 1}, {hang, 1}, {hang, 2},
+			{taken, 2}, {hang, 2},
+		} {
+			network.roundTripFunc = step.api
+			c.Report(t.Context(), r, time.Minute)
+			if network.closed != step.want {
+				t.Fatalf("after request %d: idle connections were closed %d times, want %d", i, network.closed, step.want)
+			}
+		}
+		network.roundTripFunc = failed
+		c.FetchMap(t.Context(), nil)
+		if network.closed != 2 {
+			t.Errorf("after a map request that failed: idle connections were closed %d times, want 2", network.closed)
+		}
+		if c.Close(); network.closed != 3 {
+			t.Errorf("after Close: idle connections were closed %d times, want 3", network.closed)
+		}
+	})
+}
+
+// TestFewConnectionsForManyReports: 1,000 reports, eight at a time.
+func TestFewConnectionsForManyReports(t *testing.T) {
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, strings.Repeat("taken ", 1000)) // a body must not cost the connection
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	c := New(server.URL, testToken, testAgent, time.Minute)
+	defer c.Close()
+	report(t, c, 8, 125)
+	if got := connections.Load(); got > 32 {
+		t.Errorf("got %d connections for 1,000 reports, want at most 32", got)
+	}
+}
+
+// report makes workers × each reports.
+func report(t *testing.T, c *Client, workers, each int) {
+	t.Helper()
+	r := result(t, "s", "n", "tcp://a:1", probe.Healthy)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range each {
+				if err := c.Report(t.Context(), r, time.Minute); err != nil {
+					t.Errorf("got %v, want the report taken", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestHTTP2WhereOffered(t *testing.T) {
+	var connections, others atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			others.Add(1)
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.StartTLS()
+	defer server.Close()
+	c := New(server.URL, testToken, testAgent, time.Minute)
+	defer c.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+
+	report(t, c, 1, 1)
+	report(t, c, 8, 10)
+	if others.Load() != 0 || connections.Load() != 1 {
+		t.Errorf("got %d requests that are not HTTP/2, over %d connections; want none, over 1", others.Load(), connections.Load())
+	}
+	transport := newTransport()
+	if h := transport.HTTP2; h == nil || h.SendPingTimeout != 10*time.Second || h.PingTimeout != 5*time.Second {
+		t.Errorf("HTTP/2 pings: got %+v, want one after 10s idle, 5s to answer", h)
+	}
+}
+
+// serve answers every connection with f until the test ends.
+func serve(t *testing.T, f func(n int, conn net.Conn)) (endpoint string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := 1; ; n++ {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				f(n, conn)
+			})
+		}
+	})
+	t.Cleanup(func() { listener.Close(); wg.Wait() })
+	return "http://" + listener.Addr().String()
+}
+
+// TestDroppedConnectionFailsNoReport: a server that closes an idle connection
+// just as the next report comes over it gets that report over another one.
+func TestDroppedConnectionFailsNoReport(t *testing.T) {
+	seen := make(chan string, 10)
+	endpoint := serve(t, func(n int, conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for i := range 2 {
+			req, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			body, _ := io.ReadAll(req.Body)
+			if n == 1 && i == 1 {
+				seen <- "dropped"
+				return
+			}
+			seen <- string(body)
+			io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+		}
+	})
+	c := New(endpoint, testToken, testAgent, time.Minute)
+	defer c.Close()
+	for _, health := range []probe.Health{probe.Healthy, probe.Dead} {
+		if err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", health), time.Minute); err != nil {
+			t.Fatalf("reporting %s: %v", health, err)
+		}
+	}
+	var got []string
+	for len(seen) > 0 {
+		got = append(got, <-seen)
+	}
+	if len(got) != 3 || got[1] != "dropped" || !strings.Contains(got[2], "dead") {
+		t.Errorf("the API saw %q, want a report, a dropped one, and that one again", got)
+	}
+}
+
+func TestWhatIsNotAnAnswerIsSaidSo(t *testing.T) {
+	for _, tt := range []struct{ name, answer, want string }{
+		{"not HTTP", "SSH-2.0-OpenSSH_9.2\r\n", "malformed HTTP"},
+		{"nothing", "", "EOF"},
+		{"headers without end", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Filler: "+strings.Repeat("x", 1000)+"\r\n", 1000), "headers exceeded 65536 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			endpoint := serve(t, func(_ int, conn net.Conn) {
+				http.ReadRequest(bufio.NewReader(conn))
+				io.WriteString(conn, tt.answer)
+			})
+			c := New(endpoint, testToken, testAgent, time.Minute)
+			defer c.Close()
+			err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got the error %v, want %q", err, tt.want)
+			}
+		})
+	}
+	t.Run("nobody listens", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener.Close()
+		c := New("http://"+listener.Addr().String(), testToken, testAgent, time.Minute)
+		if err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute); err == nil || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("got the error %v, want connection refused", err)
+		}
+	})
+}
+
+// TestProxyOfTheEnvironment runs itself with another environment, since that is
+// read once in a process.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	const endpoint = "http://report.invalid/v1"
+	if os.Getenv("TEST_PROXY") != "" {
+		c := New(endpoint, testToken, testAgent, time.Minute)
+		if os.Getenv("NO_PROXY") != "" {
+			req, _ := http.NewRequest(http.MethodGet, endpoint, nil)
+			u, err := proxy(req)
+			fmt.Printf("proxy %v, error %v\n", u, err)
+			return
+		}
+		fmt.Printf("error %v\n", c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute))
+		return
+	}
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.RequestURI)
+	}))
+	defer server.Close()
+	run := func(env ...string) string {
+		t.Helper()
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(self, "-test.run=^TestProxyOfTheEnvironment$")
+		cmd.Env = append(env, "TEST_PROXY=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("running %s: %v\n%s", self, err, out)
+		}
+		return string(out)
+	}
+
+	if out := run("HTTP_PROXY=" + server.URL); !strings.Contains(out, "error <nil>") || len(asked) != 1 || asked[0] != endpoint+"/report/s/n" {
+		t.Errorf("got %q, and the proxy was asked for %q; want the report to go through it", out, asked)
+	}
+	if out := run("HTTP_PROXY="+server.URL, "NO_PROXY=report.invalid"); !strings.Contains(out, "proxy <nil>, error <nil>") {
+		t.Errorf("got %q, want no proxy for what is in NO_PROXY", out)
+	}
+	out := run("HTTP_PROXY=http://user:s3cr3t@proxy.invalid:port")
+	if strings.Contains(out, "s3cr3t") || !strings.Contains(out, "HTTP_PROXY or HTTPS_PROXY in the environment is not a URL") {
+		t.Errorf("got %q, want to hear that the proxy is no URL, without its password", out)
+	}
+}
