@@ -1,0 +1,433 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/internal/probe"
+)
+
+// reporterFunc is a Status API.
+type reporterFunc func(ctx context.Context, r probe.Result, interval time.Duration) error
+
+func (f reporterFunc) Report(ctx context.Context, r probe.Result, interval time.Duration) error {
+	return f(ctx, r, interval)
+}
+
+// refusing is an answer that does not take a verdict.
+type refusing struct {
+	code int
+	hold time.Duration
+}
+
+func (r refusing) Error() string             { return fmt.Sprint("status ", r.code) }
+func (r refusing) Status() int               { return r.code }
+func (r refusing) RetryAfter() time.Duration { return r.hold }
+
+var errUnreachable = errors.New("connection refused")
+
+// hang is an API that takes a request and never answers.
+func hang(ctx context.Context, _ probe.Result, _ time.Duration) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// verdict returns the verdict that a replica has this health. n tells verdicts
+// of one replica apart.
+func verdict(replica, n int, health probe.Health) probe.Result {
+	target, err := probe.ParseTarget(fmt.Sprintf("tcp://replica-%d:1", replica))
+	if err != nil {
+		panic(err)
+	}
+	return probe.Result{Check: probe.Check{ServiceID: "s", NodeID: "n", Target: target}, Health: health, Attempts: n}
+}
+
+// sent is a request that reached the API.
+type sent struct {
+	replica  string
+	n        int
+	health   probe.Health
+	interval time.Duration
+	at       time.Time
+	err      error
+}
+
+// bench is an outbox at work, with an API whose answers the test decides.
+type bench struct {
+	*Outbox
+	log strings.Builder
+
+	mu     sync.Mutex
+	answer reporterFunc // nil takes everything
+	sent   []sent       // in the order of their answers
+
+	stop func() // ends Run and waits for it
+}
+
+// newBench starts an outbox for a map of so many replicas. It must be stopped.
+func newBench(t *testing.T, replicas int, interval time.Duration, answer reporterFunc) *bench {
+	t.Helper()
+	b := &bench{answer: answer}
+	log := logrus.New()
+	log.SetOutput(&b.log)
+	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
+	b.Outbox = New(reporterFunc(b.report), interval, log)
+	b.Retain(replicas, func(probe.ID) bool { return true })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := b.Run(ctx); err != nil {
+			t.Errorf("Run: got the error %v, want none", err)
+		}
+	}()
+	b.stop = func() { cancel(); <-done }
+	return b
+}
+
+func (b *bench) report(ctx context.Context, r probe.Result, interval time.Duration) error {
+	b.mu.Lock()
+	answer := b.answer
+	b.mu.Unlock()
+	var err error
+	if answer != nil {
+		err = answer(ctx, r, interval)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = append(b.sent, sent{r.Check.Target.ID(), r.Attempts, r.Health, interval, time.Now(), err})
+	return err
+}
+
+// answers makes the API answer so from now on.
+func (b *bench) answers(answer reporterFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answer = answer
+}
+
+// answered returns what was answered since the last call.
+func (b *bench) answered() []sent {
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	answered := b.sent
+	b.sent = nil
+	return answered
+}
+
+// logged returns how many lines of the log hold text.
+func (b *bench) logged(text string) int {
+	synctest.Wait()
+	b.Outbox.mu.Lock() // under which it logs
+	defer b.Outbox.mu.Unlock()
+	return strings.Count(b.log.String(), text)
+}
+
+// settled fails the test unless nothing is under way and the counters say so.
+func (b *bench) settled(t *testing.T) {
+	t.Helper()
+	synctest.Wait()
+	b.Outbox.mu.Lock()
+	defer b.Outbox.mu.Unlock()
+	if b.inFlight != 0 || b.slow != 0 || len(b.underway) != 0 || b.outage.trying {
+		t.Errorf("counters: got %d in flight, %d slow, %d under way, trial %v; want none", b.inFlight, b.slow, len(b.underway), b.outage.trying)
+	}
+}
+
+// always is an API that answers so after a while.
+func always(err error, after time.Duration) reporterFunc {
+	return func(ctx context.Context, _ probe.Result, _ time.Duration) error {
+		select {
+		case <-time.After(after):
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func TestVerdictIsDeliveredAtOnceWithThePromise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 3, 2*time.Minute, nil)
+		defer b.stop()
+		b.Put(verdict(1, 1, probe.Sick))
+		want := sent{"tcp://replica-1:1", 1, probe.Sick, 2 * time.Minute, time.Now(), nil}
+		if got := b.answered(); len(got) != 1 || got[0] != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if b.Waiting() != 0 {
+			t.Errorf("got %d verdicts waiting, want none", b.Waiting())
+		}
+		b.settled(t)
+	})
+}
+
+// TestNewestVerdictWins: one entry for each replica, one request at a time, an
+// older verdict never after a newer one.
+func TestNewestVerdictWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1, time.Minute, always(nil, 10*time.Second))
+		defer b.stop()
+		for n, health := range []probe.Health{probe.Healthy, probe.Sick, probe.Dead} {
+			b.Put(verdict(1, n, health))
+			time.Sleep(time.Second)
+			if b.Waiting() != 1 {
+				t.Errorf("after %d verdicts of a replica: got %d waiting, want 1", n+1, b.Waiting())
+			}
+		}
+		time.Sleep(time.Minute)
+		got := b.answered()
+		if len(got) != 2 || got[0].health != probe.Healthy || got[1].health != probe.Dead {
+			t.Fatalf("got %v, want the one that was under way, and then the newest", got)
+		}
+		if gap := got[1].at.Sub(got[0].at); gap != 10*time.Second {
+			t.Errorf("the second was answered %v after the first, want the 10s of its own request", gap)
+		}
+		b.settled(t)
+	})
+}
+
+func TestNewerVerdictReplacesOneThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 9, time.Minute, always(errUnreachable, 0))
+		defer b.stop()
+		b.Put(verdict(1, 1, probe.Healthy))
+		b.answered()
+		b.answers(nil)
+		b.Put(verdict(1, 2, probe.Dead))
+		if got := b.answered(); len(got) != 1 || got[0].n != 2 {
+			t.Errorf("got %v, want the newer verdict alone, at once", got)
+		}
+		time.Sleep(time.Minute)
+		if got := b.answered(); len(got) != 0 {
+			t.Errorf("got %v, want nothing more", got)
+		}
+	})
+}
+
+// TestVerdictsInDisorder puts, drops, fails, hangs and reloads at random. At
+// any time there is one request for a replica, and what the page holds in the
+// end is the newest verdict of each.
+func TestVerdictsInDisorder(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			const replicas = 12
+			random := rand.New(rand.NewPCG(seed, 0))
+			var mu sync.Mutex
+			underway := make(map[string]bool)
+			page := make(map[string]int)
+			draw := func(n int) int {
+				mu.Lock()
+				defer mu.Unlock()
+				return random.IntN(n)
+			}
+			b := newBench(t, replicas, 10*time.Second, func(ctx context.Context, r probe.Result, _ time.Duration) error {
+				id := r.Check.Target.ID()
+				mu.Lock()
+				if underway[id] {
+					t.Errorf("seed %d: got a second request for %s at a time, want one", seed, id)
+				}
+				underway[id] = true
+				mu.Unlock()
+				time.Sleep(time.Duration(draw(3000)) * time.Millisecond) // it does not hear that it is cut
+				mu.Lock()
+				defer mu.Unlock()
+				underway[id] = false
+				switch n := random.IntN(10); {
+				case n < 2:
+					return errUnreachable
+				case n < 4:
+					return refusing{500, 0}
+				case n == 4:
+					return refusing{429, 2 * time.Second}
+				case n == 5:
+					return refusing{400, 0}
+				}
+				if page[id] > r.Attempts {
+					t.Errorf("seed %d: %s: got verdict %d after %d, want none that is older", seed, id, r.Attempts, page[id])
+				}
+				page[id] = r.Attempts
+				return nil
+			})
+			defer b.stop()
+			newest := make(map[string]int)
+			for n := range 600 {
+				r := verdict(draw(replicas), n+1, probe.Healthy)
+				if draw(10) == 0 {
+					b.Retain(replicas, func(id probe.ID) bool { return id != r.Check.ID() })
+				}
+				b.Put(r)
+				newest[r.Check.Target.ID()] = n + 1
+				time.Sleep(time.Duration(draw(200)) * time.Millisecond)
+			}
+			time.Sleep(5 * time.Minute)
+			if b.Waiting() != 0 || !maps.Equal(page, newest) {
+				t.Errorf("seed %d: the page holds %v, want the newest of each, %v; %d wait", seed, page, newest, b.Waiting())
+			}
+			b.settled(t)
+		})
+	}
+}
+
+// TestDroppedAndPutAgain: a replica that left the map and is back has one
+// request at a time all the same.
+func TestDroppedAndPutAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// An API that does not hear that the request is cut.
+		b := newBench(t, 1, time.Minute, func(context.Context, probe.Result, time.Duration) error {
+			time.Sleep(10 * time.Second)
+			return nil
+		})
+		defer b.stop()
+		b.Put(verdict(1, 1, probe.Healthy))
+		synctest.Wait()
+		b.Retain(0, func(probe.ID) bool { return false })
+		b.Put(verdict(1, 2, probe.Dead))
+		time.Sleep(time.Minute)
+		got := b.answered()
+		if len(got) != 2 || got[0].n != 1 || got[1].n != 2 || got[1].at.Sub(got[0].at) != 10*time.Second {
+			t.Errorf("got %v, want the newer one after the older one is over", got)
+		}
+		b.settled(t)
+	})
+}
+
+func TestReplicasThatLeftTheMapLeaveTheOutbox(t *testing.T) {
+	for name, err := range map[string]error{"failed": errUnreachable, "taken": nil, "unauthorized": refusing{401, 0}, "unknown": refusing{404, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, 20, time.Minute, func(context.Context, probe.Result, time.Duration) error {
+					time.Sleep(10 * time.Second)
+					return err
+				})
+				defer b.stop()
+				b.Put(verdict(1, 1, probe.Healthy))
+				synctest.Wait() // it is under way
+				b.Put(verdict(1, 2, probe.Healthy))
+				b.Retain(0, func(probe.ID) bool { return false })
+				if b.Waiting() != 0 {
+					t.Errorf("got %d waiting, want none", b.Waiting())
+				}
+				time.Sleep(5 * time.Minute)
+				if got := b.answered(); len(got) != 1 || got[0].n != 1 {
+					t.Errorf("got %v, want only what was under way", got)
+				}
+				if b.Stale() {
+					t.Error("the map is called stale for a replica that left it")
+				}
+				b.settled(t)
+				b.answers(nil)
+				b.Put(verdict(2, 1, probe.Healthy))
+				if got := b.answered(); len(got) != 1 {
+					t.Errorf("got %v, want the next verdict delivered at once", got)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 20, time.Minute, always(errUnreachable, 0))
+		defer b.stop()
+		for i := range 20 {
+			b.Put(verdict(i, 1, probe.Healthy))
+		}
+		b.answered()
+		keep := verdict(7, 0, "").Check.ID()
+		b.Retain(1, func(id probe.ID) bool { return id == keep })
+		b.answers(nil)
+		time.Sleep(time.Minute)
+		if got := b.answered(); len(got) != 1 || got[0].replica != keep.Replica {
+			t.Errorf("got %v, want the verdict of the replica that stayed", got)
+		}
+	})
+}
+
+// TestReloadWithAnotherPage: what waits or is under way may belong to the old
+// one. Not even a hanging request of it is in the way.
+func TestReloadWithAnotherPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 10, time.Minute, func(ctx context.Context, r probe.Result, _ time.Duration) error {
+			if r.Check.Target.ID() == "tcp://replica-0:1" {
+				return hang(ctx, r, 0)
+			}
+			return refusing{401, 0}
+		})
+		defer b.stop()
+		for i := range 10 {
+			b.Put(verdict(i, 1, probe.Healthy))
+			synctest.Wait()
+		}
+		b.answered()
+		var page []sent
+		b.Reload(reporterFunc(func(_ context.Context, r probe.Result, interval time.Duration) error {
+			page = append(page, sent{replica: r.Check.Target.ID(), n: r.Attempts, interval: interval})
+			return nil
+		}), 30*time.Second, true)
+		time.Sleep(time.Minute)
+		if b.Waiting() != 0 || len(page) != 0 {
+			t.Errorf("got %d waiting and %v sent, want all verdicts of the other page dropped", b.Waiting(), page)
+		}
+		if got := b.answered(); len(got) != 1 || !errors.Is(got[0].err, context.Canceled) {
+			t.Errorf("got %v, want the request that hangs cut", got)
+		}
+		b.Put(verdict(0, 2, probe.Healthy))
+		synctest.Wait()
+		want := sent{replica: "tcp://replica-0:1", n: 2, interval: 30 * time.Second}
+		if len(page) != 1 || page[0] != want {
+			t.Errorf("got %v, want %v", page, want)
+		}
+		b.settled(t)
+	})
+}
+
+// TestReloadOfTheSamePage: nothing is lost, and the promise is the one in force
+// when the report is sent.
+func TestReloadOfTheSamePage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 10, time.Minute, always(errUnreachable, 0))
+		defer b.stop()
+		b.Put(verdict(1, 1, probe.Healthy))
+		b.answered()
+		b.answers(nil)
+		b.Reload(reporterFunc(b.report), 5*time.Second, false)
+		time.Sleep(5 * time.Second)
+		if got := b.answered(); len(got) != 1 || got[0].interval != 5*time.Second {
+			t.Errorf("got %v, want the verdict, with the promise of 5s", got)
+		}
+	})
+}
+
+// TestNobodyStarves: where verdicts come faster than they are taken, each
+// replica gets its turn.
+func TestNobodyStarves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas, seconds = 600, 40
+		b := newBench(t, replicas, time.Second, always(nil, 900*time.Millisecond)) // takes 284 a second at most
+		defer b.stop()
+		for range seconds {
+			for i := range replicas {
+				b.Put(verdict(i, 1, probe.Healthy))
+				time.Sleep(time.Second / replicas)
+			}
+		}
+		count := make(map[string]int)
+		for _, s := range b.answered() {
+			count[s.replica]++
+		}
+		least, most := slices.Min(slices.Collect(maps.Values(count))), slices.Max(slices.Collect(maps.Values(count)))
+		if len(count) != replicas || least < most-2 {
+			t.Errorf("got from %d to %d reports of each of %d replicas, want all %d about as often", least, most, len(count), replicas)
+		}
+	})
+}
