@@ -1,0 +1,74 @@
+package cycle
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// A probe that is under way when its replica leaves the map.
+func TestResultsOfReplicasThatHaveLeftAreIgnored(t *testing.T) {
+	r := newRig(t, gives(mapOf(t, "tcp://goes:1", "tcp://stays:1")))
+	r.judge = byReplica(map[string]judge{
+		"tcp://goes:1": lasts(35*time.Second, dead),
+	})
+	r.run(func() {
+		r.until(100 * time.Second)
+		r.answer(later(time.Second, mapOf(t, "tcp://stays:1")))
+		r.until(200 * time.Second)
+		if n := len(r.loop.leaving); n != 0 {
+			t.Errorf("got %d replicas still leaving, want none", n)
+		}
+	})
+	if got := r.putsOf("tcp://goes:1"); len(got) != 0 {
+		t.Errorf("verdicts of the replica that left: got %v, want none", got)
+	}
+	if got := len(r.said(logrus.WarnLevel, "health changed")); got != 1 {
+		t.Errorf("got %d lines on its health, want none after the first cycle's", got)
+	}
+}
+
+func TestAReplicaThatLeftAndCameBackIsNotProbedTwiceAtOnce(t *testing.T) {
+	both := mapOf(t, "tcp://slow:1", "tcp://stays:1")
+	r := newRig(t, gives(both))
+	r.settings.Interval = 10 * time.Second
+	r.judge = byReplica(map[string]judge{
+		"tcp://slow:1": lasts(35*time.Second, dead),
+	})
+	r.run(func() {
+		r.until(5 * time.Second)
+		r.answer(gives(mapOf(t, "tcp://stays:1")))
+		r.until(15 * time.Second)
+		r.answer(gives(both))
+		r.until(75 * time.Second)
+	})
+	// Back at 20 s, while its probe of 0 s goes on until 35 s.
+	if want := []time.Duration{0, 40 * time.Second}; !slices.Equal(r.probes["tcp://slow:1"], want) {
+		t.Errorf("probed at %v, want %v", r.probes["tcp://slow:1"], want)
+	}
+	if got := r.putsOf("tcp://slow:1"); len(got) != 2 || got[0].at != 35*time.Second {
+		t.Errorf("verdicts: got %v, want one at 35 s and one at 75 s", got)
+	}
+}
+
+// The same with a probe that still waited for its place: it is not made at all.
+func TestAReplicaThatLeavesGivesUpItsPlaceInThePool(t *testing.T) {
+	r := newRig(t, gives(mapOf(t, "tcp://hog:1", "tcp://goes:1", "tcp://stays:1")))
+	r.settings.Workers = 1
+	r.judge = lasts(30*time.Second, healthy)
+	r.run(func() {
+		r.until(5 * time.Second)
+		r.answer(gives(mapOf(t, "tcp://hog:1", "tcp://stays:1")))
+		r.reload(r.settings)
+		r.until(6 * time.Second)
+		r.answer(gives(mapOf(t, "tcp://hog:1", "tcp://stays:1", "tcp://goes:1")))
+		r.reload(r.settings)
+		r.until(130 * time.Second)
+	})
+	r.wantEvery("tcp://goes:1", 60*time.Second, 120*time.Second, 1)
+	if got := r.putsOf("tcp://goes:1"); len(got) != 1 {
+		t.Errorf("verdicts of the replica that came back: got %v, want one", got)
+	}
+}
