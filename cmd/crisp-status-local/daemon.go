@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/internal/config"
+	"github.com/crisp-im/crisp-status-local/internal/cycle"
+	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/internal/report"
+	"github.com/crisp-im/crisp-status-local/internal/statusapi"
+)
+
+const userAgent = "crisp-status-local/" + version
+
+// daemon is the parts of the program, wired.
+type daemon struct {
+	config config.Config
+	sys    system
+	log    *logrus.Logger
+	client *statusapi.Client
+	prober *probe.Prober
+	outbox *report.Outbox
+	loop   *cycle.Loop
+}
+
+// newDaemon wires the parts by c.
+func newDaemon(c config.Config, sys system) *daemon {
+	d := &daemon{config: c, sys: sys, log: newLog(sys, c.Level)}
+	d.client = newClient(c)
+	d.prober = probe.New(userAgent)
+	d.prober.TrustRoots(c.RootCAs)
+	d.outbox = report.New(d.client, c.Interval, d.log)
+	d.loop = cycle.New(d.settings(false), d.prober, d.outbox, d.log)
+	return d
+}
+
+func newClient(c config.Config) *statusapi.Client {
+	return statusapi.New(c.Endpoint, c.Token.Reveal(), userAgent, c.Interval)
+}
+
+// settings returns what the loop works by.
+func (d *daemon) settings(otherPage bool) cycle.Settings {
+	return cycle.Settings{
+		API:       d.client,
+		Interval:  d.config.Interval,
+		Workers:   d.config.Workers,
+		Files:     openFiles(),
+		OtherPage: otherPage,
+	}
+}
+
+// openFiles returns how many files this process may have open. The Go runtime
+// has raised the soft limit to the hard one by now.
+func openFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, 1<<30))
+}
+
+// run works until ctx is done; then it delivers what was measured.
+func (d *daemon) run(ctx context.Context) error {
+	d.log.WithFields(logrus.Fields{
+		"version":  version,
+		"config":   d.config.Path,
+		"endpoint": d.config.Endpoint,
+		"interval": d.config.Interval,
+	}).Info("starting")
+	d.warn()
+	for _, trouble := range d.prober.Trouble() {
+		d.log.WithError(trouble).Info("icmp:// replicas cannot be probed")
+	}
+
+	// The outbox outlives the loop: what the loop still measures is delivered.
+	delivering, delivered := context.WithCancel(context.WithoutCancel(ctx))
+	defer delivered()
+	var parts sync.WaitGroup
+	parts.Go(func() { d.outbox.Run(delivering) })
+	parts.Go(func() { d.watchReloads(ctx) })
+	err := d.loop.Run(ctx)
+	d.log.WithField("cause", context.Cause(ctx)).Info("stopping")
+	delivered()
+	parts.Wait()
+	d.client.Close()
+	err = errors.Join(err, d.prober.Close())
+	d.log.Info("stopped")
+	return err
+}
+
+// warn says what is odd about the configuration.
+func (d *daemon) warn() {
+	for _, warning := range d.config.Warnings {
+		d.log.Warn(warning)
+	}
+}
+
+// watchReloads takes up the configuration anew whenever it is asked to.
+func (d *daemon) watchReloads(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.sys.reloads:
+			d.reload(ctx)
+		}
+	}
+}
+
+// reload takes up what the file says now, if that can work; else nothing
+// changes.
+func (d *daemon) reload(ctx context.Context) {
+	c, err := config.Load(d.config.Path, d.sys.lookupEnv)
+	if complaints, ok := errors.AsType[config.Complaints](withWarnings(err, c.Warnings)); ok {
+		for _, complaint := range complaints {
+			d.log.WithField("complaint", complaint).Error("not reloading: the configuration in force stays")
+		}
+		return
+	}
+	old := d.config
+	d.config = c
+	otherPage := c.Endpoint != old.Endpoint || c.Token != old.Token
+	if otherPage || c.Interval != old.Interval {
+		defer d.client.Close()
+		d.client = newClient(c)
+	}
+	d.log.SetLevel(c.Level)
+	d.warn()
+	d.prober.TrustRoots(c.RootCAs)
+	d.outbox.Reload(d.client, c.Interval, otherPage)
+	d.loop.Reload(ctx, d.settings(otherPage))
+	d.log.WithField("config", c.Path).Info("reloaded")
+}

@@ -1,0 +1,137 @@
+// Crisp-status-local watches the replicas that a hosted status page cannot
+// reach: it fetches the map of them from the Status API, probes each one, and
+// reports whether it is healthy, sick or dead.
+//
+//	crisp-status-local [-c FILE]
+//
+// SIGTERM and SIGINT end it in order, a second one at once; SIGHUP makes it
+// read its configuration again. The exit status is 0 after an orderly end, 2
+// for a wrong command line, 78 (EX_CONFIG) for a configuration that cannot
+// work, and 1 for anything else.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/crisp-im/crisp-status-local/internal/config"
+)
+
+// version is what the program calls itself, everywhere.
+const version = "2.0.0"
+
+const usage = `Usage: crisp-status-local [-c FILE]
+
+Watches the replicas that a Crisp Status page cannot reach, and reports on them.
+
+Options:
+  -c, --config FILE  the configuration file (default ./config.cfg)
+  -V, --version      print the version and exit
+  -h, --help         print this and exit
+
+SIGHUP makes it read the file again.
+`
+
+// Exit statuses, besides 0 and 1.
+const (
+	exitUsage  = 2
+	exitConfig = 78 // EX_CONFIG of sysexits.h: a restart will not help
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	reloads := make(chan os.Signal, 1)
+	signal.Notify(reloads, syscall.SIGHUP)
+
+	err := run(ctx, os.Args[1:], system{os.LookupEnv, os.Stdout, os.Stderr, reloads})
+	os.Exit(exitStatus(err, os.Stderr))
+}
+
+// exitStatus writes what is wrong, a line for each complaint, and returns the
+// exit status that says so.
+func exitStatus(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	if complaints, ok := errors.AsType[config.Complaints](err); ok {
+		for _, complaint := range complaints {
+			fmt.Fprintln(stderr, "crisp-status-local:", complaint)
+		}
+		return exitConfig
+	}
+	fmt.Fprintln(stderr, "crisp-status-local:", err)
+	if errors.Is(err, errUsage) {
+		return exitUsage
+	}
+	return 1
+}
+
+// system is what run needs of the world around it.
+type system struct {
+	lookupEnv      func(string) (string, bool)
+	stdout, stderr io.Writer
+	reloads        <-chan os.Signal // each makes it read its configuration again
+}
+
+// run is the program: it ends when ctx is done, or with an error.
+func run(ctx context.Context, args []string, sys system) error {
+	opts, err := parseFlags(args)
+	switch {
+	case err != nil:
+		return err
+	case opts.help:
+		_, err := io.WriteString(sys.stdout, usage)
+		return err
+	case opts.version:
+		_, err := fmt.Fprintln(sys.stdout, "crisp-status-local", version)
+		return err
+	}
+	c, err := config.Load(opts.config, sys.lookupEnv)
+	if err != nil {
+		return withWarnings(err, c.Warnings)
+	}
+	return newDaemon(c, sys).run(ctx)
+}
+
+// withWarnings adds what was odd about a configuration to what is wrong with
+// it: a misspelt key is often why another one is missing.
+func withWarnings(err error, warnings []string) error {
+	if complaints, ok := errors.AsType[config.Complaints](err); ok {
+		return append(complaints, warnings...)
+	}
+	return err
+}
+
+type options struct {
+	config        string
+	help, version bool
+}
+
+var errUsage = errors.New("see crisp-status-local --help")
+
+func parseFlags(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("crisp-status-local", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.config, "c", "./config.cfg", "")
+	flags.StringVar(&o.config, "config", "./config.cfg", "")
+	flags.BoolVar(&o.version, "V", false, "")
+	flags.BoolVar(&o.version, "version", false, "")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		o.help = true
+	case err != nil:
+		return o, fmt.Errorf("%w: %w", err, errUsage)
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q: %w", flags.Arg(0), errUsage)
+	}
+	return o, nil
+}

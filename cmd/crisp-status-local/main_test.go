@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// started runs the program in this process until it ends, and returns what it
+// wrote and its exit status.
+func started(ctx context.Context, t *testing.T, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, log bytes.Buffer
+	err := run(ctx, args, system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: &out, stderr: &log})
+	status = exitStatus(err, &log)
+	return out.String(), log.String(), status
+}
+
+func TestCommandLine(t *testing.T) {
+	sample := write(t, "[report]\ntoken = \"YOUR_CRISP_REPORTER_TOKEN\"\n")
+	for _, tt := range []struct {
+		name           string
+		args           []string
+		status         int
+		stdout, stderr string
+	}{
+		{"short version", []string{"-V"}, 0, "crisp-status-local " + version, ""},
+		{"long version", []string{"--version"}, 0, "crisp-status-local " + version, ""},
+		{"short help", []string{"-h"}, 0, "Usage:", ""},
+		{"long help", []string{"--help"}, 0, "--config FILE", ""},
+		{"unknown flag", []string{"--verbose"}, exitUsage, "", "--help"},
+		{"flag without its value", []string{"-c"}, exitUsage, "", "--help"},
+		{"argument", []string{"config.cfg"}, exitUsage, "", `unexpected argument "config.cfg"`},
+		{"missing file", []string{"-c", "/nowhere/config.cfg"}, exitConfig, "", "/nowhere/config.cfg"},
+		{"sample token", []string{"-c", sample}, exitConfig, "", "report.token"},
+		{"long name, with an equals sign", []string{"--config=" + sample}, exitConfig, "", "report.token"},
+		{"default file", nil, exitConfig, "", "./config.cfg"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stdout, stderr, status := started(t.Context(), t, tt.args...)
+			if status != tt.status {
+				t.Errorf("exit status %d, want %d", status, tt.status)
+			}
+			if !strings.Contains(stdout, tt.stdout) || (tt.stdout == "") != (stdout == "") {
+				t.Errorf("stdout is %q, want it to hold %q", stdout, tt.stdout)
+			}
+			if !strings.Contains(stderr, tt.stderr) || (tt.stderr == "") != (stderr == "") {
+				t.Errorf("stderr is %q, want it to hold %q", stderr, tt.stderr)
+			}
+		})
+	}
+}
+
+func TestEveryComplaintIsALineOfItsOwn(t *testing.T) {
+	path := write(t, "[report]\ntokne = \"x\"\nendpoint = \"ftp://x\"\n[probe]\ninterval = 0\nworkers = \"many\"\n")
+	_, stderr, status := started(t.Context(), t, "-c", path)
+	if status != exitConfig {
+		t.Errorf("exit status %d, want %d", status, exitConfig)
+	}
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	for i, key := range []string{"report.endpoint", "report.token", "probe.interval", "probe.workers", "report.tokne"} {
+		if i >= len(lines) || !strings.HasPrefix(lines[i], "crisp-status-local: "+path+": "+key) {
+			t.Errorf("line %d of\n%swant one about %s", i+1, stderr, key)
+		}
+	}
+}
+
+func TestEndsInOrderWhenToldTo(t *testing.T) {
+	path := write(t, "[server]\nlog_level = \"info\"\n[report]\ntoken = \"t\"\nendpoint = \"http://127.0.0.1:1\"\n")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(fmt.Errorf("terminated"))
+	_, log, status := started(ctx, t, "-c", path)
+	if status != 0 {
+		t.Errorf("exit status %d, want 0", status)
+	}
+	for _, line := range []string{"msg=starting", "msg=stopping cause=terminated", "msg=stopped"} {
+		if !strings.Contains(log, line) {
+			t.Errorf("the log lacks %q:\n%s", line, log)
+		}
+	}
+}
+
+func TestLinesForTheJournalCarryTheirPriorityAndNoTime(t *testing.T) {
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	info, err := stderr.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	stream := fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+	for _, tt := range []struct{ name, stream, want string }{
+		{"the journal", stream, "<4>level=warning"},
+		{"inherited from one that logs there", "1:1", "time="},
+		{"none", "", "time="},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := stderr.Truncate(0); err != nil {
+				t.Fatal(err)
+			}
+			stderr.Seek(0, io.SeekStart)
+			env := func(name string) (string, bool) { return tt.stream, name == "JOURNAL_STREAM" }
+			newLog(system{lookupEnv: env, stderr: stderr}, logrus.DebugLevel).WithField("replica", "tcp://db:1").Warn("health changed")
+			got, err := os.ReadFile(stderr.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(string(got), tt.want) || strings.Count(string(got), "\n") != 1 {
+				t.Errorf("the line is %q, want it to begin with %q", got, tt.want)
+			}
+			if strings.HasPrefix(tt.want, "<") && strings.Contains(string(got), "time=") {
+				t.Errorf("the line %q has a time of its own", got)
+			}
+		})
+	}
+}
+
+func TestPrioritiesAreThoseOfSyslog(t *testing.T) {
+	for level, want := range map[logrus.Level]int{
+		logrus.ErrorLevel: 3, logrus.WarnLevel: 4, logrus.InfoLevel: 6, logrus.DebugLevel: 7,
+	} {
+		if got := priority(level); got != want {
+			t.Errorf("priority of %v: got %d, want %d", level, got, want)
+		}
+	}
+}
