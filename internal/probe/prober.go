@@ -24,6 +24,7 @@ type Prober struct {
 	resolver  *resolver
 	connector connector
 	pinger    *pinger
+	stalls    stalls
 
 	// What the attempts are made of; tests put their own in. What connect
 	// returns has no deadline yet, and the caller closes it.
@@ -74,7 +75,8 @@ func (a attempt) deadline() time.Time { return a.began.Add(a.limit) }
 func (a attempt) left() time.Duration { return time.Until(a.deadline()) }
 
 // Probe judges c once, with its retries. All attempts together take no longer
-// than budget, but the first one always has the rules' DeadAfter whole. A
+// than budget, but the first one always has the rules' DeadAfter whole. What
+// was down while this process stalled is repeated, with the budget anew. A
 // probe whose context ends has no verdict: the result's Health is Unknown and
 // its Err the context's.
 func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Result {
@@ -82,12 +84,15 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Resul
 	r := Result{Check: c}
 	start, limit, downs := time.Now(), rules.DeadAfter, 0
 	backoff := Pause // after a failure of this host
+	repeats := maxRepeats
 	var local error
 	for {
 		pause := Pause
 		r.Attempts++
 		whole := r.Err
+		mark := p.stalls.enter()
 		r.Latency, r.Err = p.measure(ctx, c, limit)
+		stalled := p.stalls.leave(mark)
 		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
 			r.Err = whole // that a cut attempt had no answer in time explains nothing
 		}
@@ -97,6 +102,10 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Resul
 			return r
 		case ctx.Err() != nil:
 			return r.cancelled(ctx)
+		case stalled && repeats > 0:
+			// An answer may have come while nobody was there to take it.
+			repeats--
+			start = time.Now()
 		case isLocal(r.Err):
 			local = r.Err
 			// What is short seldom comes back in 200 ms. However long it lacks,
@@ -169,6 +178,10 @@ func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Dur
 	// The second begins with the echo: a slow resolver is not a slow target.
 	return pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
 }
+
+// maxRepeats bounds how often attempts are repeated because this process stalled:
+// one that stalls again and again says enough of itself by its late reports.
+const maxRepeats = 3
 
 // sleep waits for d and reports whether it did so before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
