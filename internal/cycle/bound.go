@@ -30,8 +30,8 @@ func (l *Loop) limitPool() {
 	}
 }
 
-// longest returns the longest that a probe of the map in force can take, trouble
-// of this host aside.
+// longest returns the longest that a probe of the map in force can take, the one
+// attempt more that a doubtful verdict may need included.
 func (l *Loop) longest(budget time.Duration) time.Duration {
 	if l.held == nil {
 		return 0
@@ -42,7 +42,7 @@ func (l *Loop) longest(budget time.Duration) time.Duration {
 		if rules == nil {
 			rules = defaults
 		}
-		longest = max(longest, rules.Longest(budget))
+		longest = max(longest, rules.Longest(budget)+confirmAfter+rules.DeadAfter)
 	}
 	return longest
 }

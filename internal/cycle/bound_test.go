@@ -113,8 +113,8 @@ func TestTheLogSaysWhatIsNeededAllowedAndByWhat(t *testing.T) {
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 1024}, 4000, 768, byFiles},
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 4096, workers: 500}, 4000, 500, byWorkers},
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 1024, workers: 5000}, 4000, 768, byFiles},
-		{mix{replicas: 4000, interval: 120 * s, retry: 0, deadAfter: 3 * s, workers: 415}, 416, 415, byWorkers},
-		{mix{replicas: 4000, interval: 120 * s, retry: 0, deadAfter: 3 * s, workers: 416}, 0, 0, ""},
+		{mix{replicas: 4000, interval: 120 * s, retry: 0, deadAfter: 3 * s, workers: 1215}, 1216, 1215, byWorkers},
+		{mix{replicas: 4000, interval: 120 * s, retry: 0, deadAfter: 3 * s, workers: 1216}, 0, 0, ""},
 		{mix{replicas: 10, interval: 120 * s, retry: 2, deadAfter: 10 * s, workers: 10}, 0, 0, ""},
 		{mix{replicas: 10, interval: 120 * s, retry: 2, deadAfter: 10 * s, workers: 9}, 10, 9, byWorkers},
 		{mix{replicas: 10, interval: s, retry: 2, deadAfter: 35 * s, workers: 9}, 10, 9, byWorkers},
@@ -187,11 +187,11 @@ func TestWhereThePoolIsTooSmallDeadReplicasComeLast(t *testing.T) {
 
 // After a stall all turns are due at once, more than ever else.
 func TestTheCapsHoldAfterAStall(t *testing.T) {
-	for _, s := range []Settings{{Workers: 64}, {Files: 85}} {
+	for _, s := range []Settings{{Workers: 96}, {Files: 128}} {
 		r := newRig(t, gives(mapWith(t, names(0, 320), mix{deadAfter: time.Second}.rules())))
 		s.Interval = 120 * time.Second
 		r.settings = s
-		r.judge = lasts(time.Second, dead)
+		r.judge = lasts(time.Second, healthy)
 		stalled := false
 		r.onPut = func(probe.Result) {
 			if r.now() > 120*time.Second && !stalled {
@@ -203,8 +203,8 @@ func TestTheCapsHoldAfterAStall(t *testing.T) {
 		if got := len(r.said(logrus.WarnLevel, outgrown)); got != 0 {
 			t.Errorf("got %d lines that %+v does not suffice, want none", got, s)
 		}
-		if r.most != 64 {
-			t.Errorf("got %d probes at a time, want the 64 that %+v allows, and no more", r.most, s)
+		if r.most != 96 {
+			t.Errorf("got %d probes at a time, want the 96 that %+v allows, and no more", r.most, s)
 		}
 	}
 }

@@ -68,6 +68,7 @@ func byReplica(judges map[string]judge) judge {
 var (
 	healthy = probe.Result{Health: probe.Healthy, Attempts: 1}
 	dead    = probe.Result{Health: probe.Dead, Attempts: 3, Latency: 3 * time.Millisecond, Err: errDead}
+	slow    = probe.Result{Health: probe.Sick, Attempts: 3}
 	local   = probe.Result{Attempts: 4, Err: errLocal}
 )
 

@@ -6,7 +6,8 @@
 // own turn in the cycle and keeps it, so the time between two of its probes is
 // the interval, whatever its neighbours do. N replicas that came together have
 // their turns in groups of 32, spread over s = min(interval/4, 30 s). Where a
-// probe takes w at the longest, no more than
+// probe takes w at the longest, the attempt more that a doubtful verdict needs
+// included, no more than
 //
 //	min(N, 32 · (⌊⌈N/32⌉ · w/s⌋ + 1))
 //
@@ -79,8 +80,14 @@ type Loop struct {
 	leaving  map[probe.ID]bool // not in the map any more, but still being probed
 	short    bool              // the pool has fewer places than it may take
 
-	beat  time.Time // when this cycle began
-	cycle summary
+	beat     time.Time // when this cycle began
+	number   int       // of this cycle
+	cycle    summary
+	turning  turning
+	confirms []*replica // to be tried once more, in the order of their time
+
+	suspended func() time.Duration
+	away      time.Duration // how much of it is made up for
 
 	held     *statusapi.Map // nil until the first has arrived
 	fetching *fetch         // nil unless the map is being asked for
@@ -102,6 +109,8 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Loop {
 		schedule: schedule{interval: s.Interval},
 		replicas: make(map[probe.ID]*replica),
 		leaving:  make(map[probe.ID]bool),
+
+		suspended: suspended,
 	}
 	l.pool = &probe.Pool{Probe: prober.Probe, Done: func(r probe.Result) { l.results <- r }}
 	return l
@@ -120,6 +129,7 @@ func (l *Loop) Reload(ctx context.Context, s Settings) {
 // those under way, and returns when every verdict that was measured is in the
 // outbox.
 func (l *Loop) Run(ctx context.Context) error {
+	l.away = l.suspended()
 	l.begin(time.Now())
 	for ctx.Err() == nil {
 		timer := time.NewTimer(time.Until(l.wake()))
@@ -140,8 +150,10 @@ func (l *Loop) Run(ctx context.Context) error {
 	return nil
 }
 
-// drain takes what the probes and map requests under way still bring.
+// drain takes what the probes and map requests under way still bring. What is
+// held back is reported, unless there is reason to doubt it.
 func (l *Loop) drain() {
+	defer l.believe()
 	over := make(chan struct{})
 	go func() {
 		l.pool.Wait()
@@ -162,6 +174,12 @@ func (l *Loop) drain() {
 // wake returns when there is something to do next.
 func (l *Loop) wake() time.Time {
 	at := l.beat.Add(l.settings.Interval)
+	if look := time.Now().Add(alertness); look.Before(at) {
+		at = look
+	}
+	if len(l.confirms) > 0 && l.confirms[0].suspicion.again.Before(at) {
+		at = l.confirms[0].suspicion.again
+	}
 	if due, ok := l.schedule.next(); ok && due.Before(at) {
 		at = due
 	}
@@ -174,6 +192,7 @@ func (l *Loop) wake() time.Time {
 // tick does what is due.
 func (l *Loop) tick(ctx context.Context) {
 	l.collect()
+	l.wakeUp()
 	now := time.Now()
 	if next := l.beat.Add(l.settings.Interval); !now.Before(next) {
 		missed := now.Sub(next) / l.settings.Interval
@@ -183,6 +202,7 @@ func (l *Loop) tick(ctx context.Context) {
 		l.fetch(ctx)
 	}
 	l.startDue(ctx, now)
+	l.confirmDue(ctx, now)
 }
 
 // collect takes the results that are there already: a replica whose probe is
@@ -200,9 +220,11 @@ func (l *Loop) collect() {
 
 // begin begins a cycle, at the time at which it was due.
 func (l *Loop) begin(at time.Time) {
+	l.believe()
 	l.summarize()
 	l.beat = at
-	l.cycle = summary{}
+	l.number++
+	l.cycle, l.turning = summary{}, turning{}
 	l.prober.Refresh()
 	l.limitPool()
 }

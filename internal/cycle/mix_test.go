@@ -100,7 +100,7 @@ func (m mix) simulate(r *rig, cycles int, next func(n int) (*statusapi.Map, time
 		if !blackHole {
 			return healthy
 		}
-		return lasts(c.Rules.Longest(budget), dead)(ctx, c, budget)
+		return lasts(c.Rules.Longest(budget), slow)(ctx, c, budget)
 	}
 	r.run(func() { r.until(time.Duration(cycles)*m.interval - 1) })
 	return waits

@@ -19,6 +19,9 @@ type replica struct {
 	turns  int          // how many it had since then
 	busy   bool         // a probe is under way or waits for its place
 	gone   bool         // it is not in the map any more
+
+	judged    int        // the number of the cycle that it last had a result in
+	suspicion *suspicion // nil unless it turned dead and that is not reported yet
 }
 
 // startDue begins the probes of the groups that are due.
@@ -54,10 +57,27 @@ func (l *Loop) judge(r probe.Result) {
 	if l.log.IsLevelEnabled(logrus.DebugLevel) {
 		l.logResult(r).WithField("health", r.Health).Debug("probed")
 	}
-	if r.Health == probe.Unknown {
-		l.unjudged(known, r)
-		return
+	suspected := known.suspicion != nil
+	if suspected {
+		r = l.confirmed(known, r)
 	}
+	if known.judged != l.number {
+		known.judged = l.number
+		l.turning.judged++
+	}
+	switch {
+	case r.Health == probe.Unknown:
+		l.unjudged(known, r)
+	case r.Health == probe.Dead && known.health != probe.Dead && !suspected:
+		l.hold(known, r)
+	default:
+		l.report(known, r)
+	}
+	l.decide()
+}
+
+// report hands a verdict on.
+func (l *Loop) report(known *replica, r probe.Result) {
 	l.cycle.judged(r)
 	if known.health != r.Health && (known.health != probe.Unknown || r.Health != probe.Healthy) {
 		l.changed(known.health, r)
@@ -78,7 +98,7 @@ func (l *Loop) changed(from probe.Health, r probe.Result) {
 // replica. No report is a false outage too, so the last verdict is repeated,
 // but not for longer than it can be answered for.
 func (l *Loop) unjudged(known *replica, r probe.Result) {
-	repeat := known.health != probe.Unknown && known.turns <= maxRepeats
+	repeat := l.repeat(known, r)
 	if l.cycle.unjudged(r.Reason(), repeat) {
 		what := "the page will show it dead, since there is no verdict to repeat"
 		if repeat {
@@ -86,10 +106,17 @@ func (l *Loop) unjudged(known *replica, r probe.Result) {
 		}
 		l.logResult(r).Error("this host cannot probe a replica: " + what)
 	}
-	if repeat {
-		r.Health = known.health
-		l.outbox.Put(r)
+}
+
+// repeat hands the last verdict of a replica on once more, in the place of r,
+// and reports whether there was one that can still be answered for.
+func (l *Loop) repeat(known *replica, r probe.Result) bool {
+	if known.health == probe.Unknown || known.turns > maxRepeats {
+		return false
 	}
+	r.Health = known.health
+	l.outbox.Put(r)
+	return true
 }
 
 // logTo returns the log with the fields that say which replica it is.

@@ -44,6 +44,7 @@ type rig struct {
 	resumed   int
 	stale     bool
 	onPut     func(probe.Result)
+	suspended time.Duration
 }
 
 type (
@@ -97,6 +98,11 @@ func (r *rig) run(body func()) {
 		}
 		r.settings = s
 		r.loop = New(s, (*prober)(r), (*outbox)(r), log)
+		r.loop.suspended = func() time.Duration {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.suspended
+		}
 		over := make(chan error)
 		go func() { over <- r.loop.Run(ctx) }()
 		body()
@@ -115,6 +121,13 @@ func (r *rig) run(body func()) {
 func (r *rig) until(at time.Duration) {
 	time.Sleep(at - r.now())
 	synctest.Wait()
+}
+
+// suspend suspends the host: its timers stand still for so long.
+func (r *rig) suspend(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.suspended += d
 }
 
 func (r *rig) now() time.Duration { return time.Since(r.start) }

@@ -57,6 +57,13 @@ func (s *schedule) take(now time.Time) []*replica {
 	return g.members
 }
 
+// shift makes every group due so much later.
+func (s *schedule) shift(d time.Duration) {
+	for _, g := range s.groups {
+		g.due = g.due.Add(d)
+	}
+}
+
 // prune takes out the replicas that are gone.
 func (s *schedule) prune() {
 	for _, g := range s.groups {

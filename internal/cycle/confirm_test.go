@@ -1,0 +1,201 @@
+package cycle
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/internal/probe"
+)
+
+const doubted = "many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported"
+
+// outage makes replicas dead from one time to another, as far as attempts can
+// tell that are made meanwhile.
+func outage(r *rig, from, to time.Duration, replicas ...string) {
+	off := make(map[string]bool)
+	for _, replica := range replicas {
+		off[replica] = true
+	}
+	r.judge = func(_ context.Context, c probe.Check, _ time.Duration) probe.Result {
+		if now := r.now(); off[c.Target.ID()] && from <= now && now < to {
+			return dead
+		}
+		return healthy
+	}
+}
+
+// deaths returns when each replica was first reported dead.
+func (r *rig) deaths() map[string]time.Duration {
+	first := make(map[string]time.Duration)
+	for _, p := range r.puts {
+		if _, known := first[p.replica]; !known && p.health == probe.Dead {
+			first[p.replica] = p.at
+		}
+	}
+	return first
+}
+
+func TestOneCableOnThisSideIsNotManyOutages(t *testing.T) {
+	replicas := names(0, 10)
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	outage(r, 120*time.Second, 122*time.Second, replicas...)
+	r.run(func() { r.until(360*time.Second - 1) })
+	if got := r.deaths(); len(got) != 0 {
+		t.Errorf("replicas reported dead: got %v, want none: all answered 3 s later", got)
+	}
+	for _, replica := range replicas {
+		verdicts := r.putsOf(replica)
+		if len(verdicts) != 4 || verdicts[1].at != 120*time.Second || verdicts[2].at != 123*time.Second {
+			t.Errorf("%s: got verdicts %v, want the last one repeated at 2m0s and a new one 3 s later", replica, verdicts)
+		}
+	}
+	if got := r.said(logrus.WarnLevel, doubted); len(got) != 1 {
+		t.Errorf("got %d lines that many turned dead, want one", len(got))
+	}
+}
+
+func TestManyOutagesAreReportedAfterOneAttemptMore(t *testing.T) {
+	replicas := names(0, 10)
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	outage(r, 120*time.Second, time.Hour, replicas[:5]...)
+	var rules []*probe.Rules
+	judge := r.judge
+	r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
+		if r.now() == 123*time.Second {
+			r.mu.Lock()
+			rules = append(rules, c.Rules)
+			r.mu.Unlock()
+		}
+		return judge(ctx, c, budget)
+	}
+	r.run(func() { r.until(360*time.Second - 1) })
+	got := r.deaths()
+	for _, replica := range replicas[:5] {
+		if got[replica] != 123*time.Second {
+			t.Errorf("%s: reported dead at %v, want 2m3s: after one more attempt 3 s later", replica, got[replica])
+		}
+	}
+	if len(got) != 5 {
+		t.Errorf("replicas reported dead: got %v, want the five that are", got)
+	}
+	if len(rules) != 5 {
+		t.Fatalf("got %d attempts more, want one of each that turned dead", len(rules))
+	}
+	for _, rule := range rules {
+		if rule == nil || rule.Retry != 0 || rule.DeadAfter != probe.DefaultRules().DeadAfter {
+			t.Errorf("rules of the attempt more: got %+v, want those of the replica without a retry", rule)
+		}
+	}
+}
+
+func TestFewOutagesAreReportedAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		replicas, dead int
+	}{
+		{"less than half", 10, 4},
+		{"one of a thousand, in the last group", 1000, 1},
+		{"all, but fewer than five", 4, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			replicas := names(0, tt.replicas)
+			r := newRig(t, gives(mapOf(t, replicas...)))
+			outage(r, 120*time.Second, time.Hour, replicas[tt.replicas-tt.dead:]...)
+			r.run(func() { r.until(240*time.Second - 1) })
+			got := r.deaths()
+			if len(got) != tt.dead {
+				t.Fatalf("got %d replicas reported dead, want %d", len(got), tt.dead)
+			}
+			for replica, at := range got {
+				if want := r.probes[replica][1]; at != want {
+					t.Errorf("%s: reported dead at %v, want %v, when it was judged", replica, at, want)
+				}
+			}
+			if n := len(r.said(logrus.WarnLevel, doubted)); n != 0 {
+				t.Errorf("got %d lines that many turned dead, want none", n)
+			}
+		})
+	}
+}
+
+// One dead replica whose turn comes first waits until it is known that not many
+// are, and its page is kept up meanwhile.
+func TestVerdictWaitsUntilItIsKnownThatFewTurnedDead(t *testing.T) {
+	replicas := names(0, 320) // ten groups, 3 s apart
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	outage(r, 120*time.Second, time.Hour, replicas[0])
+	r.run(func() { r.until(240*time.Second - 1) })
+	verdicts := r.putsOf(replicas[0])
+	if len(verdicts) != 3 || verdicts[1].at != 120*time.Second || verdicts[1].health != probe.Healthy {
+		t.Fatalf("got verdicts %v, want the last one repeated at 2m0s, and then a new one", verdicts)
+	}
+	// With six groups judged, 160 dead are not possible any more.
+	if last := verdicts[2]; last.health != probe.Dead || last.at != 135*time.Second {
+		t.Errorf("got %s at %v, want dead at 2m15s", last.health, last.at)
+	}
+	if n := len(r.probes[replicas[0]]); n != 2 {
+		t.Errorf("got %d probes in two cycles, want 2", n)
+	}
+}
+
+func TestReplicasWithoutAnEarlierVerdictCountAsTurning(t *testing.T) {
+	replicas := names(0, 6)
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	outage(r, 0, time.Second, replicas...)
+	r.run(func() { r.until(120*time.Second - 1) })
+	if got := r.deaths(); len(got) != 0 {
+		t.Errorf("replicas reported dead: got %v, want none: all answered 3 s later", got)
+	}
+}
+
+func TestShutdownReportsTheFewThatAreHeldBackAndNotTheMany(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		dead, want int
+		after      time.Duration
+	}{
+		{"few", 1, 1, time.Second},
+		{"many, before they were tried once more", 200, 0, 13 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			replicas := names(0, 320)
+			r := newRig(t, gives(mapOf(t, replicas...)))
+			outage(r, 0, time.Hour, replicas[:tt.dead]...)
+			r.run(func() { r.until(tt.after) })
+			if got := len(r.deaths()); got != tt.want {
+				t.Errorf("got %d replicas reported dead at shutdown, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestSuspendedHostMakesUpForMissedBeats(t *testing.T) {
+	replicas := names(0, 64) // two groups, 15 s apart
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	const away = 100 * time.Second
+	r.run(func() {
+		r.until(30 * time.Second)
+		// The host sleeps: its timers stand still, the time since boot goes on.
+		r.suspend(away)
+		r.until(300 * time.Second)
+	})
+	// By the time that goes on, a turn is 120 s after the one before; by the
+	// timers, those after the sleep come 100 s sooner.
+	for i, replica := range replicas {
+		turn := time.Duration(i/32) * 15 * time.Second
+		got := r.probes[replica]
+		if len(got) < 3 || got[0] != turn {
+			t.Fatalf("%s: got probes at %v, want the first at %v", replica, got, turn)
+		}
+		want := max(turn+120*time.Second-away, 30*time.Second) // overdue: as soon as it is noticed
+		if late := got[1] - want; late < 0 || late > alertness {
+			t.Errorf("%s: got the first probe after the sleep at %v, want it at %v or within %v", replica, got[1], want, alertness)
+		}
+		if next := turn + 240*time.Second - away; got[2] != next {
+			t.Errorf("%s: got the next probe at %v, want %v: it keeps its turn", replica, got[2], next)
+		}
+	}
+}
