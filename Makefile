@@ -41,7 +41,13 @@ fuzz: ## Run every fuzz target for FUZZTIME (1m)
 bench: ## Measure what a probe and a report cost, beside their limits (on one CPU: what waking another costs is noise)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -cpu 1 ./cmd/crisp-status-local
 
+# At the default interval, since the share of a core depends on it. From the end of
+# the first cycle to the end of the second, 150 s after the start, is a whole one.
+scale: build ## Run the daemon at 1,000, 10,000 and 100,000 replicas and print what it costs
+	@exec bin/crisp-status-sandbox --replicas 1000,10000,100000 --kinds tcp,http,icmp --api-delay 50ms \
+		--interval 120s --cycles 2 --log-level error -- bin/crisp-status-local -c '{config}'
+
 clean: ## Remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test check fuzz bench clean
+.PHONY: help build demo test check fuzz bench scale clean

@@ -19,25 +19,12 @@ const patience = 7 * time.Second
 
 // child is the command that runs beside the sandbox.
 type child struct {
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has ended; then cmd.ProcessState is set
-	out   *lines
-	err   *lines
-
-	mu      sync.Mutex // protects the following fields
-	cycle   int        // that current is about
-	samples []float64  // MiB resident at the end of each cycle that is over
-	current float64    // MiB resident now
-	peak    float64    // MiB resident at most
-}
-
-// usageOfChild is what the child took of the machine.
-type usageOfChild struct {
-	Status      string    `json:"status"` // as it ended
-	User        float64   `json:"user"`   // seconds of CPU
-	System      float64   `json:"system"` // seconds of CPU
-	PeakRSS     float64   `json:"peak_rss_mib"`
-	ResidentEnd []float64 `json:"rss_mib_by_cycle"` // at the end of each cycle
+	cmd     *exec.Cmd
+	started time.Time     // just before, so that what it takes to start counts
+	ended   chan struct{} // closed when it has ended; then cmd.ProcessState is set
+	out     *lines
+	err     *lines
+	meter   meter
 }
 
 // startChild runs the command with the configuration's path in its arguments. It
@@ -62,6 +49,7 @@ func startChild(s settings, configFile string, stdout, stderr io.Writer) (*child
 		// The kernel counts the thread as the parent: it must live as long.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		c.started = time.Now()
 		err := c.cmd.Start()
 		started <- err
 		if err != nil {
@@ -78,10 +66,8 @@ func startChild(s settings, configFile string, stdout, stderr io.Writer) (*child
 	return c, nil
 }
 
-// stop ends the child, kindly at first, and waits for it. Its memory is noted
-// before, as of the given cycle.
-func (c *child) stop(cycle int) {
-	c.sample(cycle)
+// stop ends the child, kindly at first, and waits for it.
+func (c *child) stop() {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM) // one that has just ended needs none
 	select {
 	case <-c.ended:
@@ -94,59 +80,11 @@ func (c *child) stop(cycle int) {
 // status says how the child ended. It has ended.
 func (c *child) status() string { return c.cmd.ProcessState.String() }
 
-// sample notes the child's memory. What it was when a cycle gave way to the next
-// is what it is when nothing happens.
-func (c *child) sample(cycle int) {
-	now, peak, ok := resident(c.cmd.Process.Pid)
-	if !ok {
-		return
+// sample notes what the child has taken by now, in the sandbox's newest cycle.
+func (c *child) sample(cycle int, complete bool) {
+	if r, ok := readProcess(c.cmd.Process.Pid); ok {
+		c.meter.note(r, cycle, complete)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.peak = peak
-	if cycle > c.cycle {
-		if c.cycle > 0 {
-			c.samples = append(c.samples, c.current)
-		}
-		c.cycle = cycle
-	}
-	c.current = now
-}
-
-// usage is what the child took. It has ended.
-func (c *child) usage() *usageOfChild {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	state := c.cmd.ProcessState
-	u := &usageOfChild{
-		Status:      state.String(),
-		User:        state.UserTime().Seconds(),
-		System:      state.SystemTime().Seconds(),
-		PeakRSS:     c.peak,
-		ResidentEnd: append([]float64{}, c.samples...),
-	}
-	if c.cycle > len(c.samples) {
-		u.ResidentEnd = append(u.ResidentEnd, c.current)
-	}
-	if usage, ok := state.SysUsage().(*syscall.Rusage); ok && c.peak == 0 {
-		u.PeakRSS = float64(usage.Maxrss) * maxrssUnit / (1 << 20)
-	}
-	return u
-}
-
-func (u *usageOfChild) write(w io.Writer, cycles int) error {
-	cpu := u.User + u.System
-	if _, err := fmt.Fprintf(w, "command         %s; CPU %.2fs (user %.2fs, system %.2fs), %.2fs a cycle; peak RSS %.1f MiB",
-		u.Status, cpu, u.User, u.System, cpu/float64(max(cycles, 1)), u.PeakRSS); err != nil {
-		return err
-	}
-	if n := len(u.ResidentEnd); n > 0 {
-		if _, err := fmt.Fprintf(w, ", %.1f MiB at the end of the last cycle", u.ResidentEnd[n-1]); err != nil {
-			return err
-		}
-	}
-	_, err := fmt.Fprintln(w)
-	return err
 }
 
 // lines forwards whole lines, so that those of the child and of the sandbox do

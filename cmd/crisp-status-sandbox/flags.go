@@ -17,7 +17,7 @@ import (
 // usageError is a command line that makes no sense.
 type usageError struct{ error }
 
-// settings are the command line, checked.
+// settings are what one run is to be: the command line, checked.
 type settings struct {
 	mapFile  string
 	estate   *sandbox.Estate // nil unless a map is to be generated
@@ -57,16 +57,40 @@ func (p *percent) Set(text string) error {
 	return nil
 }
 
+// sizes are numbers of replicas, written as 1000,10000.
+type sizes []int
+
+func (s *sizes) String() string {
+	var texts []string
+	for _, size := range *s {
+		texts = append(texts, strconv.Itoa(size))
+	}
+	return strings.Join(texts, ",")
+}
+
+func (s *sizes) Set(text string) error {
+	*s = nil
+	for part := range strings.SplitSeq(text, ",") {
+		size, err := strconv.Atoi(part)
+		if err != nil {
+			return errors.New("want a number, or several with commas between them")
+		}
+		*s = append(*s, size)
+	}
+	return nil
+}
+
 // estateFlags are the flags that describe a generated map.
 type estateFlags struct {
-	replicas, retry      int
+	replicas             sizes
+	retry                int
 	dead, slow           percent
 	kinds                string
 	delayDead, delaySick time.Duration
 }
 
 func (e *estateFlags) register(fs *flag.FlagSet) {
-	fs.IntVar(&e.replicas, "replicas", 0, "serve a generated map of this `many` replicas on loopback")
+	fs.Var(&e.replicas, "replicas", "serve a generated map of this `many` replicas on loopback; 1000,10000 is two runs, one after the other")
 	fs.Var(&e.dead, "dead", "of a generated map: the `share` of replicas that never answer")
 	fs.Var(&e.slow, "slow", "of a generated map: the `share` of replicas that are sick")
 	fs.StringVar(&e.kinds, "kinds", "tcp,http,icmp", "of a generated map: `kinds` of replicas: tcp, http, https, icmp")
@@ -75,16 +99,17 @@ func (e *estateFlags) register(fs *flag.FlagSet) {
 	fs.IntVar(&e.retry, "retry", 2, "of a generated map: further attempts before a replica is dead")
 }
 
-// estate is the map that the flags ask for, nil if they ask for none.
-func (e *estateFlags) estate(fs *flag.FlagSet) (*sandbox.Estate, error) {
+// estates are the maps that the flags ask for, one for each size; none if they ask
+// for none.
+func (e *estateFlags) estates(fs *flag.FlagSet) ([]*sandbox.Estate, error) {
 	var stray error
 	fs.Visit(func(f *flag.Flag) {
-		if e.replicas == 0 && slices.Contains([]string{"dead", "slow", "kinds", "delay-dead", "delay-sick", "retry"}, f.Name) {
+		if len(e.replicas) == 0 && slices.Contains([]string{"dead", "slow", "kinds", "delay-dead", "delay-sick", "retry"}, f.Name) {
 			stray = fmt.Errorf("--%s is for a generated map: it needs --replicas", f.Name)
 		}
 	})
 	switch {
-	case e.replicas == 0:
+	case len(e.replicas) == 0:
 		return nil, stray
 	case !whole(e.delayDead) || e.delayDead < time.Second || e.delayDead > 35*time.Second:
 		return nil, fmt.Errorf("--delay-dead is %v, want 1s to 35s in whole seconds", e.delayDead)
@@ -93,14 +118,21 @@ func (e *estateFlags) estate(fs *flag.FlagSet) (*sandbox.Estate, error) {
 	case e.retry < 0:
 		return nil, fmt.Errorf("--retry is %d, want 0 or more", e.retry)
 	}
-	estate := &sandbox.Estate{
-		Replicas: e.replicas,
-		Kinds:    strings.Split(e.kinds, ","),
-		Dead:     float64(e.dead),
-		Slow:     float64(e.slow),
-		Metrics:  sandbox.Metrics{Retry: &e.retry, DelayDead: new(int(e.delayDead.Seconds())), DelaySick: new(int(e.delaySick.Seconds()))},
+	var estates []*sandbox.Estate
+	for _, size := range e.replicas {
+		estate := &sandbox.Estate{
+			Replicas: size,
+			Kinds:    strings.Split(e.kinds, ","),
+			Dead:     float64(e.dead),
+			Slow:     float64(e.slow),
+			Metrics:  sandbox.Metrics{Retry: &e.retry, DelayDead: new(int(e.delayDead.Seconds())), DelaySick: new(int(e.delaySick.Seconds()))},
+		}
+		if err := estate.Check(); err != nil {
+			return nil, err
+		}
+		estates = append(estates, estate)
 	}
-	return estate, estate.Check()
+	return estates, nil
 }
 
 func (s *settings) register(fs *flag.FlagSet) {
@@ -117,21 +149,21 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.json, "json", "", "write the summary to this `file` too")
 }
 
-// parse reads the command line. The error is flag.ErrHelp, after the usage was
-// written to out, or a usageError.
-func parse(args []string, out io.Writer) (settings, error) {
+// parse reads the command line, and returns at least one run. The error is
+// flag.ErrHelp, after the usage was written to out, or a usageError.
+func parse(args []string, out io.Writer) ([]settings, error) {
 	var (
-		s      settings
-		estate estateFlags
+		s         settings
+		generated estateFlags
 	)
 	fs := flag.NewFlagSet("crisp-status-sandbox", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	s.register(fs)
-	estate.register(fs)
+	generated.register(fs)
 	if i := slices.Index(args, "--"); i >= 0 {
 		args, s.command = args[:i], args[i+1:]
 		if len(s.command) == 0 {
-			return settings{}, usageError{errors.New("a command is missing after --")}
+			return nil, usageError{errors.New("a command is missing after --")}
 		}
 	}
 	switch err := fs.Parse(args); {
@@ -139,27 +171,36 @@ func parse(args []string, out io.Writer) (settings, error) {
 		fmt.Fprint(out, usage)
 		fs.SetOutput(out)
 		fs.PrintDefaults()
-		return settings{}, err
+		return nil, err
 	case err != nil:
-		return settings{}, usageError{err}
+		return nil, usageError{err}
 	case fs.NArg() > 0:
-		return settings{}, usageError{fmt.Errorf("unexpected argument %q: a command comes after --", fs.Arg(0))}
+		return nil, usageError{fmt.Errorf("unexpected argument %q: a command comes after --", fs.Arg(0))}
 	}
-	var err error
-	if s.estate, err = estate.estate(fs); err == nil {
-		err = s.check()
+	estates, err := generated.estates(fs)
+	if err == nil {
+		err = s.check(len(estates))
 	}
 	if err != nil {
-		return settings{}, usageError{err}
+		return nil, usageError{err}
 	}
-	return s, nil
+	if len(estates) == 0 {
+		return []settings{s}, nil
+	}
+	var runs []settings
+	for _, s.estate = range estates {
+		runs = append(runs, s)
+	}
+	return runs, nil
 }
 
-// check refuses what flags alone cannot.
-func (s *settings) check() error {
+// check refuses what flags alone cannot, given how many maps are to be generated.
+func (s *settings) check(estates int) error {
 	switch {
-	case s.mapFile != "" && s.estate != nil:
+	case s.mapFile != "" && estates > 0:
 		return errors.New("--map and --replicas: want one of them")
+	case estates > 1 && s.lasts == 0 && s.cycles == 0:
+		return fmt.Errorf("--replicas has %d sizes, and a run without an end is never followed by another: want --cycles or --for", estates)
 	case !whole(s.interval) || s.interval < time.Second || s.interval > time.Hour:
 		return fmt.Errorf("--interval is %v, want 1s to 1h in whole seconds", s.interval)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, s.logLevel):

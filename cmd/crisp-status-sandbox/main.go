@@ -6,8 +6,11 @@
 //	crisp-status-sandbox -- crisp-status-local -c {config}      the same, with a daemon beside it
 //	crisp-status-sandbox --map FILE                             a map of your own; edit it while it runs
 //	crisp-status-sandbox --replicas 10000 --dead 50% --cycles 5 -- crisp-status-local -c {config}
+//	crisp-status-sandbox --replicas 1000,10000 --cycles 2 -- crisp-status-local -c {config}
 //
-// It judges the daemon as the page would, and prints a summary at the end.
+// It judges the daemon as the page would, and prints a summary at the end. Several
+// sizes of a generated map are run one after another, each with a sandbox and a
+// daemon of its own, and are compared in a table.
 package main
 
 import (

@@ -26,22 +26,52 @@ type outcome struct {
 	Child      *usageOfChild `json:"child,omitempty"`
 }
 
-// run serves until ctx is done, --for or --cycles is over, or the child has ended
-// by itself, which is an error. Everything that it made is gone when it returns.
+// run does what the command line says, one run after another, until ctx is done or
+// one of them fails. What the runs amount to is said in any case.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	s, err := parse(args, stdout)
+	runs, err := parse(args, stdout)
 	if err != nil {
 		return err
 	}
+	var (
+		outcomes []outcome
+		failed   error
+	)
+	for i, s := range runs {
+		if i > 0 && ctx.Err() != nil {
+			break
+		}
+		if len(runs) > 1 {
+			fmt.Fprintf(stdout, "\nRun %d of %d: %d replicas\n", i+1, len(runs), s.estate.Replicas)
+		}
+		var o *outcome
+		if o, failed = serve(ctx, s, stdout, stderr); o != nil {
+			outcomes = append(outcomes, *o)
+		}
+		if failed != nil {
+			break
+		}
+	}
+	if len(runs) > 1 {
+		failed = cmp.Or(failed, writeTable(stdout, outcomes))
+	}
+	return cmp.Or(failed, writeJSON(runs, outcomes))
+}
+
+// serve is one run, until ctx is done, --for or --cycles is over, or the child has
+// ended by itself, which is an error. Everything that it made is gone when it
+// returns. The outcome is nil if there was nothing to judge.
+func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome, error) {
+	before := ownCPU()
 	folder, err := os.MkdirTemp("", "crisp-status-sandbox-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(folder)
 	if s.mapFile == "" && s.estate == nil {
 		s.mapFile = filepath.Join(folder, "map.toml")
 		if err := os.WriteFile(s.mapFile, sample, 0o644); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	server, err := sandbox.New(sandbox.Options{
@@ -55,7 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Log:      stderr,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// The child must be able to deliver what it holds after ctx is done.
 	serving, stopServing := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -66,11 +96,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	configFile, err := writeConfig(folder, server, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	greet(stdout, server, s, configFile)
 	child, failed := watch(ctx, serving, server, s, configFile, stdout, stderr)
-	return cmp.Or(failed, conclude(stdout, outcome{server.Summary(), ownCPU(), child}, s.json))
+	o := outcome{server.Summary(), ownCPU() - before, child}
+	if child != nil && o.Reports > 0 {
+		child.FirstReport = o.Began.Sub(child.started).Seconds() + o.FirstReport
+	}
+	return &o, cmp.Or(failed, o.write(stdout))
 }
 
 // writeConfig writes what the daemon needs to find the sandbox.
@@ -142,8 +176,8 @@ func watch(ctx, serving context.Context, server *sandbox.Server, s settings, con
 	case <-daemon.ended:
 	default:
 		fmt.Fprintln(stdout, "\nstopping")
-		cycle, _ := server.Progress()
-		daemon.stop(cycle)
+		daemon.sample(server.Progress())
+		daemon.stop()
 	}
 	return daemon.usage(), failed
 }
@@ -164,7 +198,7 @@ func wait(ctx, serving context.Context, server *sandbox.Server, cycles int, daem
 		}
 		begun, complete := server.Progress()
 		if daemon != nil {
-			daemon.sample(begun)
+			daemon.sample(begun, complete)
 		}
 		if cycles > 0 && (begun > cycles || begun == cycles && complete) {
 			return nil
@@ -172,28 +206,36 @@ func wait(ctx, serving context.Context, server *sandbox.Server, cycles int, daem
 	}
 }
 
-// conclude prints the summary, and writes it to a file if there is to be one.
-func conclude(w io.Writer, o outcome, file string) error {
+// write prints the outcome for people.
+func (o outcome) write(w io.Writer) error {
 	fmt.Fprintln(w)
 	if err := o.Summary.Write(w); err != nil {
 		return err
 	}
 	if o.Child != nil {
-		if err := o.Child.write(w, o.Cycles); err != nil {
+		if err := o.Child.write(w); err != nil {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(w, "sandbox         CPU %.2fs\n", o.SandboxCPU); err != nil {
-		return err
-	}
-	if file == "" {
+	_, err := fmt.Fprintf(w, "sandbox         CPU %.2fs\n", o.SandboxCPU)
+	return err
+}
+
+// writeJSON writes the outcome to a file if there is to be one, and an array of
+// them if there was to be more than one run.
+func writeJSON(runs []settings, outcomes []outcome) error {
+	if runs[0].json == "" || len(outcomes) == 0 {
 		return nil
 	}
-	text, err := json.MarshalIndent(o, "", "  ")
+	var all any = outcomes
+	if len(runs) == 1 {
+		all = outcomes[0]
+	}
+	text, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding summary: %w", err)
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
+	return os.WriteFile(runs[0].json, append(text, '\n'), 0o644)
 }
 
 // ownCPU is what this process has used, in seconds of user and system time.

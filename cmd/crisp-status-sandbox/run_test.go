@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// playDaemon reports every replica of the map as healthy, once, and waits for
-// SIGTERM. It prints its process id first, and a last line at the end.
+// playDaemon reports every replica of the map as healthy, once or at every beat,
+// until SIGTERM. It prints its process id first, and a last line at the end.
 func playDaemon(role string, args []string) error {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
@@ -47,12 +47,25 @@ func playDaemon(role string, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := reportAll(string(config)); err != nil {
-		return err
+	var beat <-chan time.Time
+	if role == "beat" {
+		interval, err := time.ParseDuration(setting(string(config), "interval") + "s")
+		if err != nil {
+			return err
+		}
+		beat = time.Tick(interval)
 	}
-	<-terminated
-	fmt.Print("child ends") // without a line feed
-	return nil
+	for {
+		if err := reportAll(string(config)); err != nil {
+			return err
+		}
+		select {
+		case <-beat:
+		case <-terminated:
+			fmt.Print("child ends") // without a line feed
+			return nil
+		}
+	}
 }
 
 // setting returns what a key of the configuration is set to.
@@ -255,6 +268,8 @@ func TestRunWithAGeneratedMap(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel() // what is not refused ends at once
 	for _, tt := range []struct{ args, want string }{
 		{"--no-such-flag", "flag provided but not defined: -no-such-flag"},
 		{"crisp-status-local -c x", `unexpected argument "crisp-status-local": a command comes after --`},
@@ -262,6 +277,12 @@ func TestUsageErrors(t *testing.T) {
 		{"--dead 50%", "--dead is for a generated map: it needs --replicas"},
 		{"--replicas 10 --map x", "--map and --replicas: want one of them"},
 		{"--replicas 10 --dead 101%", "want 0% to 100%"},
+		{"--replicas 10,ten", `invalid value "10,ten" for flag -replicas: want a number, or several with commas between them`},
+		{"--replicas 10,,20", "want a number, or several with commas between them"},
+		{"--replicas 0", "0 replicas, want 1 to 1000000"},
+		{"--replicas 10,2000000 --for 1s", "2000000 replicas, want 1 to 1000000"},
+		{"--replicas 10,20", "--replicas has 2 sizes, and a run without an end is never followed by another: want --cycles or --for"},
+		{"--replicas 10,20 --cycles 1 --map x", "--map and --replicas: want one of them"},
 		{"--replicas 10 --kinds udp", `kind "udp", want tcp, http, https or icmp`},
 		{"--replicas 10 --kinds icmp --dead 10%", "1 replica cannot be dead: icmp on loopback always answers"},
 		{"--replicas 10 --delay-dead 36s", "--delay-dead is 36s, want 1s to 35s"},
@@ -270,7 +291,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--token a\"b", "--token: want no blanks"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			err := run(t.Context(), strings.Fields(tt.args), io.Discard, io.Discard)
+			err := run(over, strings.Fields(tt.args), io.Discard, io.Discard)
 			if _, ok := errors.AsType[usageError](err); !ok || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("run(%s) = %v, want a usage error with %q", tt.args, err, tt.want)
 			}

@@ -29,6 +29,20 @@ func (h *histogram) add(d time.Duration) {
 	h.longest = max(h.longest, d)
 }
 
+// merge adds everything that the other has counted.
+func (h *histogram) merge(other *histogram) {
+	for bucket, count := range other.counts {
+		h.counts[bucket] += count
+	}
+	h.total += other.total
+	h.longest = max(h.longest, other.longest)
+}
+
+// quantiles are what a summary says of the durations.
+func (h *histogram) quantiles() Quantiles {
+	return Quantiles{h.total, h.quantile(0.5).Seconds(), h.quantile(0.99).Seconds(), h.longest.Seconds()}
+}
+
 // quantile is the upper end of the bucket that holds the given share, 0 to 1, of
 // all durations; 0 when there is none.
 func (h *histogram) quantile(share float64) time.Duration {

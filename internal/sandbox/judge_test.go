@@ -253,6 +253,10 @@ func TestToggledTargetIsNotJudgedWhileItSettles(t *testing.T) {
 func TestCyclesAndTimeToReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2", "tcp://h:3")})
+		if began := b.s.Summary().Began; !began.IsZero() {
+			t.Errorf("it began at %v, want not before the first map request", began)
+		}
+		began := time.Now()
 		b.fetch()
 		time.Sleep(time.Second)
 		for cycle := range 4 {
@@ -271,6 +275,9 @@ func TestCyclesAndTimeToReport(t *testing.T) {
 			time.Sleep(time.Until(start.Add(120*time.Second - time.Duration(cycle)*time.Millisecond)))
 		}
 		s := b.s.Summary()
+		if !s.Began.Equal(began) {
+			t.Errorf("it began at %v, want %v, the first map request", s.Began, began)
+		}
 		if s.Cycles != 4 || s.FirstReport != 1 {
 			t.Errorf("there were %d cycles, the first report after %v s, want 4 and 1 s", s.Cycles, s.FirstReport)
 		}
@@ -278,6 +285,9 @@ func TestCyclesAndTimeToReport(t *testing.T) {
 			if got := s.TimeToReport[health]; got.Reports != 4 || got.Max != want || got.P50 < want*0.97 || got.P99 > want {
 				t.Errorf("the time to report %s is %+v, want %v s in each of 4 cycles", health, got, want)
 			}
+		}
+		if got := s.Cycle; got.Reports != 12 || got.P50 < 5 || got.P50 > 5.1 || got.Max != 100 {
+			t.Errorf("the cycles are %+v, want 12 reports, half of them within some 5 s, the last after 100 s", got)
 		}
 	})
 }
@@ -340,6 +350,13 @@ func TestHistogram(t *testing.T) {
 		if got := h.quantile(share); got < want || got > want*103/100 {
 			t.Errorf("quantile %v is %v, want %v to within 3%%", share, got, want)
 		}
+	}
+	var all, dead histogram
+	all.merge(&h)
+	dead.add(2 * time.Second)
+	all.merge(&dead)
+	if got := all.quantiles(); got.Reports != 1001 || got.P50 < 0.5 || got.P50 > 0.52 || got.Max != 2 {
+		t.Errorf("two histograms together are %+v, want 1001 reports, half of them within 0.5 s, the last after 2 s", got)
 	}
 	h.add(24 * time.Hour)
 	if got := h.quantile(1); got <= time.Hour {

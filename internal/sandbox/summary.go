@@ -12,9 +12,10 @@ import (
 type Summary struct {
 	Counts
 
-	Running  float64 `json:"running"`  // since the first map request
-	Interval float64 `json:"interval"` // promised last
-	Cycles   int     `json:"cycles"`   // begun
+	Began    time.Time `json:"began,omitzero"` // the first map request; zero: there was none
+	Running  float64   `json:"running"`        // since then
+	Interval float64   `json:"interval"`       // promised last
+	Cycles   int       `json:"cycles"`         // begun
 
 	Reports     int     `json:"reports"`      // accepted
 	Refused     int     `json:"refused"`      // answered with anything but 2xx
@@ -28,6 +29,7 @@ type Summary struct {
 	// TimeToReport is how long after the first report of its cycle a report was
 	// accepted, by the health that it brought.
 	TimeToReport map[Health]Quantiles `json:"time_to_report"`
+	Cycle        Quantiles            `json:"cycle"` // the same of all reports, whatever their health
 
 	MapsSent     int `json:"maps_sent"`      // map requests answered with a map
 	MapsCurrent  int `json:"maps_unchanged"` // map requests answered with 304
@@ -67,6 +69,7 @@ func (s *Server) Progress() (cycles int, complete bool) { return s.judge.progres
 
 func (j *judge) summaryLocked(now time.Time) Summary {
 	sum := Summary{
+		Began:          j.firstMap,
 		Interval:       j.interval.Seconds(),
 		Cycles:         j.cycle,
 		Reports:        j.accepted,
@@ -82,9 +85,12 @@ func (j *judge) summaryLocked(now time.Time) Summary {
 			sum.FirstReport = j.firstReport.Sub(j.firstMap).Seconds()
 		}
 	}
+	var all histogram
 	for health, h := range j.offsets {
-		sum.TimeToReport[health] = Quantiles{h.total, h.quantile(0.5).Seconds(), h.quantile(0.99).Seconds(), h.longest.Seconds()}
+		sum.TimeToReport[health] = h.quantiles()
+		all.merge(h)
 	}
+	sum.Cycle = all.quantiles()
 	for _, r := range j.roster.all {
 		sum.add(j.statusLocked(r, now))
 		sum.LateGaps += r.late
