@@ -120,12 +120,13 @@ func (o *Outbox) begin(ctx context.Context, e *entry, requests *sync.WaitGroup) 
 	})
 }
 
-// window is how many requests may be under way: twice what it takes to get the
-// verdicts of a cycle through as they come, at the round trip that was seen.
+// window is how many requests may be under way: a quarter more than it takes to
+// get the verdicts of a cycle through as they come, at the round trip that was
+// seen. More would only open connections for the bursts that they come in.
 // The caller holds the lock.
 func (o *Outbox) window() int {
 	needed := float64(o.replicas) * o.rtt.Seconds() / max(o.spread.Seconds(), 0.001)
-	return int(min(max(math.Ceil(2*needed), fewestInFlight), mostInFlight))
+	return int(min(max(math.Ceil(1.25*needed), fewestInFlight), mostInFlight))
 }
 
 // slowDown counts a request as slow: it may hang, and holds up only itself.
@@ -181,9 +182,11 @@ func (o *Outbox) finished(r *request, cut bool, err error) {
 		o.taken(e)
 	case answered && answer.Status() < 500 && answer.Status() != 429:
 		o.answered()
-		if e.failures == 0 {
-			e.logTo(o.log).WithError(err).Warn("the Status API does not take this verdict; it will be sent again")
+		if !o.said[answer.Status()] { // one line per map request: it may be all of them
+			e.logTo(o.log).WithError(err).WithField("verdicts", len(o.entries)).
+				Warn("the Status API does not take this verdict; those that wait will be sent again")
 		}
+		o.said[answer.Status()] = true
 		o.again(e, 0)
 	case answered:
 		o.failed(r, answer.RetryAfter(), err)

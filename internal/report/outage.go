@@ -32,7 +32,7 @@ func (o *Outbox) answered() {
 		return
 	}
 	if o.outage.down {
-		o.log.WithField("verdicts", len(o.entries)).Warn("the Status API is back; delivering what waits")
+		o.log.WithField("verdicts", len(o.entries)).Warn("the Status API answers again; sending what waits")
 	}
 	o.outage = new(outage)
 }

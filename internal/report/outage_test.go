@@ -123,7 +123,7 @@ func TestRetryAfterOutlastsAnOutage(t *testing.T) {
 				t.Errorf("got a request for the replica that is held after %v, want none before 50s", s.at.Sub(began))
 			}
 		}
-		if b.logged("is back") != 1 {
+		if b.logged("answers again") != 1 {
 			t.Error("the API is not called back after a report that it took")
 		}
 		time.Sleep(time.Second)
@@ -324,7 +324,7 @@ func TestWhatEndsAnOutage(t *testing.T) {
 			defer b.stop()
 			b.answers(always(tt.err, 0))
 			time.Sleep(40 * time.Second)
-			if got := b.logged("the Status API is back") == 1; got != tt.end {
+			if got := b.logged("the Status API answers again") == 1; got != tt.end {
 				t.Errorf("a trial that is answered with %v ends the outage: got %v, want %v", tt.err, got, tt.end)
 			}
 		})

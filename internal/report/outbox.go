@@ -50,9 +50,10 @@ type Outbox struct {
 	slow     int                   // the older ones
 	rtt      time.Duration
 
-	refused  bool // 401: nothing is sent until Resume
-	stale    bool // 404: the map in hand is not the API's
-	draining bool // the daemon ends
+	refused  bool         // 401: nothing is sent until Resume
+	stale    bool         // 404: the map in hand is not the API's
+	said     map[int]bool // the other statuses that were told of since Resume
+	draining bool         // the daemon ends
 	outage   *outage
 }
 
@@ -62,6 +63,7 @@ func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Out
 	o := &Outbox{
 		log:      log,
 		wake:     make(chan struct{}, 1),
+		said:     make(map[int]bool),
 		entries:  make(map[probe.ID]*entry),
 		underway: make(map[probe.ID]*request),
 		outage:   new(outage),
@@ -118,12 +120,14 @@ func (o *Outbox) Retain(replicas int, keep func(probe.ID) bool) {
 	}
 }
 
-// Resume lets reports go out again after the API did not accept the token. It
-// is called when the API has answered a map request with anything else.
+// Resume lets reports go out again after the API did not accept the token, and
+// has what it does not take told of again. It is called after every map request
+// that did not end with the same.
 func (o *Outbox) Resume() {
 	o.mu.Lock()
 	defer o.unlock()
 	o.refused = false
+	clear(o.said)
 }
 
 // Stale reports, once, whether the API answered since the last call that it
