@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,7 @@ const (
 	maxRetryAfter  = 60 * time.Second // how long an API may hold us off
 	maxMap         = 32 << 20         // bytes: a hundred thousand replicas take a third of it
 	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
-	maxIdleConns   = 32               // kept for HTTP/1.1; with HTTP/2 there is one
+	maxIdleConns   = 256              // as many as report.Outbox has requests under way; with HTTP/2 there is one
 	timeoutsInARow = 3                // after which no idle connection is trusted
 )
 
@@ -78,13 +79,14 @@ func newTransport() *http.Transport {
 	}
 	return &http.Transport{
 		Proxy:                  proxy,
+		OnProxyConnectResponse: refusedByProxy,
 		DialContext:            dialer.DialContext,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 		TLSHandshakeTimeout:    requestTimeout / 2,
 		MaxIdleConns:           maxIdleConns,
 		MaxIdleConnsPerHost:    maxIdleConns,
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        3 * time.Minute,
 		MaxResponseHeaderBytes: maxAnswer,
 	}
 }
@@ -93,10 +95,21 @@ func newTransport() *http.Transport {
 // it may hold a password. Some of them come back with "http:" as their host.
 func proxy(req *http.Request) (*url.URL, error) {
 	u, err := http.ProxyFromEnvironment(req)
-	if err != nil || u != nil && strings.HasSuffix(u.Host, ":") {
+	switch {
+	case err != nil, u != nil && (u.Hostname() == "" || strings.HasSuffix(u.Host, ":")):
 		return nil, errors.New("HTTP_PROXY or HTTPS_PROXY in the environment is not a URL")
+	case u != nil && !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
+		return nil, fmt.Errorf("the proxy of the environment is one for %s://, want http, https or socks5", u.Scheme)
 	}
 	return u, nil
+}
+
+// refusedByProxy tells a proxy's answer from the API's.
+func refusedByProxy(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the proxy %s answers status %d", proxy.Host, resp.StatusCode)
+	}
+	return nil
 }
 
 // Close closes the connections that are idle. The client can still be used.

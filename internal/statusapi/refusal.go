@@ -9,21 +9,21 @@ import (
 
 // Refusal is an answer by which the API did not take what it was sent.
 type Refusal struct {
-	Code int           // the HTTP status
-	Hold time.Duration // how long the API wants to be left alone; 0 if it does not say
+	status int
+	hold   time.Duration
 }
 
 // refused returns the Refusal that resp is.
 func refused(resp *http.Response, interval time.Duration) *Refusal {
-	return &Refusal{Code: resp.StatusCode, Hold: retryAfter(resp, interval)}
+	return &Refusal{status: resp.StatusCode, hold: retryAfter(resp, interval)}
 }
 
 func (r *Refusal) Error() string {
-	text := "status " + strconv.Itoa(r.Code)
-	if name := http.StatusText(r.Code); name != "" {
+	text := "status " + strconv.Itoa(r.status)
+	if name := http.StatusText(r.status); name != "" {
 		text += " (" + name + ")"
 	}
-	if r.Code/100 == 3 {
+	if r.status/100 == 3 {
 		text += ": redirects are not followed"
 	}
 	return text
@@ -31,15 +31,15 @@ func (r *Refusal) Error() string {
 
 // Is makes a 401 match ErrUnauthorized.
 func (r *Refusal) Is(target error) bool {
-	return target == ErrUnauthorized && r.Code == http.StatusUnauthorized
+	return target == ErrUnauthorized && r.status == http.StatusUnauthorized
 }
 
 // Status returns the HTTP status.
-func (r *Refusal) Status() int { return r.Code }
+func (r *Refusal) Status() int { return r.status }
 
 // RetryAfter returns how long the API wants to be left alone; 0 if it does not
 // say.
-func (r *Refusal) RetryAfter() time.Duration { return r.Hold }
+func (r *Refusal) RetryAfter() time.Duration { return r.hold }
 
 // retryAfter returns what resp says in Retry-After (RFC 9110, 10.2.3), at most
 // the interval and a minute; 0 if it says nothing or is no 429 or 503.

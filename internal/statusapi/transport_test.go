@@ -232,8 +232,9 @@ func TestWhatIsNotAnAnswerIsSaidSo(t *testing.T) {
 // TestProxyOfTheEnvironment runs itself with another environment, since that is
 // read once in a process.
 func TestProxyOfTheEnvironment(t *testing.T) {
-	const endpoint = "http://report.invalid/v1"
+	endpoint := "http://report.invalid/v1"
 	if os.Getenv("TEST_PROXY") != "" {
+		endpoint = os.Getenv("TEST_PROXY")
 		c := New(endpoint, testToken, testAgent, time.Minute)
 		if os.Getenv("NO_PROXY") != "" {
 			req, _ := http.NewRequest(http.MethodGet, endpoint, nil)
@@ -247,6 +248,9 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	var asked []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.RequestURI)
+		if r.Method == http.MethodConnect {
+			w.WriteHeader(http.StatusProxyAuthRequired)
+		}
 	}))
 	defer server.Close()
 	run := func(env ...string) string {
@@ -256,7 +260,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command(self, "-test.run=^TestProxyOfTheEnvironment$")
-		cmd.Env = append(env, "TEST_PROXY=1")
+		cmd.Env = append([]string{"TEST_PROXY=" + endpoint}, env...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("running %s: %v\n%s", self, err, out)
@@ -270,8 +274,17 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	if out := run("HTTP_PROXY="+server.URL, "NO_PROXY=report.invalid"); !strings.Contains(out, "proxy <nil>, error <nil>") {
 		t.Errorf("got %q, want no proxy for what is in NO_PROXY", out)
 	}
-	out := run("HTTP_PROXY=http://user:s3cr3t@proxy.invalid:port")
-	if strings.Contains(out, "s3cr3t") || !strings.Contains(out, "HTTP_PROXY or HTTPS_PROXY in the environment is not a URL") {
-		t.Errorf("got %q, want to hear that the proxy is no URL, without its password", out)
+	for address, want := range map[string]string{
+		"http://user:s3cr3t@proxy.invalid:port": "HTTP_PROXY or HTTPS_PROXY in the environment is not a URL",
+		"user:s3cr3t":                           "HTTP_PROXY or HTTPS_PROXY in the environment is not a URL",
+		"ftp://user:s3cr3t@127.0.0.1:1":         "is one for ftp://",
+	} {
+		if out := run("HTTP_PROXY=" + address); strings.Contains(out, "s3cr3t") || !strings.Contains(out, want) {
+			t.Errorf("proxy %s: got %q, want to hear %q, and no password", address, out, want)
+		}
+	}
+	out := run("HTTPS_PROXY="+server.URL, "TEST_PROXY=https://report.invalid/v1")
+	if want := fmt.Sprintf("the proxy %s answers status 407", server.Listener.Addr()); !strings.Contains(out, want) {
+		t.Errorf("got %q, want %q: it is not the API that refuses", out, want)
 	}
 }
