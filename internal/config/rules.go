@@ -22,6 +22,12 @@ const (
 // level returns the log level at key, or warn when there is none. Case does not
 // matter, and the original's undocumented off and trace are the nearest level.
 func (d *decoder) level(key string) logrus.Level {
+	if v := d.value(key); v != nil {
+		if _, isText := v.(string); !isText {
+			d.complain(key, "%s, want \"debug\", \"info\", \"warn\" or \"error\"", kind(v))
+			return logrus.WarnLevel
+		}
+	}
 	s, ok := d.text(key)
 	if !ok {
 		return logrus.WarnLevel
@@ -87,36 +93,39 @@ func endpointProblem(endpoint string) string {
 // There is no default.
 func (d *decoder) token(key, fileKey string) Secret {
 	inline, inFile := d.value(key) != nil, d.value(fileKey) != nil
-	var token string
-	var ok bool
 	switch {
 	case inline && inFile:
 		d.complain(key, "set together with %s, want only one of them", fileKey)
+		d.tokenAt(key, d.text)
+		d.tokenAt(fileKey, d.tokenFile)
 	case inFile:
-		token, ok = d.tokenFile(fileKey)
-		key = fileKey
+		return d.tokenAt(fileKey, d.tokenFile)
 	case inline:
-		var s setting
-		s, ok = d.text(key)
-		token = s.value
+		return d.tokenAt(key, d.text)
 	case d.tree["report"] == nil || d.isTable("report"): // else that was the complaint
 		d.complain(key, "missing, want the token of your Crisp Status reporter, from your Crisp dashboard, here or in %s", fileKey)
 	}
+	return Secret{}
+}
+
+// tokenAt returns the token that read finds at key.
+func (d *decoder) tokenAt(key string, read func(string) (setting, bool)) Secret {
+	s, ok := read(key)
 	if !ok {
 		return Secret{}
 	}
-	if problem := tokenProblem(token); problem != "" {
+	if problem := tokenProblem(s.value); problem != "" {
 		d.complain(key, "%s, want the token of your Crisp Status reporter, from your Crisp dashboard", problem)
 	}
-	return NewSecret(token)
+	return NewSecret(s.value)
 }
 
 // tokenFile returns the content of the file that key names, without the
 // newline that editors put at its end.
-func (d *decoder) tokenFile(key string) (string, bool) {
+func (d *decoder) tokenFile(key string) (setting, bool) {
 	s, ok := d.text(key)
 	if !ok {
-		return "", false
+		return s, false
 	}
 	shown := strconv.Quote(s.written)
 	if !strings.Contains(s.written, "/") {
@@ -127,7 +136,7 @@ func (d *decoder) tokenFile(key string) (string, bool) {
 	if cut {
 		token = strings.TrimSuffix(token, "\r")
 	}
-	return token, ok
+	return setting{s.written, token}, ok
 }
 
 // tokenProblem returns what is wrong with token, nothing if it will do. Blanks

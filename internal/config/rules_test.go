@@ -34,7 +34,7 @@ func TestRules(t *testing.T) {
 	}{
 		{"empty file", "", []string{missing}},
 		{"all complaints at once", "[server]\nlog_level = true\n[report]\nendpoint = 'ftp://h'\ntoken = ''\n[probe]\ninterval = 0\nworkers = 'a'\nca_file = ''", []string{
-			"server.log_level: a boolean, " + wantString,
+			`server.log_level: a boolean, want "debug", "info", "warn" or "error"`,
 			`report.endpoint: "ftp://h" is neither http:// nor https://, ` + wantURL,
 			"report.token: empty, " + wantToken,
 			"probe.interval: 0 is out of range, want 1 to 3600 seconds",
@@ -77,7 +77,11 @@ func TestRules(t *testing.T) {
 		{"token with a zero-width space", `report.token = "a\u200bbc"`, []string{"report.token: has an invisible character in it, " + wantToken}},
 		{"token with a no-break space", `report.token = "abc\u00a0"`, []string{"report.token: has an invisible character in it, " + wantToken}},
 		{"token too long", "report.token = '" + strings.Repeat("x", 4097) + "'", []string{"report.token: longer than 4096 bytes, " + wantToken}},
-		{"token and token_file", "report.token = 'abc'\nreport.token_file = '/dev/null'", []string{"report.token: set together with report.token_file, want only one of them"}},
+		{"token and token_file", "report.token = 'YOUR_CRISP_REPORTER_TOKEN'\nreport.token_file = '/dev/null'", []string{
+			"report.token: set together with report.token_file, want only one of them",
+			"report.token: still the sample YOUR_CRISP_REPORTER_TOKEN, " + wantToken,
+			"report.token_file: empty, " + wantToken,
+		}},
 		{"token_file a number", "report.token_file = 3", []string{"report.token_file: an integer, " + wantString}},
 		{"token_file empty path", "report.token_file = ''", []string{"report.token_file: empty, want the path of a file"}},
 		{"token_file missing", "report.token_file = '/nonexistent/file'", []string{`report.token_file: "/nonexistent/file": no such file or directory, ` + wantFile}},
