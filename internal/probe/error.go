@@ -30,6 +30,8 @@ type Error struct {
 	Kind   Kind
 	Reason string // reads on its own: "connection refused"
 	Err    error  // the cause that Reason was made from; may be nil
+
+	lasting bool // local trouble that only a restart can end
 }
 
 func (e *Error) Error() string { return e.Reason }
@@ -43,6 +45,12 @@ func failure(kind Kind, format string, args ...any) *Error {
 
 // isLocal reports whether err is this host's own trouble.
 func isLocal(err error) bool { return kindOf(err) == KindLocal }
+
+// isLasting reports whether err is local trouble that only a restart can end.
+func isLasting(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.lasting
+}
 
 // isTimeout reports whether err is that there was no answer in time.
 func isTimeout(err error) bool { return kindOf(err) == KindTimeout }

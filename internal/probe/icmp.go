@@ -28,6 +28,11 @@ func openPinger() *pinger {
 	p := new(pinger)
 	p.v4, p.lackV4 = openEchoSocket(unix.AF_INET)
 	p.v6, p.lackV6 = openEchoSocket(unix.AF_INET6)
+	for _, lack := range []*Error{p.lackV4, p.lackV6} {
+		if lack != nil {
+			lack.lasting = true
+		}
+	}
 	return p
 }
 

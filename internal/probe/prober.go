@@ -106,6 +106,8 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Resul
 			// An answer may have come while nobody was there to take it.
 			repeats--
 			start = time.Now()
+		case isLasting(r.Err):
+			return r
 		case isLocal(r.Err):
 			local = r.Err
 			// What is short seldom comes back in 200 ms. However long it lacks,

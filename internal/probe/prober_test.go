@@ -298,3 +298,13 @@ func TestEchoHasItsSecondAfterTheLookUp(t *testing.T) {
 		})
 	}
 }
+
+func TestTroubleThatOnlyARestartEndsIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, attempts := scripted(step{0, &Error{Kind: KindLocal, Reason: "no ICMP socket", lasting: true}})
+		r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 2, DeadAfter: time.Second}), 35*time.Second)
+		if r.Health != Unknown || len(*attempts) != 1 {
+			t.Errorf("got %q after %d attempts, want no verdict after one", r.Health, len(*attempts))
+		}
+	})
+}
