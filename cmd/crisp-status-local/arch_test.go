@@ -38,8 +38,8 @@ var architecture = map[string]struct {
 	},
 	"internal/cycle": {
 		ours:   []string{"internal/probe", "internal/statusapi"},
-		theirs: []string{"github.com/sirupsen/logrus"},
-		why:    "the heartbeat knows the map's type and the verdicts, and nothing of the wire or the outbox",
+		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
+		why:    "the heartbeat knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
 	},
 	"internal/probe": {
 		theirs: []string{"golang.org/x/net/idna", "golang.org/x/sys/unix"},

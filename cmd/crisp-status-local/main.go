@@ -20,6 +20,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/crisp-im/crisp-status-local/internal/config"
 )
 
@@ -50,23 +52,28 @@ func main() {
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP)
 
-	err := run(ctx, os.Args[1:], system{os.LookupEnv, os.Stdout, os.Stderr, reloads})
-	os.Exit(exitStatus(err, os.Stderr))
+	sys := system{os.LookupEnv, os.Stdout, os.Stderr, reloads}
+	err := run(ctx, os.Args[1:], sys)
+	os.Exit(exitStatus(err, sys))
 }
 
 // exitStatus writes what is wrong, a line for each complaint, and returns the
 // exit status that says so.
-func exitStatus(err error, stderr io.Writer) int {
+func exitStatus(err error, sys system) int {
 	if err == nil {
 		return 0
 	}
+	name := "crisp-status-local:"
+	if toJournal(sys) {
+		name = fmt.Sprintf("<%d>%s", priority(logrus.ErrorLevel), name)
+	}
 	if complaints, ok := errors.AsType[config.Complaints](err); ok {
 		for _, complaint := range complaints {
-			fmt.Fprintln(stderr, "crisp-status-local:", complaint)
+			fmt.Fprintln(sys.stderr, name, complaint)
 		}
 		return exitConfig
 	}
-	fmt.Fprintln(stderr, "crisp-status-local:", err)
+	fmt.Fprintln(sys.stderr, name, err)
 	if errors.Is(err, errUsage) {
 		return exitUsage
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,8 +29,8 @@ func write(t *testing.T, text string) string {
 func started(ctx context.Context, t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, log bytes.Buffer
-	err := run(ctx, args, system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: &out, stderr: &log})
-	status = exitStatus(err, &log)
+	sys := system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: &out, stderr: &log}
+	status = exitStatus(run(ctx, args, sys), sys)
 	return out.String(), log.String(), status
 }
 
@@ -127,6 +128,12 @@ func TestLinesForTheJournalCarryTheirPriorityAndNoTime(t *testing.T) {
 			}
 			if !strings.HasPrefix(string(got), tt.want) || strings.Count(string(got), "\n") != 1 {
 				t.Errorf("the line is %q, want it to begin with %q", got, tt.want)
+			}
+			if status := exitStatus(errors.New("no such thing"), system{lookupEnv: env, stderr: stderr}); status != 1 {
+				t.Errorf("exit status %d, want 1", status)
+			}
+			if both, err := os.ReadFile(stderr.Name()); err != nil || strings.HasPrefix(tt.want, "<") != strings.Contains(string(both), "\n<3>crisp-status-local: ") {
+				t.Errorf("what it ends with is %q (%v), want its priority before it in the journal alone", both, err)
 			}
 			if strings.HasPrefix(tt.want, "<") && strings.Contains(string(got), "time=") {
 				t.Errorf("the line %q has a time of its own", got)

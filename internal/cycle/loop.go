@@ -83,11 +83,14 @@ type Loop struct {
 	beat     time.Time // when this cycle began
 	number   int       // of this cycle
 	cycle    summary
+	last     summary // of the cycle before
 	turning  turning
 	confirms []*replica // to be tried once more, in the order of their time
 
 	suspended func() time.Duration
 	away      time.Duration // how much of it is made up for
+
+	tidied time.Time // when memory was last given back
 
 	held     *statusapi.Map // nil until the first has arrived
 	fetching *fetch         // nil unless the map is being asked for
@@ -203,6 +206,7 @@ func (l *Loop) tick(ctx context.Context) {
 	}
 	l.startDue(ctx, now)
 	l.confirmDue(ctx, now)
+	l.tidy(now)
 }
 
 // collect takes the results that are there already: a replica whose probe is
@@ -224,7 +228,7 @@ func (l *Loop) begin(at time.Time) {
 	l.summarize()
 	l.beat = at
 	l.number++
-	l.cycle, l.turning = summary{}, turning{}
+	l.last, l.cycle, l.turning = l.cycle, summary{}, turning{}
 	l.prober.Refresh()
 	l.limitPool()
 }

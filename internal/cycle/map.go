@@ -3,6 +3,7 @@ package cycle
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -105,13 +106,17 @@ func (l *Loop) apply(m *statusapi.Map) {
 		r.check = c
 		replicas[id] = r
 	}
-	removed := l.replicas
+	removed, old := l.replicas, l.held
 	l.held, l.replicas = m, replicas
 	l.outbox.Retain(len(replicas), func(id probe.ID) bool { return replicas[id] != nil })
 	l.remove(removed)
-	l.log.WithFields(logrus.Fields{"replicas": len(replicas), "added": len(added), "removed": len(removed)}).Info("map changed")
-	for _, problem := range m.Problems {
-		l.log.WithField("problem", problem).Warn("the map holds what cannot be used as it is")
+	if old == nil || len(added)+len(removed) > 0 {
+		l.log.WithFields(logrus.Fields{"replicas": len(replicas), "added": len(added), "removed": len(removed)}).Info("map changed")
+	}
+	if old == nil || !slices.Equal(m.Problems, old.Problems) {
+		for _, problem := range m.Problems {
+			l.log.WithField("problem", problem).Warn("the map holds what cannot be used as it is")
+		}
 	}
 	l.schedule.add(time.Now(), added)
 	l.limitPool()

@@ -99,7 +99,7 @@ func (l *Loop) changed(from probe.Health, r probe.Result) {
 // but not for longer than it can be answered for.
 func (l *Loop) unjudged(known *replica, r probe.Result) {
 	repeat := l.repeat(known, r)
-	if l.cycle.unjudged(r.Reason(), repeat) {
+	if l.cycle.unjudged(r.Reason(), repeat, &l.last) {
 		what := "the page will show it dead, since there is no verdict to repeat"
 		if repeat {
 			what = "its last verdict is repeated, for two intervals at most"

@@ -18,7 +18,7 @@ type summary struct {
 	passed  int // replicas passed over, since their last probe was still under way
 	healths map[probe.Health]int
 	slowest time.Duration
-	reasons map[string]bool // why there were results without a verdict
+	reasons map[string]bool // why there were results without a verdict, and whether one could be repeated
 	none    int             // results without a verdict
 	silent  int             // of them, those for which none could be repeated
 	denied  bool            // it was said that the API does not accept the token
@@ -35,8 +35,9 @@ func (s *summary) judged(r probe.Result) {
 	}
 }
 
-// unjudged counts a result without a verdict and reports whether to tell why.
-func (s *summary) unjudged(why string, repeated bool) bool {
+// unjudged counts a result without a verdict and reports whether to tell why:
+// what was so in the cycle before, last, was told then.
+func (s *summary) unjudged(why string, repeated bool, last *summary) bool {
 	s.none++
 	if !repeated {
 		s.silent++
@@ -44,11 +45,12 @@ func (s *summary) unjudged(why string, repeated bool) bool {
 	if s.reasons == nil {
 		s.reasons = make(map[string]bool)
 	}
-	if s.reasons[why] || len(s.reasons) >= maxReasons {
+	if _, known := s.reasons[why]; known || len(s.reasons) >= maxReasons {
 		return false
 	}
-	s.reasons[why] = true
-	return true
+	was, known := last.reasons[why]
+	s.reasons[why] = repeated
+	return !known || was != repeated
 }
 
 // summarize tells of the cycle that ends.
@@ -69,7 +71,7 @@ func (l *Loop) summarize() {
 		log = log.WithField("passed_over", s.passed)
 	}
 	log.Info("cycle over")
-	if s.none > 0 {
+	if s.none > 0 && (s.none != l.last.none || s.silent != l.last.silent) {
 		l.log.WithFields(logrus.Fields{"replicas": s.none, "not_reported": s.silent}).
 			Error("replicas without a verdict in this cycle; the page will show those dead that are not reported")
 	}

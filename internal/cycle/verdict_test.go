@@ -148,17 +148,17 @@ func TestWithoutAVerdictTheLastOneIsRepeated(t *testing.T) {
 func TestWithoutAVerdictTheLogSaysWhatIsShort(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, names(0, 100)...)))
 	r.judge = script(local)
-	r.run(func() { r.until(239 * time.Second) })
+	r.run(func() { r.until(5*120*time.Second - 1) })
 	lines := r.said(logrus.ErrorLevel, "this host cannot probe a replica: the page will show it dead, since there is no verdict to repeat")
-	if len(lines) != 2 {
-		t.Fatalf("got %d lines in two cycles for one reason, want one per cycle", len(lines))
+	if len(lines) != 1 {
+		t.Fatalf("got %d lines in five cycles for one reason, want one: nothing has changed since", len(lines))
 	}
 	if got := lines[0].entry.Data["reason"]; got != errLocal.Error() {
 		t.Errorf("field reason: got %q, want %q", got, errLocal)
 	}
 	totals := r.said(logrus.ErrorLevel, "replicas without a verdict in this cycle; the page will show those dead that are not reported")
 	if len(totals) != 1 || totals[0].entry.Data["replicas"] != 100 || totals[0].entry.Data["not_reported"] != 100 {
-		t.Errorf("at the end of the cycle: got %v, want one line of 100 replicas without a verdict, none reported", totals)
+		t.Errorf("at the end of the cycle: got %v, want one line of 100 replicas without a verdict, none reported, as long as it is so", totals)
 	}
 }
 
@@ -166,11 +166,11 @@ func TestWithoutAVerdictItIsSaidThatTheLastIsRepeated(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, "tcp://a:1")))
 	r.judge = script(healthy, local)
 	r.run(func() { r.until(599 * time.Second) })
-	if got := len(r.said(logrus.ErrorLevel, "this host cannot probe a replica: its last verdict is repeated, for two intervals at most")); got != 2 {
-		t.Errorf("got %d lines that the verdict is repeated, want 2", got)
+	if got := len(r.said(logrus.ErrorLevel, "this host cannot probe a replica: its last verdict is repeated, for two intervals at most")); got != 1 {
+		t.Errorf("got %d lines that the verdict is repeated, want one", got)
 	}
-	if got := len(r.said(logrus.ErrorLevel, "this host cannot probe a replica: the page will show it dead, since there is no verdict to repeat")); got != 2 {
-		t.Errorf("got %d lines that the page will show it dead, want 2", got)
+	if got := len(r.said(logrus.ErrorLevel, "this host cannot probe a replica: the page will show it dead, since there is no verdict to repeat")); got != 1 {
+		t.Errorf("got %d lines that the page will show it dead, want one, when it begins to", got)
 	}
 }
 
@@ -187,9 +187,12 @@ func TestAThousandReasonsDoNotFillTheLog(t *testing.T) {
 			perCycle[l.at/(120*time.Second)]++
 		}
 	}
+	if perCycle[0] == 0 {
+		t.Error("got no line in the first cycle, want some that say why")
+	}
 	for cycle := range time.Duration(cycles) {
-		if n := perCycle[cycle]; n == 0 || n > maxReasons+1 {
-			t.Errorf("cycle %d: got %d lines, want 1 to %d", cycle, n, maxReasons+1)
+		if n := perCycle[cycle]; n > maxReasons+1 {
+			t.Errorf("cycle %d: got %d lines, want at most %d", cycle, n, maxReasons+1)
 		}
 	}
 }
