@@ -1,7 +1,0 @@
-//go:build !linux
-
-package sandbox
-
-import "errors"
-
-func bindToLoopback(uintptr) error { return errors.ErrUnsupported }
