@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -149,5 +150,21 @@ func TestPrioritiesAreThoseOfSyslog(t *testing.T) {
 		if got := priority(level); got != want {
 			t.Errorf("priority of %v: got %d, want %d", level, got, want)
 		}
+	}
+}
+
+func TestOnlyLargeMapsGetMoreThanOneProcessor(t *testing.T) {
+	defer runtime.SetDefaultGOMAXPROCS()
+	all := runtime.GOMAXPROCS(0)
+	set := false
+	d := &daemon{sys: system{lookupEnv: func(string) (string, bool) { return "3", set }}}
+	for _, tt := range []struct{ replicas, want int }{{10, 1}, {oneProcessor, 1}, {oneProcessor + 1, all}, {10, 1}} {
+		if d.useProcessors(tt.replicas); runtime.GOMAXPROCS(0) != tt.want {
+			t.Errorf("%d replicas: got %d processors, want %d", tt.replicas, runtime.GOMAXPROCS(0), tt.want)
+		}
+	}
+	set = true
+	if d.useProcessors(oneProcessor + 1); runtime.GOMAXPROCS(0) != 1 {
+		t.Error("got more processors although the environment says how many, want nothing changed")
 	}
 }

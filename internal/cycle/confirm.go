@@ -96,7 +96,7 @@ func (l *Loop) confirmDue(ctx context.Context, now time.Time) {
 			once = *known.check.Rules
 		}
 		once.Retry = 0
-		c := known.check
+		c := *known.check
 		c.Rules = &once
 		l.pool.Start(ctx, c, false)
 	}
@@ -107,7 +107,7 @@ func (l *Loop) confirmDue(ctx context.Context, now time.Time) {
 func (l *Loop) confirmed(known *replica, r probe.Result) probe.Result {
 	held := known.suspicion.result
 	known.suspicion = nil
-	r.Check = known.check
+	r.Check = *known.check
 	r.Attempts += held.Attempts
 	if r.Health == probe.Dead {
 		r.Err = held.Err // what was seen when it turned

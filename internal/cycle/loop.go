@@ -60,6 +60,9 @@ type Settings struct {
 	Workers   int  // how many probes may run at a time; 0: as many as it takes
 	Files     int  // how many files the process may have open; 0: not known
 	OtherPage bool // on reload: API is not that of the map in hand
+
+	// Sized is told how many replicas a new map has; nil: nobody is.
+	Sized func(replicas int)
 }
 
 // Loop is the heartbeat. New makes one, Run runs it, once.

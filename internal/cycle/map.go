@@ -94,7 +94,8 @@ func (l *Loop) missed(err error) {
 func (l *Loop) apply(m *statusapi.Map) {
 	replicas := make(map[probe.ID]*replica, len(m.Checks))
 	var added []*replica
-	for _, c := range m.Checks {
+	for i := range m.Checks {
+		c := &m.Checks[i]
 		id := c.ID()
 		r := l.replicas[id]
 		if r == nil {
@@ -117,6 +118,9 @@ func (l *Loop) apply(m *statusapi.Map) {
 		for _, problem := range m.Problems {
 			l.log.WithField("problem", problem).Warn("the map holds what cannot be used as it is")
 		}
+	}
+	if l.settings.Sized != nil {
+		l.settings.Sized(len(replicas))
 	}
 	l.schedule.add(time.Now(), added)
 	l.limitPool()

@@ -303,3 +303,18 @@ func TestAnEmptyMapIsAMap(t *testing.T) {
 		t.Errorf("got probes %v, or an error said, want neither", r.probes)
 	}
 }
+
+func TestEveryNewMapIsToldOfWithItsSize(t *testing.T) {
+	maps := []*statusapi.Map{mapOf(t, names(0, 10)...), mapOf(t, names(0, 1000)...), mapOf(t)}
+	asked := 0
+	r := newRig(t, func(context.Context, *statusapi.Map) (*statusapi.Map, error) {
+		asked++
+		return maps[min(asked, len(maps))-1], nil
+	})
+	var sizes []int
+	r.settings.Sized = func(replicas int) { sizes = append(sizes, replicas) }
+	r.run(func() { r.until(5*120*time.Second - 1) })
+	if want := []int{10, 1000, 0}; !slices.Equal(sizes, want) {
+		t.Errorf("got told of %v replicas, want %v, each once", sizes, want)
+	}
+}

@@ -14,7 +14,7 @@ const maxRepeats = 2
 
 // replica is what is known of a replica of the map in force.
 type replica struct {
-	check  probe.Check
+	check  *probe.Check // in the map in force
 	health probe.Health // of its last verdict; Unknown before the first
 	turns  int          // how many it had since then
 	busy   bool         // a probe is under way or waits for its place
@@ -35,12 +35,12 @@ func (l *Loop) startDue(ctx context.Context, now time.Time) {
 			r.turns++
 			if r.busy {
 				l.cycle.passed++
-				l.logTo(r.check).Debug("passed over: its last probe is still under way")
+				l.logTo(*r.check).Debug("passed over: its last probe is still under way")
 				continue
 			}
 			r.busy = true
 			l.cycle.started++
-			l.pool.Start(ctx, r.check, l.short && r.health == probe.Dead)
+			l.pool.Start(ctx, *r.check, l.short && r.health == probe.Dead)
 		}
 	}
 }

@@ -76,7 +76,9 @@ func parseHost(u *url.URL) (string, netip.Addr, error) {
 	}
 	addr, err := netip.ParseAddr(host)
 	switch {
-	case err == nil && (addr.Is4() || strings.HasPrefix(u.Host, "[")):
+	case err == nil && addr.Is4():
+		return host, addr, nil // a part of the URL: it costs no memory of its own
+	case err == nil && strings.HasPrefix(u.Host, "["):
 		return addr.String(), addr, nil
 	case err == nil || strings.Contains(host, ":") || strings.Count(u.Host, ":") > 1 && !strings.HasPrefix(u.Host, "["):
 		return "", netip.Addr{}, fmt.Errorf("has an IPv6 address that is not one in brackets, want [::1]")
