@@ -245,9 +245,9 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		fmt.Printf("error %v\n", c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute))
 		return
 	}
-	var asked []string
+	asked := make(chan string, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.RequestURI)
+		asked <- r.RequestURI
 		if r.Method == http.MethodConnect {
 			w.WriteHeader(http.StatusProxyAuthRequired)
 		}
@@ -268,8 +268,12 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		return string(out)
 	}
 
-	if out := run("HTTP_PROXY=" + server.URL); !strings.Contains(out, "error <nil>") || len(asked) != 1 || asked[0] != endpoint+"/report/s/n" {
-		t.Errorf("got %q, and the proxy was asked for %q; want the report to go through it", out, asked)
+	out := run("HTTP_PROXY=" + server.URL)
+	if len(asked) != 1 {
+		t.Fatalf("got %q, and the proxy was asked %d times; want the report to go through it", out, len(asked))
+	}
+	if uri := <-asked; !strings.Contains(out, "error <nil>") || uri != endpoint+"/report/s/n" {
+		t.Errorf("got %q, and the proxy was asked for %q; want the report to go through it", out, uri)
 	}
 	if out := run("HTTP_PROXY="+server.URL, "NO_PROXY=report.invalid"); !strings.Contains(out, "proxy <nil>, error <nil>") {
 		t.Errorf("got %q, want no proxy for what is in NO_PROXY", out)
@@ -283,7 +287,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 			t.Errorf("proxy %s: got %q, want to hear %q, and no password", address, out, want)
 		}
 	}
-	out := run("HTTPS_PROXY="+server.URL, "TEST_PROXY=https://report.invalid/v1")
+	out = run("HTTPS_PROXY="+server.URL, "TEST_PROXY=https://report.invalid/v1")
 	if want := fmt.Sprintf("the proxy %s answers status 407", server.Listener.Addr()); !strings.Contains(out, want) {
 		t.Errorf("got %q, want %q: it is not the API that refuses", out, want)
 	}
