@@ -25,8 +25,14 @@ type Check struct {
 }
 
 // ID is what tells one replica from all others: the same URL in two nodes is
-// two replicas. It may hold a password, in Replica; log the Target instead.
+// two replicas. Replica may hold a password; formatted as a whole, an ID shows
+// none.
 type ID struct{ Service, Node, Replica string }
+
+// Format writes the ID without user and password under every verb.
+func (id ID) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "%s/%s/%s", id.Service, id.Node, Redact(id.Replica))
+}
 
 // ID returns the check's ID.
 func (c Check) ID() ID { return ID{c.ServiceID, c.NodeID, c.Target.ID()} }
@@ -74,15 +80,15 @@ func Budget(interval time.Duration) time.Duration { return min(interval/2, MaxPr
 
 // Longest returns the longest that a probe under these rules and that budget
 // can take.
-func (r *Rules) Longest(budget time.Duration) time.Duration {
-	all := time.Duration(r.Retry+1)*r.DeadAfter + time.Duration(r.Retry)*Pause
-	return min(all, max(budget, r.DeadAfter))
+func (rules *Rules) Longest(budget time.Duration) time.Duration {
+	all := time.Duration(rules.Retry+1)*rules.DeadAfter + time.Duration(rules.Retry)*Pause
+	return min(all, max(budget, rules.DeadAfter))
 }
 
 // classify returns the health of a replica that was up after latency. A
 // SickAfter at or above DeadAfter never applies.
-func (r *Rules) classify(latency time.Duration) Health {
-	if r.SickAfter > 0 && r.SickAfter < r.DeadAfter && latency >= r.SickAfter {
+func (rules *Rules) classify(latency time.Duration) Health {
+	if rules.SickAfter > 0 && rules.SickAfter < rules.DeadAfter && latency >= rules.SickAfter {
 		return Sick
 	}
 	return Healthy

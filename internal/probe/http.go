@@ -67,8 +67,8 @@ func location(r *http.Response) string {
 	return ""
 }
 
-func (r *Rules) healthyStatus(status int) bool {
-	return r.HealthyAbove <= status && status < r.HealthyBelow
+func (rules *Rules) healthyStatus(status int) bool {
+	return rules.HealthyAbove <= status && status < rules.HealthyBelow
 }
 
 // judge returns nil if the answer r is one of a replica that is up.

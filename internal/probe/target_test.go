@@ -217,3 +217,16 @@ func FuzzParseTarget(f *testing.F) {
 		}
 	})
 }
+
+func TestIDShowsNoPassword(t *testing.T) {
+	target, err := ParseTarget("http://user:hunter2@db/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := Check{ServiceID: "s", NodeID: "n", Target: target}.ID()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if got := fmt.Sprintf(verb, id); got != "s/n/http://***@db/x" {
+			t.Errorf("%s: got %s, want s/n/http://***@db/x", verb, got)
+		}
+	}
+}
