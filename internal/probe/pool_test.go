@@ -38,7 +38,9 @@ func newTrial(t *testing.T, limit int) *trial {
 			t.Errorf("a probe has the budget %v, want 35s", budget)
 		}
 		if !sleep(ctx, time.Second) {
-			return Result{Check: c}.cancelled(ctx)
+			r := Result{Check: c}
+			r.cancel(ctx)
+			return r
 		}
 		return Result{Check: c, Health: Healthy}
 	}

@@ -79,9 +79,9 @@ func (a attempt) left() time.Duration { return time.Until(a.deadline()) }
 // was down while this process stalled is repeated, with the budget anew. A
 // probe whose context ends has no verdict: the result's Health is Unknown and
 // its Err the context's.
-func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Result {
+func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Result) {
 	rules := c.rules()
-	r := Result{Check: c}
+	r.Check = c
 	start, limit, downs := time.Now(), rules.DeadAfter, 0
 	backoff := Pause // after a failure of this host
 	repeats := maxRepeats
@@ -101,7 +101,8 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Resul
 			r.Health = rules.classify(r.Latency)
 			return r
 		case ctx.Err() != nil:
-			return r.cancelled(ctx)
+			r.cancel(ctx)
+			return r
 		case stalled && repeats > 0:
 			// An answer may have come while nobody was there to take it.
 			repeats--
@@ -127,7 +128,8 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Resul
 			break
 		}
 		if !sleep(ctx, pause) {
-			return r.cancelled(ctx)
+			r.cancel(ctx)
+			return r
 		}
 	}
 	if local != nil {
@@ -138,23 +140,16 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) Resul
 	return r
 }
 
-// cancelled returns r without a verdict: what the end of ctx broke off says
+// cancel makes r one without a verdict: what the end of ctx broke off says
 // nothing of the replica.
-func (r Result) cancelled(ctx context.Context) Result {
+func (r *Result) cancel(ctx context.Context) {
 	r.Health, r.Err = Unknown, context.Cause(ctx)
-	return r
 }
 
 // measure makes one attempt, which is given limit, and returns its latency: for
 // ICMP the round trip, otherwise the time of the whole attempt.
 func (p *Prober) measure(ctx context.Context, c Check, limit time.Duration) (latency time.Duration, err error) {
-	defer func() {
-		// An answer that trips up a parser must not end the watch over all
-		// the others, nor make this one dead.
-		if fault := recover(); fault != nil {
-			err = failure(KindLocal, "internal error, please report it: %v", fault)
-		}
-	}()
+	defer survive(&err)
 	a := attempt{began: time.Now(), limit: limit}
 	t := c.Target
 	switch t.Scheme() {
@@ -166,6 +161,14 @@ func (p *Prober) measure(ctx context.Context, c Check, limit time.Duration) (lat
 		err = p.measureHTTP(ctx, t, c.rules(), a)
 	}
 	return time.Since(a.began), err
+}
+
+// survive makes a panic the failure of an attempt: an answer that trips up a
+// parser must not end the watch over all the others, nor make this one dead.
+func survive(err *error) {
+	if fault := recover(); fault != nil {
+		*err = failure(KindLocal, "internal error, please report it: %v", fault)
+	}
 }
 
 // maxPing is how long an ICMP echo is waited for: a second is long for a round

@@ -20,6 +20,13 @@ func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	if len(addrs) == 1 {
 		return dial(ctx, netip.AddrPortFrom(addrs[0], port))
 	}
+	return raceMany(ctx, addrs, port, dial, discard)
+}
+
+// raceMany is race for more than one address. It is apart because thousands of
+// probes of one address may wait, and its frame would be on all their stacks.
+func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
+	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
 	type outcome struct {
 		i   int
 		got T
