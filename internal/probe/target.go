@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -89,10 +90,14 @@ func parseHost(u *url.URL) (string, netip.Addr, error) {
 			continue
 		}
 		ascii, err := idna.Lookup.ToASCII(host)
+		if err == nil && ascii == "" { // nothing but what IDNA takes out
+			err = errors.New("it comes to nothing")
+		}
 		if err != nil {
 			return "", netip.Addr{}, fmt.Errorf("has a host that is no internationalized domain name: %w", err)
 		}
-		return ascii, netip.Addr{}, nil
+		addr, _ := netip.ParseAddr(ascii) // digits may be written in other scripts too
+		return ascii, addr, nil
 	}
 	return host, netip.Addr{}, nil
 }

@@ -177,7 +177,7 @@ func TestTargetShowsTheRest(t *testing.T) {
 func FuzzParseTarget(f *testing.F) {
 	for _, raw := range []string{
 		"tcp://10.0.0.5:3306", "icmp://[::1]", "https://user:password@web:8443/health?a=1#x", "http://Bücher/",
-		" http://web ", "icmp://::1", "tcp://h:99999", "user:pass@host//x", "http:/a@b//c", "http://[fe80::1%25eth0]/", "",
+		" http://web ", "icmp://::1", "tcp://h:99999", "user:pass@host//x", "http:/a@b//c", "http://[fe80::1%25eth0]/", "", "http://\u00ad", "tcp://\uff11.2.3.4:1",
 	} {
 		f.Add(raw)
 	}
