@@ -182,17 +182,23 @@ func (o *Outbox) finished(r *request, cut bool, err error) {
 		o.taken(e)
 	case answered && answer.Status() < 500 && answer.Status() != 429:
 		o.answered()
-		if !o.said[answer.Status()] { // one line per map request: it may be all of them
-			e.logTo(o.log).WithError(err).WithField("verdicts", len(o.entries)).
-				Warn("the Status API does not take this verdict; those that wait will be sent again")
-		}
-		o.said[answer.Status()] = true
+		o.tell(e, answer.Status(), err)
 		o.again(e, 0)
 	case answered:
-		o.failed(r, answer.RetryAfter(), err)
+		o.failed(r, answer.Status(), answer.RetryAfter(), err)
 	default:
-		o.failed(r, 0, err)
+		o.failed(r, 0, 0, err)
 	}
+}
+
+// tell warns that a verdict is not taken: one line per status, 0 for no answer,
+// and map request, since it may be so with all of them.
+func (o *Outbox) tell(e *entry, status int, err error) {
+	if !o.said[status] {
+		e.logTo(o.log).WithError(err).WithField("verdicts", len(o.entries)).
+			Warn("the Status API does not take this verdict; those that wait will be sent again")
+	}
+	o.said[status] = true
 }
 
 // taken ends with e, unless a newer verdict has come meanwhile.

@@ -13,6 +13,7 @@ const (
 
 	downFailures = 5 // failures in a row, over downReplicas, after which the API is down
 	downReplicas = 3
+	tellFailures = 3 // failures of one verdict after which that is told of
 )
 
 // outage is what is known of failures in a row. A new one begins with every
@@ -26,21 +27,30 @@ type outage struct {
 	trying   bool              // a trial is under way
 }
 
-// answered notes that the API is there.
+// answered notes that the API is there. What hung while it was down is begun
+// anew: it would hang to its end.
 func (o *Outbox) answered() {
 	if o.outage.failures == 0 {
 		return
 	}
 	if o.outage.down {
+		for _, r := range o.underway {
+			if time.Since(r.began) > slowAfter {
+				r.cancel()
+			}
+		}
 		o.log.WithField("verdicts", len(o.entries)).Warn("the Status API answers again; sending what waits")
 	}
 	o.outage = new(outage)
 }
 
-// failed notes that the API was not there for r. hold is how long it wants to
-// be left alone.
-func (o *Outbox) failed(r *request, hold time.Duration, err error) {
+// failed notes that the API was not there for r, or answered with status. hold
+// is how long it wants to be left alone.
+func (o *Outbox) failed(r *request, status int, hold time.Duration, err error) {
 	r.entry.logTo(o.log).WithError(err).Debug("report failed; it will be sent again")
+	if r.entry.failures+1 >= tellFailures && !o.outage.down {
+		o.tell(r.entry, status, err)
+	}
 	out := o.outage
 	out.failures++
 	if out.of == nil {

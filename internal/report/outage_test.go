@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -439,5 +440,71 @@ func TestTrialThatHangs(t *testing.T) {
 			t.Errorf("got %d waiting, want all taken after the trial that hung", b.Waiting())
 		}
 		b.settled(t)
+	})
+}
+
+// TestVerdictThatAloneFailsIsToldOf: once per map request, and not after a first
+// passing failure.
+func TestVerdictThatAloneFailsIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const told = "the Status API does not take this verdict"
+		b := newBench(t, 20, time.Minute, func(_ context.Context, r probe.Result, _ time.Duration) error {
+			if strings.Contains(r.Check.Target.ID(), "replica-0:") {
+				return refusing{500, 0}
+			}
+			return nil
+		})
+		defer b.stop()
+		b.Put(verdict(0, 1, probe.Healthy))
+		if b.logged(told) != 0 {
+			t.Error("it is told of after one failure, want it to have passed first")
+		}
+		time.Sleep(59 * time.Second)
+		if n := b.logged(told); n != 1 {
+			t.Errorf("told %d times before the next map request, want once", n)
+		}
+		b.Resume()
+		b.Put(verdict(0, 2, probe.Healthy))
+		if n := b.logged(told); n != 2 {
+			t.Errorf("told %d times after the next map request, want once more", n)
+		}
+	})
+}
+
+// TestWhatHungIsBegunAnewWhenTheAPIAnswers: its end would come late, and would
+// count as failures of an API that is there.
+func TestWhatHungIsBegunAnewWhenTheAPIAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas = 200
+		hangs := func(ctx context.Context, _ probe.Result, _ time.Duration) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Second): // as long as the client waits
+				return errUnreachable
+			}
+		}
+		b := newBench(t, replicas, 2*time.Minute, hangs)
+		defer b.stop()
+		for i := range replicas {
+			b.Put(verdict(i, 1, probe.Healthy))
+			time.Sleep(120 * time.Millisecond) // so that they do not end together
+		}
+		if b.logged("the Status API is down") != 1 {
+			t.Fatal("the API is not down after five requests that hung")
+		}
+		b.answers(nil)
+		for range 30 { // a trial may hang to its end
+			if time.Sleep(time.Second); b.logged("the Status API answers again") == 1 {
+				break
+			}
+		}
+		time.Sleep(time.Second)
+		if n := b.Waiting(); n != 0 {
+			t.Errorf("got %d verdicts waiting a second after the API answers again, want all taken", n)
+		}
+		if n := b.logged("the Status API is down"); n != 1 {
+			t.Errorf("it was down %d times, want once", n)
+		}
 	})
 }
