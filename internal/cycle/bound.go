@@ -16,7 +16,7 @@ func (l *Loop) limitPool() {
 	all := len(l.replicas) + len(l.leaving)
 	needed := min(all, l.pool.Running()+l.schedule.peak(l.longest(budget)))
 	allowed, by := all, ""
-	if files := spareFiles(l.settings.Files); files > 0 && files < allowed {
+	if files := spareFiles(l.settings.Files); l.settings.Files > 0 && files < allowed {
 		allowed, by = files, "the limit of open files (raise LimitNOFILE= or ulimit -n)"
 	}
 	if l.settings.Workers > 0 && l.settings.Workers < allowed {
@@ -49,4 +49,4 @@ func (l *Loop) longest(budget time.Duration) time.Duration {
 
 // spareFiles returns how many of files may be those of probes: what the rest of
 // the process has open, the connections to the API above all, is left out.
-func spareFiles(files int) int { return files - min(files/4, 320) }
+func spareFiles(files int) int { return max(1, files-max(32, min(files/4, 320))) }

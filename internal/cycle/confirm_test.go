@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/internal/statusapi"
 )
 
 const doubted = "many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported"
@@ -151,24 +152,83 @@ func TestReplicasWithoutAnEarlierVerdictCountAsTurning(t *testing.T) {
 	}
 }
 
-func TestShutdownReportsTheFewThatAreHeldBackAndNotTheMany(t *testing.T) {
+func TestShutdownReportsNoDeathThatIsStillInDoubt(t *testing.T) {
 	for _, tt := range []struct {
-		name       string
-		dead, want int
-		after      time.Duration
+		name  string
+		dead  int
+		after time.Duration
 	}{
-		{"few", 1, 1, time.Second},
-		{"many, before they were tried once more", 200, 0, 13 * time.Second},
+		{"before it is known how many turned dead", 1, time.Second},
+		{"before they were tried once more", 200, 13 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			replicas := names(0, 320)
 			r := newRig(t, gives(mapOf(t, replicas...)))
 			outage(r, 0, time.Hour, replicas[:tt.dead]...)
 			r.run(func() { r.until(tt.after) })
-			if got := len(r.deaths()); got != tt.want {
-				t.Errorf("got %d replicas reported dead at shutdown, want %d", got, tt.want)
+			if got := r.deaths(); len(got) != 0 {
+				t.Errorf("replicas reported dead at shutdown: got %v, want none", got)
 			}
 		})
+	}
+}
+
+// A beat between the beginning and the end of the probes does not make two
+// small outages of a large one.
+func TestBeatDoesNotCutAnOutageInTwo(t *testing.T) {
+	replicas := names(0, 320)
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	r.settings.Interval = 5 * time.Second // so the starts are spread over 1.25 s
+	r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
+		if began := r.now(); began >= 5*time.Second && began < 10*time.Second {
+			return lasts(4*time.Second, dead)(ctx, c, budget) // the last groups end in the next cycle
+		}
+		return healthy
+	}
+	r.run(func() { r.until(25 * time.Second) })
+	if got := r.deaths(); len(got) != 0 {
+		t.Errorf("%d replicas reported dead, want none: all answered when they were tried once more", len(got))
+	}
+}
+
+func TestManyThatWereDeadBeforeDoNotDelayTheNewsOfOne(t *testing.T) {
+	replicas := names(0, 320) // ten groups, 3 s apart
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	r.judge = func(_ context.Context, c probe.Check, _ time.Duration) probe.Result {
+		id := c.Target.ID()
+		if id == replicas[0] && r.now() >= 240*time.Second || id > replicas[100] {
+			return dead
+		}
+		return healthy
+	}
+	r.run(func() { r.until(360*time.Second - 1) })
+	if at := r.deaths()[replicas[0]]; at != 240*time.Second {
+		t.Errorf("reported dead at %v, want 4m0s, at once: half of all cannot turn dead any more", at)
+	}
+}
+
+// While its verdict is held back, a replica has no probe under way that would
+// have to end before it can be probed anew.
+func TestReplicaThatLeavesWhileItsVerdictIsHeldBackCanComeBack(t *testing.T) {
+	replicas := names(0, 10)
+	all, fewer := mapOf(t, replicas...), mapOf(t, replicas[:2]...)
+	r := newRig(t, gives(all))
+	outage(r, 0, time.Second, replicas...)
+	r.run(func() {
+		for _, m := range []*statusapi.Map{fewer, all} { // the dead are held back for 3 s
+			time.Sleep(500 * time.Millisecond)
+			r.mu.Lock()
+			r.fetch = gives(m)
+			r.mu.Unlock()
+			r.loop.Reload(context.Background(), r.settings)
+			time.Sleep(time.Millisecond)
+		}
+		r.until(360 * time.Second)
+	})
+	for _, replica := range replicas {
+		if got := r.putsOf(replica); len(got) < 3 {
+			t.Errorf("%s: got verdicts %v, want one in every cycle", replica, got)
+		}
 	}
 }
 

@@ -86,9 +86,10 @@ type Loop struct {
 	beat     time.Time // when this cycle began
 	number   int       // of this cycle
 	cycle    summary
-	last     summary // of the cycle before
-	turning  turning
-	confirms []*replica // to be tried once more, in the order of their time
+	last     summary          // of the cycle before
+	turnings map[int]*turning // by the number of the cycle
+	confirms []*replica       // to be tried once more, in the order of their time
+	dead     int              // how many replicas are, by their last verdicts
 
 	suspended func() time.Duration
 	away      time.Duration // how much of it is made up for
@@ -115,6 +116,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Loop {
 		schedule: schedule{interval: s.Interval},
 		replicas: make(map[probe.ID]*replica),
 		leaving:  make(map[probe.ID]bool),
+		turnings: make(map[int]*turning),
 
 		suspended: suspended,
 	}
@@ -157,9 +159,8 @@ func (l *Loop) Run(ctx context.Context) error {
 }
 
 // drain takes what the probes and map requests under way still bring. What is
-// held back is reported, unless there is reason to doubt it.
+// held back until it can be believed is not reported: nobody will know any more.
 func (l *Loop) drain() {
-	defer l.believe()
 	over := make(chan struct{})
 	go func() {
 		l.pool.Wait()
@@ -227,11 +228,11 @@ func (l *Loop) collect() {
 
 // begin begins a cycle, at the time at which it was due.
 func (l *Loop) begin(at time.Time) {
-	l.believe()
 	l.summarize()
 	l.beat = at
 	l.number++
-	l.last, l.cycle, l.turning = l.cycle, summary{}, turning{}
+	l.last, l.cycle = l.cycle, summary{}
+	l.decideAll()
 	l.prober.Refresh()
 	l.limitPool()
 }

@@ -213,7 +213,7 @@ func TestNothingIsProbedTwiceInACycle(t *testing.T) {
 		r.mu.Lock()
 		d := time.Duration(random.Int64N(int64(3 * interval)))
 		r.mu.Unlock()
-		return lasts(d, dead)(ctx, c, budget)
+		return lasts(d, slow)(ctx, c, budget)
 	}
 	const cycles = 50
 	r.run(func() {

@@ -124,6 +124,7 @@ func (l *Loop) apply(m *statusapi.Map) {
 	}
 	l.schedule.add(time.Now(), added)
 	l.limitPool()
+	l.decideAll()
 }
 
 // remove takes replicas out of the schedule and the pool. A probe under way is
@@ -135,7 +136,11 @@ func (l *Loop) remove(removed map[probe.ID]*replica) {
 	}
 	for id, r := range removed {
 		r.gone = true
-		if r.busy {
+		l.ended(r)
+		if r.health == probe.Dead {
+			l.dead--
+		}
+		if r.busy && (r.suspicion == nil || r.suspicion.trying) {
 			l.leaving[id] = true
 		}
 	}

@@ -20,7 +20,8 @@ type replica struct {
 	busy   bool         // a probe is under way or waits for its place
 	gone   bool         // it is not in the map any more
 
-	judged    int        // the number of the cycle that it last had a result in
+	cycle     int        // the number of the one in which its last probe began
+	open      bool       // that probe counts among those of its cycle that have no result yet
 	suspicion *suspicion // nil unless it turned dead and that is not reported yet
 }
 
@@ -39,6 +40,7 @@ func (l *Loop) startDue(ctx context.Context, now time.Time) {
 				continue
 			}
 			r.busy = true
+			l.begun(r)
 			l.cycle.started++
 			l.pool.Start(ctx, *r.check, l.short && r.health == probe.Dead)
 		}
@@ -57,23 +59,20 @@ func (l *Loop) judge(r probe.Result) {
 	if l.log.IsLevelEnabled(logrus.DebugLevel) {
 		l.logResult(r).WithField("health", r.Health).Debug("probed")
 	}
-	suspected := known.suspicion != nil
-	if suspected {
+	if known.suspicion != nil {
 		r = l.confirmed(known, r)
 	}
-	if known.judged != l.number {
-		known.judged = l.number
-		l.turning.judged++
-	}
+	turned := known.open && r.Health == probe.Dead
+	l.ended(known)
 	switch {
 	case r.Health == probe.Unknown:
 		l.unjudged(known, r)
-	case r.Health == probe.Dead && known.health != probe.Dead && !suspected:
+	case turned:
 		l.hold(known, r)
 	default:
 		l.report(known, r)
 	}
-	l.decide()
+	l.decide(known.cycle)
 }
 
 // report hands a verdict on.
@@ -81,6 +80,12 @@ func (l *Loop) report(known *replica, r probe.Result) {
 	l.cycle.judged(r)
 	if known.health != r.Health && (known.health != probe.Unknown || r.Health != probe.Healthy) {
 		l.changed(known.health, r)
+	}
+	if known.health == probe.Dead {
+		l.dead--
+	}
+	if r.Health == probe.Dead {
+		l.dead++
 	}
 	known.health, known.turns = r.Health, 0
 	l.outbox.Put(r)
