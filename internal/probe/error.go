@@ -82,9 +82,9 @@ func readable(d time.Duration) time.Duration {
 }
 
 // localTrouble says of each errno that is about this host what is short and
-// how to raise it. ENETUNREACH and EINVAL belong here only when the system
-// call itself returns them: then they come from the host's own routing table
-// (none, or a blackhole entry) and not from a router's ICMP message.
+// how to raise it. ENETUNREACH, EHOSTUNREACH and EINVAL belong here only when the
+// system call itself returns them: then they come from the host's own routing
+// table (none, or an entry that says so) and not from a router's ICMP message.
 var localTrouble = map[syscall.Errno]string{
 	syscall.EMFILE:        "this process has too many open files (raise its limit: LimitNOFILE= or ulimit -n)",
 	syscall.ENFILE:        "this host has too many open files (raise the sysctl fs.file-max)",
@@ -97,6 +97,7 @@ var localTrouble = map[syscall.Errno]string{
 	syscall.EAGAIN:        "this host has no local port or route cache entry left for it (widen the sysctl net.ipv4.ip_local_port_range)",
 	syscall.EAFNOSUPPORT:  "this host does not speak this address family (is IPv6 disabled?)",
 	syscall.ENETUNREACH:   "this host has no route to it (network is unreachable)",
+	syscall.EHOSTUNREACH:  "this host has no route to it (an unreachable route?)",
 	syscall.EINVAL:        "this host's routing table drops it (a blackhole route?)",
 }
 

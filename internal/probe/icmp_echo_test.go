@@ -147,7 +147,7 @@ func TestPingThatCannotBeSent(t *testing.T) {
 		{unix.EBADF, KindLocal, "sending an ICMP echo: bad file descriptor"},
 		{errors.New("use of closed file"), KindLocal, "sending an ICMP echo: use of closed file"},
 		{failure(KindLocal, "this host has no network interface \"eth9\""), KindLocal, "this host has no network interface \"eth9\""},
-		{unix.EHOSTUNREACH, KindUnreachable, "host unreachable"},
+		{unix.EHOSTUNREACH, KindLocal, "no route to it"},
 	} {
 		t.Run(tt.err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -37,10 +37,17 @@ type name struct {
 func newResolver() *resolver {
 	// Go's own resolver, since a static binary has no other; it reads
 	// /etc/resolv.conf and /etc/hosts anew when they change.
-	r := &net.Resolver{PreferGo: true}
+	r, strict := &net.Resolver{PreferGo: true}, &net.Resolver{PreferGo: true, StrictErrors: true}
 	return &resolver{
 		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return r.LookupNetIP(ctx, "ip", host)
+			addrs, err := r.LookupNetIP(ctx, "ip", host)
+			if err == nil || temporary(err) {
+				return addrs, err
+			}
+			// "No such host" may be what one of several questions came to
+			// (IPv4 and IPv6, each search domain), while another was not
+			// answered. It is believed if none went wrong.
+			return strict.LookupNetIP(ctx, "ip", host)
 		},
 		names: make(map[string]*name),
 	}
