@@ -47,7 +47,13 @@ func newResolver() *resolver {
 			// "No such host" may be what one of several questions came to
 			// (IPv4 and IPv6, each search domain), while another was not
 			// answered. It is believed if none went wrong.
-			return strict.LookupNetIP(ctx, "ip", host)
+			for _, family := range []string{"ip4", "ip6"} {
+				found, again := strict.LookupNetIP(ctx, family, host)
+				if again == nil || temporary(again) {
+					return found, again
+				}
+			}
+			return nil, err
 		},
 		names: make(map[string]*name),
 	}
