@@ -259,3 +259,21 @@ func TestSuspendedHostMakesUpForMissedBeats(t *testing.T) {
 		}
 	}
 }
+
+// An outage that a reload with another interval falls into is one outage.
+func TestReloadDoesNotCutAnOutageInTwo(t *testing.T) {
+	replicas := names(0, 320) // ten groups, 400 ms apart
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	r.settings.Interval = 16 * time.Second
+	outage(r, 16*time.Second, 19200*time.Millisecond, replicas...)
+	r.run(func() {
+		r.until(17600 * time.Millisecond)
+		s := r.settings
+		s.Interval = 20 * time.Second
+		r.loop.Reload(context.Background(), s)
+		r.until(60 * time.Second)
+	})
+	if got := r.deaths(); len(got) != 0 {
+		t.Errorf("%d replicas reported dead, want none: all answered when they were tried once more", len(got))
+	}
+}

@@ -84,7 +84,7 @@ type Loop struct {
 	short    bool              // the pool has fewer places than it may take
 
 	beat     time.Time // when this cycle began
-	number   int       // of this cycle
+	number   int       // of this cycle; a reload does not begin another one
 	cycle    summary
 	last     summary          // of the cycle before
 	turnings map[int]*turning // by the number of the cycle
@@ -203,6 +203,7 @@ func (l *Loop) tick(ctx context.Context) {
 	now := time.Now()
 	if next := l.beat.Add(l.settings.Interval); !now.Before(next) {
 		missed := now.Sub(next) / l.settings.Interval
+		l.number++
 		l.begin(next.Add(missed * l.settings.Interval))
 	}
 	if l.fetching == nil && !now.Before(l.ask) {
@@ -230,7 +231,6 @@ func (l *Loop) collect() {
 func (l *Loop) begin(at time.Time) {
 	l.summarize()
 	l.beat = at
-	l.number++
 	l.last, l.cycle = l.cycle, summary{}
 	l.decideAll()
 	l.prober.Refresh()
