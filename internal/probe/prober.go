@@ -94,7 +94,9 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 		r.Latency, r.Err = p.measure(ctx, c, limit)
 		stalled := p.stalls.leave(mark)
 		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
-			r.Err = whole // that a cut attempt had no answer in time explains nothing
+			// That a cut attempt had no answer in time explains nothing; and
+			// where this host's trouble has cut it, it is not the target's.
+			r.Err = whole
 		}
 		switch {
 		case r.Err == nil:
@@ -104,9 +106,15 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 			r.cancel(ctx)
 			return r
 		case stalled && repeats > 0:
-			// An answer may have come while nobody was there to take it.
+			// An answer may have come while nobody was there to take it. The
+			// attempt that takes its place has its time whole, as a first one.
 			repeats--
-			start = time.Now()
+			if !sleep(ctx, pause) {
+				r.cancel(ctx)
+				return r
+			}
+			start, limit = time.Now(), rules.DeadAfter
+			continue
 		case isLasting(r.Err):
 			return r
 		case isLocal(r.Err):

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,12 +27,12 @@ func TestAttemptThatStraddledAStall(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, attempts := scripted(tt.steps...)
-				start, jumped := time.Now(), time.Duration(0)
-				p.stalls.clock = func() time.Duration { return time.Since(start) + jumped }
+				start, jumped := time.Now(), new(atomic.Int64)
+				p.stalls.clock = func() time.Duration { return time.Since(start) + time.Duration(jumped.Load()) }
 				touch := p.touch
 				p.touch = func(ctx context.Context, addr netip.AddrPort, a attempt) error {
 					if len(*attempts) == 0 {
-						jumped = tt.jump
+						jumped.Store(int64(tt.jump))
 					}
 					return touch(ctx, addr, a)
 				}
@@ -83,4 +84,35 @@ func TestTimeSinceBootGoesOn(t *testing.T) {
 	if after := sinceBoot(); before == 0 || after <= before {
 		t.Errorf("time since boot: got %v and then %v, want it to go on", before, after)
 	}
+}
+
+// However small the budget, the attempt that takes the place of one that
+// straddled a stall has its time whole: a slow replica would be dead otherwise.
+func TestAttemptAfterAStallHasItsTimeWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, attempts := scripted(refused, upAfter(4*time.Second))
+		start, jumped := time.Now(), new(atomic.Int64)
+		p.stalls.clock = func() time.Duration { return time.Since(start) + time.Duration(jumped.Load()) }
+		touch := p.touch
+		p.touch = func(ctx context.Context, addr netip.AddrPort, a attempt) error {
+			jumped.Store(int64(2 * time.Second))
+			return touch(ctx, addr, a)
+		}
+		r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: 5 * time.Second}), Budget(time.Second))
+		if r.Health != Healthy || len(*attempts) != 2 || (*attempts)[1].limit != 5*time.Second {
+			t.Errorf("got %q after the attempts %v, want healthy after two of 5 s", r.Health, *attempts)
+		}
+	})
+}
+
+// Where this host's trouble took the time that an attempt should have had, that
+// it had no answer says nothing of the target.
+func TestAttemptThatThisHostsTroubleCutIsNoDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := scripted(lacking, silent)
+		r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: 5 * time.Second}), 2*time.Second)
+		if r.Health != Unknown || kindOf(r.Err) != KindLocal {
+			t.Errorf("got %q for %v, want no verdict: no attempt had its time whole", r.Health, r.Err)
+		}
+	})
 }
