@@ -140,6 +140,12 @@ func (w *world) configure(token string, interval int) {
 func (w *world) start(interval int) {
 	w.t.Helper()
 	w.configure(w.Token(), interval)
+	w.launch()
+}
+
+// launch starts the daemon with the configuration as it is.
+func (w *world) launch() {
+	w.t.Helper()
 	w.cmd = exec.Command(binary, "-c", w.config)
 	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
 	if err := w.cmd.Start(); err != nil {
@@ -309,13 +315,7 @@ func TestTokenRefusedThenAccepted(t *testing.T) {
 	w := newWorld(t, sandbox.Options{}, "target:tcp")
 	w.SetToken("another")
 	w.configure(secret, 1)
-	w.cmd = exec.Command(binary, "-c", w.config)
-	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
-	w.ended = make(chan error, 1)
-	if err := w.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { w.ended <- w.cmd.Wait() }()
+	w.launch()
 	w.says("check report.token")
 	w.SetToken(secret)
 	w.becomes("target:tcp", sandbox.Healthy)
