@@ -64,11 +64,22 @@ type Complaints []string
 // Error returns the complaints, each on a line of its own.
 func (c Complaints) Error() string { return strings.Join(c, "\n") }
 
+// SampleToken is the error about a file in which nothing is wrong but that its
+// token is still the sample's: nobody has configured it yet.
+type SampleToken struct {
+	Key        string // where it is: report.token or report.token_file
+	Complaints        // the one that says so
+}
+
+// Unwrap returns the complaint.
+func (s SampleToken) Unwrap() error { return s.Complaints }
+
 // Load reads the file at path. Variables are looked up with lookupEnv, which
 // has the contract of [os.LookupEnv].
 //
-// The error, when there is one, is of type [Complaints], and the Config then
-// holds Path and Warnings only: a misspelt key is often why another is missing.
+// The error, when there is one, is of type [Complaints], or a [SampleToken] that
+// wraps them, and the Config then holds Path and Warnings only: a misspelt key is
+// often why another is missing.
 func Load(path string, lookupEnv func(string) (string, bool)) (Config, error) {
 	data, err := readFile(path, maxFileSize)
 	if err != nil {
@@ -95,8 +106,12 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 		RootCAs:  d.rootCAs("probe.ca_file"),
 		Warnings: unknownKeys(path, keys),
 	}
-	if len(d.complaints) > 0 {
-		return Config{Path: path, Warnings: c.Warnings}, d.complaints
+	unusable := Config{Path: path, Warnings: c.Warnings}
+	switch {
+	case len(d.complaints) == 1 && d.sampleAt != "":
+		return unusable, SampleToken{d.sampleAt, d.complaints}
+	case len(d.complaints) > 0:
+		return unusable, d.complaints
 	}
 	return c, nil
 }

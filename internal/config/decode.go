@@ -20,6 +20,7 @@ type decoder struct {
 	tree       map[string]any
 	lookupEnv  func(string) (string, bool)
 	complaints Complaints
+	sampleAt   string // the key at which the token is still the sample's
 }
 
 // setting is a string of the file.

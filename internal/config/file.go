@@ -53,8 +53,17 @@ func configFileError(err error) error {
 	case errors.Is(err, errTooLarge):
 		return fmt.Errorf("%w, want at most %d bytes", err, maxFileSize)
 	default:
-		return fmt.Errorf("%w, want a file that this user can read (name another with -c FILE)", err)
+		return fmt.Errorf("%w, want a file that %s can read (name another with -c FILE)", err, reader(err))
 	}
+}
+
+// reader returns who cannot read a file. Where that is for want of permission,
+// it says which user, who in a container may be known by a number alone.
+func reader(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Sprintf("this user (uid %d, gid %d)", os.Geteuid(), os.Getegid())
+	}
+	return "this user"
 }
 
 // file returns the content of the file that s, the value of key, names.
@@ -73,7 +82,7 @@ func (d *decoder) file(key string, s setting, shown string, limit int64) ([]byte
 	case errors.Is(err, errTooLarge):
 		d.complain(key, "%s: %v, want at most %d bytes", shown, err, limit)
 	case err != nil:
-		d.complain(key, "%s: %v, want a file that this user can read (a relative path starts at the folder of the configuration file)", shown, err)
+		d.complain(key, "%s: %v, want a file that %s can read (a relative path starts at the folder of the configuration file)", shown, err, reader(err))
 	}
 	return data, err == nil
 }

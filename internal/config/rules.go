@@ -114,6 +114,9 @@ func (d *decoder) tokenAt(key string, read func(string) (setting, bool)) Secret 
 	if !ok {
 		return Secret{}
 	}
+	if isSample(s.value) {
+		d.sampleAt = key
+	}
 	if problem := tokenProblem(s.value); problem != "" {
 		d.complain(key, "%s, want the token of your Crisp Status reporter, from your Crisp dashboard", problem)
 	}
@@ -139,13 +142,16 @@ func (d *decoder) tokenFile(key string) (setting, bool) {
 	return setting{s.written, token}, ok
 }
 
+// isSample reports whether token is what config.cfg comes with.
+func isSample(token string) bool { return strings.TrimSpace(token) == sampleToken }
+
 // tokenProblem returns what is wrong with token, nothing if it will do. Blanks
 // around it are not cut: a token that was copied badly once may be so twice.
 func tokenProblem(token string) string {
 	switch {
 	case token == "":
 		return "empty"
-	case strings.TrimSpace(token) == sampleToken:
+	case isSample(token):
 		return "still the sample " + sampleToken
 	case len(token) > maxTokenSize:
 		return "longer than " + strconv.Itoa(maxTokenSize) + " bytes"

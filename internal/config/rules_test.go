@@ -7,11 +7,15 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -242,7 +246,7 @@ func TestConfigurationFileThatCannotBeRead(t *testing.T) {
 		{"missing", filepath.Join(folder, "config.cfg"), "no such file or directory, want a file that this user can read (name another with -c FILE)"},
 		{"a directory", folder, "is a directory, want a file (Docker makes a directory where the path to mount is relative or does not exist: mount the absolute path of a file)"},
 		{"too large", write(t, "config.cfg", strings.Repeat("#", 1<<20+1)), "too large, want at most 1048576 bytes"},
-		{"no permission", locked, "permission denied, want a file that this user can read (name another with -c FILE)"},
+		{"no permission", locked, "permission denied, want a file that " + thisUser() + " can read (name another with -c FILE)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.path == locked && os.Geteuid() == 0 {
@@ -254,6 +258,61 @@ func TestConfigurationFileThatCannotBeRead(t *testing.T) {
 			}
 			if !equal(got, Config{Path: tt.path}) {
 				t.Errorf("got %+v with the error, want nothing but the path", got)
+			}
+		})
+	}
+}
+
+// thisUser is how complaints call the user of the test.
+func thisUser() string {
+	return fmt.Sprintf("this user (uid %d, gid %d)", os.Geteuid(), os.Getegid())
+}
+
+// Root may read every file, so the error is made up.
+func TestWhoMayNotReadIsSaid(t *testing.T) {
+	denied := withoutPath(&fs.PathError{Op: "open", Path: "/etc/x", Err: syscall.EACCES})
+	if got, want := configFileError(denied).Error(), "permission denied, want a file that "+thisUser()+" can read (name another with -c FILE)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestTokenFileThatThisUserMayNotRead(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read every file")
+	}
+	path := write(t, "token", "t0k3n")
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err := parse("config.cfg", []byte("report.token_file = '"+path+"'"), noVariables)
+	want := []string{`report.token_file: "` + path + `": permission denied, want a file that ` + thisUser() + " can read (a relative path starts at the folder of the configuration file)"}
+	if got := complaints(t, err, "config.cfg"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSampleTokenIsAnErrorOfItsOwnWhenAllElseIsRight(t *testing.T) {
+	sample := write(t, "token", "YOUR_CRISP_REPORTER_TOKEN\n")
+	lookup := environment(map[string]string{"T": "YOUR_CRISP_REPORTER_TOKEN"})
+	for _, tt := range []struct{ name, text, want string }{
+		{"in the file", "report.token = 'YOUR_CRISP_REPORTER_TOKEN'", "report.token"},
+		{"with blanks around it", "report.token = ' YOUR_CRISP_REPORTER_TOKEN '", "report.token"},
+		{"in a variable", "report.token = ${T}", "report.token"},
+		{"in token_file", "report.token_file = '" + sample + "'", "report.token_file"},
+		{"with an unknown key", "report.tokne = 'x'\nreport.token = 'YOUR_CRISP_REPORTER_TOKEN'", "report.token"},
+		{"with another complaint", "probe.interval = 0\nreport.token = 'YOUR_CRISP_REPORTER_TOKEN'", ""},
+		{"with another complaint before it", "server.log_level = 'loud'\nreport.token = 'YOUR_CRISP_REPORTER_TOKEN'", ""},
+		{"beside token_file", "report.token = 'YOUR_CRISP_REPORTER_TOKEN'\nreport.token_file = '" + sample + "'", ""},
+		{"in another key alone", "report.endpoint = 'YOUR_CRISP_REPORTER_TOKEN'\nreport.token = 't'", ""},
+		{"another token", "probe.interval = 0\nreport.token = 't'", ""},
+		{"no token", "", ""},
+		{"all right", "report.token = 't'", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parse("config.cfg", []byte(tt.text), lookup)
+			got, _ := errors.AsType[SampleToken](err)
+			if got.Key != tt.want {
+				t.Errorf("got %q of error %v, want the key %q", got.Key, err, tt.want)
 			}
 		})
 	}
