@@ -24,6 +24,7 @@ package cycle
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -73,6 +74,7 @@ type Loop struct {
 	pool    *probe.Pool
 	results chan probe.Result
 	reloads chan Settings
+	pings   chan struct{}
 	fetched chan *fetch
 	fetches sync.WaitGroup
 
@@ -111,6 +113,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Loop {
 		outbox:   outbox,
 		results:  make(chan probe.Result),
 		reloads:  make(chan Settings),
+		pings:    make(chan struct{}),
 		fetched:  make(chan *fetch),
 		settings: s,
 		schedule: schedule{interval: s.Interval},
@@ -133,6 +136,17 @@ func (l *Loop) Reload(ctx context.Context, s Settings) {
 	}
 }
 
+// Ping returns nil when Run has come round to it, which it does at once unless
+// it hangs; else, when ctx is done, an error with the cause of that.
+func (l *Loop) Ping(ctx context.Context) error {
+	select {
+	case l.pings <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the heartbeat stands still: %w", context.Cause(ctx))
+	}
+}
+
 // Run goes on until ctx is done. Then it begins no more probes, breaks off
 // those under way, and returns when every verdict that was measured is in the
 // outbox.
@@ -151,6 +165,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.took(ctx, f)
 		case s := <-l.reloads:
 			l.reload(s)
+		case <-l.pings:
 		}
 		timer.Stop()
 	}
