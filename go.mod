@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/BurntSushi/toml v1.6.0 // the format of the configuration file
+	github.com/coreos/go-systemd/v22 v22.7.0 // daemon: telling systemd that the service is ready, or ends
 	github.com/hashicorp/go-retryablehttp v0.7.8 // requests to the Status API, and when to repeat them
 	github.com/sirupsen/logrus v1.10.2 // the log
 	golang.org/x/net v0.62.0 // idna: host names outside ASCII, as browsers look them up

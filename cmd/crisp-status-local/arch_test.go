@@ -24,7 +24,7 @@ var architecture = map[string]struct {
 	why    string
 }{
 	"cmd/crisp-status-local": {
-		ours:   []string{"internal/config", "internal/cycle", "internal/probe", "internal/report", "internal/statusapi"},
+		ours:   []string{"internal/config", "internal/cycle", "internal/probe", "internal/report", "internal/statusapi", "internal/supervise"},
 		theirs: []string{"github.com/sirupsen/logrus"},
 		why:    "main wires everything, but the sandbox is for its tests alone",
 	},
@@ -58,6 +58,10 @@ var architecture = map[string]struct {
 		ours:   []string{"internal/probe"},
 		theirs: []string{"github.com/hashicorp/go-retryablehttp"},
 		why:    "the wire format is turned into checks here; a client returns its errors and does not log",
+	},
+	"internal/supervise": {
+		theirs: []string{"github.com/coreos/go-systemd/v22/daemon"},
+		why:    "whoever runs the daemon learns how it is, not what it does: whether it is alive comes from main as a function",
 	},
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/internal/probe"
 	"github.com/crisp-im/crisp-status-local/internal/report"
 	"github.com/crisp-im/crisp-status-local/internal/statusapi"
+	"github.com/crisp-im/crisp-status-local/internal/supervise"
 )
 
 const userAgent = "crisp-status-local/" + version
@@ -110,7 +111,14 @@ func (d *daemon) run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { d.outbox.Run(delivering) })
 	parts.Go(func() { d.watchReloads(ctx) })
+	if health, err := supervise.ListenHealth(d.config.Path); err != nil {
+		d.log.WithError(err).Info("--healthcheck cannot be answered")
+	} else {
+		parts.Go(func() { health.Serve(ctx, d.loop.Ping) })
+	}
+	d.notify(supervise.Ready)
 	err := d.loop.Run(ctx)
+	d.notify(supervise.Stopping)
 	d.log.WithField("cause", context.Cause(ctx)).Info("stopping")
 	delivered()
 	parts.Wait()
@@ -118,6 +126,18 @@ func (d *daemon) run(ctx context.Context) error {
 	err = errors.Join(err, d.prober.Close())
 	d.log.Info("stopped")
 	return err
+}
+
+// notify tells the service manager, if there is one.
+func (d *daemon) notify(s supervise.State) {
+	// The library looks at the environment of the process itself, which sys
+	// may hide.
+	if _, set := d.sys.lookupEnv("NOTIFY_SOCKET"); !set {
+		return
+	}
+	if err := supervise.Notify(s); err != nil {
+		d.log.WithError(err).WithField("state", s).Warn("the service manager was not told")
+	}
 }
 
 // warn says what is odd about the configuration.

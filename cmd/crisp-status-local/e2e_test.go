@@ -65,6 +65,7 @@ type world struct {
 	*sandbox.Server
 	t      *testing.T
 	config string
+	env    []string // besides that of the test
 	out    *output
 	cmd    *exec.Cmd
 	ended  chan error
@@ -147,6 +148,7 @@ func (w *world) start(interval int) {
 func (w *world) launch() {
 	w.t.Helper()
 	w.cmd = exec.Command(binary, "-c", w.config)
+	w.cmd.Env = append(os.Environ(), w.env...)
 	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
 	if err := w.cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -50,6 +50,9 @@ func (f *journalFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	return append(fmt.Appendf(nil, "<%d>", priority(e.Level)), line...), nil
 }
 
+// notice is the syslog severity of what is in order and yet worth reading.
+const notice = 5
+
 // priority is the syslog severity of a level (RFC 5424, 6.2.1).
 func priority(level logrus.Level) int {
 	switch level {

@@ -2,12 +2,17 @@
 // reach: it fetches the map of them from the Status API, probes each one, and
 // reports whether it is healthy, sick or dead.
 //
-//	crisp-status-local [-c FILE]
+//	crisp-status-local [-c FILE] [--configured | --healthcheck]
 //
 // SIGTERM and SIGINT end it in order, a second one at once; SIGHUP makes it
 // read its configuration again. The exit status is 0 after an orderly end, 2
 // for a wrong command line, 78 (EX_CONFIG) for a configuration that cannot
 // work, and 1 for anything else.
+//
+// Two questions are for those who run it: --configured exits with 1 while the
+// token is still the sample's and nothing else is wrong, so that a service
+// manager can skip the service instead of failing it; --healthcheck asks the
+// daemon that runs with the same file whether it is alive.
 package main
 
 import (
@@ -23,17 +28,22 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/internal/config"
+	"github.com/crisp-im/crisp-status-local/internal/supervise"
 )
 
 // version is what the program calls itself, everywhere.
 const version = "2.0.0"
 
-const usage = `Usage: crisp-status-local [-c FILE]
+const usage = `Usage: crisp-status-local [-c FILE] [--configured | --healthcheck]
 
 Watches the replicas that a Crisp Status page cannot reach, and reports on them.
 
 Options:
   -c, --config FILE  the configuration file (default ./config.cfg)
+      --configured   exit with 1 if all that is wrong with FILE is that its
+                     token is still the sample's, else with 0
+      --healthcheck  ask the daemon that runs with FILE whether it is alive,
+                     print ok and exit, or say why not and exit with 1
   -V, --version      print the version and exit
   -h, --help         print this and exit
 
@@ -63,9 +73,12 @@ func exitStatus(err error, sys system) int {
 	if err == nil {
 		return 0
 	}
-	name := "crisp-status-local:"
+	name, severity := "crisp-status-local:", priority(logrus.ErrorLevel)
+	if errors.Is(err, errWaiting) {
+		severity = notice
+	}
 	if toJournal(sys) {
-		name = fmt.Sprintf("<%d>%s", priority(logrus.ErrorLevel), name)
+		name = fmt.Sprintf("<%d>%s", severity, name)
 	}
 	if complaints, ok := errors.AsType[config.Complaints](err); ok {
 		for _, complaint := range complaints {
@@ -99,12 +112,34 @@ func run(ctx context.Context, args []string, sys system) error {
 	case opts.version:
 		_, err := fmt.Fprintln(sys.stdout, "crisp-status-local", version)
 		return err
+	case opts.configured:
+		return checkConfigured(opts.config, sys)
+	case opts.healthcheck:
+		if err := supervise.CheckHealth(opts.config); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(sys.stdout, "ok")
+		return err
 	}
 	c, err := config.Load(opts.config, sys.lookupEnv)
 	if err != nil {
 		return withWarnings(err, c.Warnings)
 	}
 	return newDaemon(c, sys).run(ctx)
+}
+
+var errWaiting = errors.New("waiting for a token")
+
+// checkConfigured returns errWaiting if nobody has configured the file at path
+// yet. Whatever else is wrong with it is not said: the daemon, when it starts,
+// says it all.
+func checkConfigured(path string, sys system) error {
+	_, err := config.Load(path, sys.lookupEnv)
+	if sample, ok := errors.AsType[config.SampleToken](err); ok {
+		return fmt.Errorf("%s: %w: put that of your Crisp Status reporter, from your Crisp dashboard, at %s, then run: systemctl restart crisp-status-local",
+			path, errWaiting, sample.Key)
+	}
+	return nil
 }
 
 // withWarnings adds what was odd about a configuration to what is wrong with
@@ -117,8 +152,9 @@ func withWarnings(err error, warnings []string) error {
 }
 
 type options struct {
-	config        string
-	help, version bool
+	config                  string
+	help, version           bool
+	configured, healthcheck bool
 }
 
 var errUsage = errors.New("see crisp-status-local --help")
@@ -129,6 +165,8 @@ func parseFlags(args []string) (options, error) {
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.config, "c", "./config.cfg", "")
 	flags.StringVar(&o.config, "config", "./config.cfg", "")
+	flags.BoolVar(&o.configured, "configured", false, "")
+	flags.BoolVar(&o.healthcheck, "healthcheck", false, "")
 	flags.BoolVar(&o.version, "V", false, "")
 	flags.BoolVar(&o.version, "version", false, "")
 	err := flags.Parse(args)
@@ -139,6 +177,8 @@ func parseFlags(args []string) (options, error) {
 		return o, fmt.Errorf("%w: %w", err, errUsage)
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q: %w", flags.Arg(0), errUsage)
+	case o.version && o.configured, o.version && o.healthcheck, o.configured && o.healthcheck:
+		return o, fmt.Errorf("got more than one of --version, --configured and --healthcheck, want one: %w", errUsage)
 	}
 	return o, nil
 }

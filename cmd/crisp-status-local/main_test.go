@@ -54,6 +54,13 @@ func TestCommandLine(t *testing.T) {
 		{"sample token", []string{"-c", sample}, exitConfig, "", "report.token"},
 		{"long name, with an equals sign", []string{"--config=" + sample}, exitConfig, "", "report.token"},
 		{"default file", nil, exitConfig, "", "./config.cfg"},
+		{"configured, missing file", []string{"--configured", "-c", "/nowhere/config.cfg"}, 0, "", ""},
+		{"configured, sample token", []string{"--configured", "-c", sample}, 1, "", "waiting for a token"},
+		{"health of no daemon", []string{"--healthcheck", "-c", sample}, 1, "", "no daemon runs with " + sample},
+		{"health of no daemon, no file", []string{"--healthcheck", "-c", "/nowhere/config.cfg"}, 1, "", "no daemon runs with /nowhere/config.cfg"},
+		{"two questions", []string{"--configured", "--healthcheck"}, exitUsage, "", "want one"},
+		{"a question and the version", []string{"--version", "--configured"}, exitUsage, "", "want one"},
+		{"a question with an argument", []string{"--healthcheck", sample}, exitUsage, "", "unexpected argument"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stdout, stderr, status := started(t.Context(), t, tt.args...)
@@ -65,6 +72,41 @@ func TestCommandLine(t *testing.T) {
 			}
 			if !strings.Contains(stderr, tt.stderr) || (tt.stderr == "") != (stderr == "") {
 				t.Errorf("stderr is %q, want it to hold %q", stderr, tt.stderr)
+			}
+		})
+	}
+}
+
+func TestConfigured(t *testing.T) {
+	const sample = "YOUR_CRISP_REPORTER_TOKEN"
+	file := write(t, sample+"\n")
+	lookup := func(name string) (string, bool) { return sample, name == "TOKEN" }
+	for _, tt := range []struct{ name, text, key string }{
+		{"the sample's token", "report.token = '" + sample + "'", "report.token"},
+		{"a variable that holds it", "report.token = ${TOKEN}", "report.token"},
+		{"a file that holds it", "report.token_file = '" + file + "'", "report.token_file"},
+		{"another token", "report.token = 't'", ""},
+		{"no token", "", ""},
+		{"a variable that is not set", "report.token = ${NOT_SET}", ""},
+		{"a file that is not there", "report.token_file = '/nowhere/token'", ""},
+		{"something else wrong besides", "report.token = '" + sample + "'\nprobe.interval = 0", ""},
+		{"not TOML", "report.token = " + sample, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := write(t, tt.text)
+			status, want := 0, ""
+			if tt.key != "" {
+				status = 1
+				want = "crisp-status-local: " + path + ": waiting for a token: put that of your Crisp Status reporter, from your Crisp dashboard, at " +
+					tt.key + ", then run: systemctl restart crisp-status-local\n"
+			}
+			var out, log bytes.Buffer
+			sys := system{lookupEnv: lookup, stdout: &out, stderr: &log}
+			if got := exitStatus(run(t.Context(), []string{"--configured", "-c", path}, sys), sys); got != status {
+				t.Errorf("exit status %d, want %d", got, status)
+			}
+			if log.String() != want || out.Len() > 0 {
+				t.Errorf("it wrote %q and %q, want nothing and %q", out.String(), log.String(), want)
 			}
 		})
 	}
@@ -135,6 +177,10 @@ func TestLinesForTheJournalCarryTheirPriorityAndNoTime(t *testing.T) {
 			}
 			if both, err := os.ReadFile(stderr.Name()); err != nil || strings.HasPrefix(tt.want, "<") != strings.Contains(string(both), "\n<3>crisp-status-local: ") {
 				t.Errorf("what it ends with is %q (%v), want its priority before it in the journal alone", both, err)
+			}
+			exitStatus(errWaiting, system{lookupEnv: env, stderr: stderr})
+			if all, err := os.ReadFile(stderr.Name()); err != nil || strings.HasPrefix(tt.want, "<") != strings.Contains(string(all), "\n<5>crisp-status-local: waiting") {
+				t.Errorf("what it waits with is %q (%v), want it a notice in the journal alone", all, err)
 			}
 			if strings.HasPrefix(tt.want, "<") && strings.Contains(string(got), "time=") {
 				t.Errorf("the line %q has a time of its own", got)

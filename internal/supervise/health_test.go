@@ -1,0 +1,267 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func alive(context.Context) error { return nil }
+
+// served serves the health of a daemon until the test ends, or what it returns
+// is called.
+func served(t *testing.T, path string, patience time.Duration, alive func(context.Context) error) (*Health, func()) {
+	t.Helper()
+	h, err := ListenHealth(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.patience = patience
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() { h.Serve(ctx, alive) })
+	end := func() {
+		cancel()
+		serving.Wait()
+	}
+	t.Cleanup(end)
+	return h, end
+}
+
+// wantError checks that err says all of it.
+func wantError(t *testing.T, err error, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v, want an error that says %q", err, text)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	wantError(t, CheckHealth(path), "no daemon runs with "+path)
+	_, end := served(t, path, alivePatience, alive)
+	for range 3 {
+		if err := CheckHealth(path); err != nil {
+			t.Errorf("got %v, want the daemon healthy", err)
+		}
+	}
+	wantError(t, CheckHealth(path+"2"), "no daemon runs with "+path+"2")
+	if _, err := ListenHealth(path); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v for a second daemon with the same file, want that the address is in use", err)
+	}
+	end()
+	wantError(t, CheckHealth(path), "no daemon runs with "+path)
+}
+
+func TestHealthOfRelativePath(t *testing.T) {
+	folder := t.TempDir()
+	served(t, filepath.Join(folder, "config.cfg"), alivePatience, alive)
+	t.Chdir(folder)
+	if err := CheckHealth("./config.cfg"); err != nil {
+		t.Errorf("got %v, want the daemon found from its folder", err)
+	}
+}
+
+func TestHealthOfADaemonThatIsNotAlive(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		alive func(context.Context) error
+		want  string
+	}{
+		{"says so", func(context.Context) error { return errors.New("it stands still") }, "it stands still"},
+		{"hangs", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }, "no answer within 10ms"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "config.cfg")
+			served(t, path, 10*time.Millisecond, tt.alive)
+			if err := CheckHealth(path); err == nil || err.Error() != tt.want {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestHealthOfADaemonThatEnds(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	asked := make(chan struct{})
+	_, end := served(t, path, time.Hour, func(ctx context.Context) error {
+		close(asked)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	go func() {
+		<-asked
+		end()
+	}()
+	wantError(t, CheckHealth(path), "the daemon is ending")
+}
+
+func TestConnectionsThatSayNothingHoldUpNoCheck(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	served(t, path, alivePatience, alive)
+	address, err := healthAddress(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goroutines := runtime.NumGoroutine()
+	for range 100 {
+		conn, err := net.DialUnix("unix", nil, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if err := CheckHealth(path); err != nil {
+		t.Errorf("got %v while 100 others are connected, want the daemon healthy", err)
+	}
+	if got := runtime.NumGoroutine(); got > goroutines {
+		t.Errorf("got %d goroutines, want %d as before: a connection costs none", got, goroutines)
+	}
+}
+
+func TestHealthSurvivesWhatAcceptFailsWith(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	h, _ := served(t, path, alivePatience, alive)
+	h.listener.SetDeadline(time.Now())
+	time.Sleep(2 * acceptPause)
+	h.listener.SetDeadline(time.Time{})
+	if err := CheckHealth(path); err != nil {
+		t.Errorf("got %v after a while in which no connection could be accepted, want the daemon healthy", err)
+	}
+}
+
+// Users without any right, and not this one.
+const nobody, somebody = 65534, 65533
+
+// as runs f as the user uid, on a thread of its own that then ends.
+func as(t *testing.T, uid uintptr, f func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		runtime.LockOSThread()
+		if _, _, err := syscall.RawSyscall(syscall.SYS_SETRESUID, uid, uid, uid); err != 0 {
+			t.Errorf("becoming another user: %v", err)
+			return
+		}
+		f()
+	})
+	running.Wait()
+}
+
+func TestOtherUsersAreNotAnswered(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	served(t, path, alivePatience, func(context.Context) error {
+		t.Error("the daemon was asked on behalf of another user, want the connection closed")
+		return nil
+	})
+	address, err := healthAddress(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as(t, nobody, func() {
+		conn, err := net.DialUnix("unix", nil, address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(checkPatience))
+		if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
+			t.Errorf("got %q, %v, want the connection closed without a word", got, err)
+		}
+	})
+}
+
+func TestOtherUsersAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	address, err := healthAddress(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var impostor *net.UnixListener
+	as(t, nobody, func() {
+		if impostor, err = net.ListenUnix("unix", address); err != nil {
+			t.Error(err)
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	var lying sync.WaitGroup
+	lying.Go(func() {
+		if conn, err := impostor.Accept(); err == nil {
+			io.WriteString(conn, ok)
+			conn.Close()
+		}
+	})
+	defer lying.Wait()
+	defer impostor.Close()
+	as(t, somebody, func() {
+		wantError(t, CheckHealth(path), "is of uid 65534, want uid 65533 or root")
+	})
+}
+
+func TestRootAsksAboutTheDaemonOfAnyUser(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	as(t, nobody, func() { served(t, path, alivePatience, alive) })
+	if os.Geteuid() == 0 && !t.Failed() {
+		if err := CheckHealth(path); err != nil {
+			t.Errorf("got %v, want the daemon healthy", err)
+		}
+	}
+}
+
+func TestContainersOnOneNetworkDoNotMeet(t *testing.T) {
+	const variable = "CHECK_HEALTH_OF"
+	if path := os.Getenv(variable); path != "" { // in the other container
+		fmt.Println(CheckHealth(path))
+		return
+	}
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	served(t, path, alivePatience, alive)
+	for _, tt := range []struct {
+		name  string
+		flags uintptr
+		want  string
+	}{
+		{"the same container", 0, "<nil>"},
+		{"another container", syscall.CLONE_NEWPID, "no daemon runs with " + path},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()[:strings.Index(t.Name(), "/")]+"$")
+			cmd.Env = append(os.Environ(), variable+"="+path)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: tt.flags}
+			out, err := cmd.CombinedOutput()
+			if errors.Is(err, syscall.EPERM) {
+				t.Skip("this user may make no PID namespace")
+			}
+			if err != nil || !strings.Contains(string(out), tt.want) {
+				t.Errorf("got %q, %v, want %q", out, err, tt.want)
+			}
+		})
+	}
+}
