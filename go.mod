@@ -1,4 +1,4 @@
-module github.com/crisp-im/crisp-status-local
+module github.com/crisp-im/crisp-status-local/v2
 
 go 1.26.0
 

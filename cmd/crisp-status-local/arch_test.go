@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-const module = "github.com/crisp-im/crisp-status-local"
+const module = "github.com/crisp-im/crisp-status-local/v2"
 
 // architecture says what a package may import besides the standard library, and
 // why no more.

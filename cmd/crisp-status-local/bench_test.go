@@ -24,8 +24,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
-	"github.com/crisp-im/crisp-status-local/internal/statusapi"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 // The benchmarks measure what the daemon's own work costs beside the least that

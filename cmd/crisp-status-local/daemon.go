@@ -10,12 +10,12 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/internal/config"
-	"github.com/crisp-im/crisp-status-local/internal/cycle"
-	"github.com/crisp-im/crisp-status-local/internal/probe"
-	"github.com/crisp-im/crisp-status-local/internal/report"
-	"github.com/crisp-im/crisp-status-local/internal/statusapi"
-	"github.com/crisp-im/crisp-status-local/internal/supervise"
+	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/cycle"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/report"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
+	"github.com/crisp-im/crisp-status-local/v2/internal/supervise"
 )
 
 const userAgent = "crisp-status-local/" + version

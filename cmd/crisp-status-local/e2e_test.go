@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 // binary is the daemon as an operator gets it; empty where there is no Go

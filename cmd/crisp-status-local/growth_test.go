@@ -12,10 +12,10 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/internal/cycle"
-	"github.com/crisp-im/crisp-status-local/internal/probe"
-	"github.com/crisp-im/crisp-status-local/internal/report"
-	"github.com/crisp-im/crisp-status-local/internal/statusapi"
+	"github.com/crisp-im/crisp-status-local/v2/internal/cycle"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/report"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 // flapper is everything around the loop and the outbox: ten replicas that turn

@@ -27,8 +27,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/internal/config"
-	"github.com/crisp-im/crisp-status-local/internal/supervise"
+	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/supervise"
 )
 
 // version is what the program calls itself, everywhere.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 // manager makes w's daemon one that a service manager runs, and returns what

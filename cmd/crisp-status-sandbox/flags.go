@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 // usageError is a command line that makes no sense.

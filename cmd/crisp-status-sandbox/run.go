@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 //go:embed sample.toml

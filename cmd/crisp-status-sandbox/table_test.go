@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 // daemonArgs are these flags, and the test binary as the daemon.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 // limitPool bounds the pool, and says so where the bound breaks the promise.

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
-	"github.com/crisp-im/crisp-status-local/internal/statusapi"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 type fetchFunc func(ctx context.Context, prev *statusapi.Map) (*statusapi.Map, error)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
-	"github.com/crisp-im/crisp-status-local/internal/statusapi"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 func TestAReloadFetchesTheMapAtOnce(t *testing.T) {

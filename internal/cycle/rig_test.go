@@ -13,8 +13,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
-	"github.com/crisp-im/crisp-status-local/internal/statusapi"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 // rig is a Loop in a bubble, with all that is around it. Its fields are set

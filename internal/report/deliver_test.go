@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 // TestUnknownReplica: 404 drops the verdict, and the map is asked for once.

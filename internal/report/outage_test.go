@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 // TestFailedReportIsSentAgain: with a backoff that doubles, jittered, and never

@@ -21,7 +21,7 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 // Map is what to watch: the replicas of a status page that the daemon is to

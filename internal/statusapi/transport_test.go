@@ -19,7 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/crisp-im/crisp-status-local/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 // idleCloser is a network that counts how often its idle connections are closed.
