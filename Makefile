@@ -2,6 +2,11 @@
 
 export CGO_ENABLED ?= 0
 
+# Of those that build what is released: the architectures (amd64 arm64; an image's is
+# this machine's), the container engine (docker, or podman), and the OpenPGP key that
+# signs the release and the apt repository, as gpg finds it.
+export ARCH ENGINE KEY
+
 GO          ?= go
 FUZZTIME    ?= 1m
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -10,7 +15,7 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 
 help: ## Print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the daemon and the sandbox into bin/, static
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
@@ -25,10 +30,10 @@ endif
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -parallel 8 ./...
 
 check: ## Run all that a change must pass
-	@test -z "$$(gofmt -l cmd internal)" || { gofmt -d cmd internal; exit 1; }
-	$(GO) vet ./...
-	$(GO) fix -diff ./...
-	$(GO) run $(STATICCHECK) ./...
+	@test -z "$$(gofmt -l cmd internal debian)" || { gofmt -d cmd internal debian; exit 1; }
+	$(GO) vet -tags install ./...
+	$(GO) fix -tags install -diff ./...
+	$(GO) run $(STATICCHECK) -tags install ./...
 	$(MAKE) test
 
 fuzz: ## Run every fuzz target for FUZZTIME (1m)
@@ -47,7 +52,19 @@ scale: build ## Run the daemon at 1,000, 10,000 and 100,000 replicas and print w
 	@exec bin/crisp-status-sandbox --replicas 1000,10000,100000 --kinds tcp,http,icmp --api-delay 50ms \
 		--interval 120s --cycles 2 --log-level error -- bin/crisp-status-local -c '{config}'
 
-clean: ## Remove what was built
-	rm -rf bin
+deb: ## Build the Debian packages into dist/, for ARCH (amd64 arm64)
+	debian/release/deb $(ARCH)
 
-.PHONY: help build demo test check fuzz bench scale clean
+apt-repo: ## Add the packages of dist/ to the apt repository dist/apt, signed with KEY
+	debian/release/apt-repo
+
+image: ## Build the container image, with ENGINE (docker, or podman)
+	debian/release/image
+
+release: ## Build all that a release consists of into dist/, signed with KEY: HEAD must have its tag
+	debian/release/release
+
+clean: ## Remove what was built
+	rm -rf bin dist
+
+.PHONY: help build demo test check fuzz bench scale deb apt-repo image release clean
