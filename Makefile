@@ -64,7 +64,12 @@ image: ## Build the container image, with ENGINE (docker, or podman)
 release: ## Build all that a release consists of into dist/, signed with KEY: HEAD must have its tag
 	debian/release/release
 
+# The tests wait more than they compute. Their program is lent to the machines they boot, so it is static.
+test-install: ## Install and run all of that for real; as root, it installs what it needs from Debian
+	debian/tests/prepare
+	CGO_ENABLED=0 $(GO) test -tags install -count 1 -parallel 4 -timeout 60m -v ./debian/tests
+
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test check fuzz bench scale deb apt-repo image release clean
+.PHONY: help build demo test check fuzz bench scale deb apt-repo image release test-install clean

@@ -1,0 +1,166 @@
+//go:build install
+
+package tests
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestService is what the service does once it has a token, and what it survives.
+func TestService(t *testing.T) {
+	t.Parallel()
+	m := boot(t, "bookworm")
+	m.sh("apt-get install -y " + lent(packages(t).deb(native)))
+	endpoint := m.statusAPI()
+	plain := configuration(plainEndpoint, `token = "`+token+`"`)
+	m.configure(plain)
+
+	m.step("reload", func() {
+		pid := m.property("MainPID")
+		m.write(configFile, configuration(plainEndpoint, `token = "another"`))
+		m.sh("systemctl reload crisp-status-local")
+		eventually(m, "the Status API gets the token of the new configuration", func() string {
+			if m.page().Summary.Unauthorized == 0 {
+				return "none that it refuses"
+			}
+			return ""
+		})
+		m.write(configFile, "[report]\n")
+		m.sh("systemctl reload crisp-status-local")
+		m.logs("not reloading")
+		m.write(configFile, plain)
+		m.sh("systemctl reload crisp-status-local")
+		m.reportsAnew("after a reload")
+		want(m, "the process after a reload", m.property("MainPID"), pid)
+	})
+	m.step("killed", func() {
+		m.kill()
+		m.reportsAnew("after it was killed")
+		// At the pace of the unit, so many deaths would take longer than systemd counts them for.
+		m.dropIn("[Service]\nRestartSec=10ms")
+		for range 6 {
+			m.kill()
+		}
+		m.reportsAnew("after it was killed many times")
+	})
+	m.step("stopped by a person", func() {
+		m.sh("systemctl stop crisp-status-local")
+		want(m, "the service after a stop", m.property("ActiveState", "Result", "ExecMainStatus"), "inactive success 0")
+		m.sh("systemctl start crisp-status-local")
+	})
+	m.step("a configuration that cannot work", func() {
+		m.write(configFile, "[report]\ntoken = 7\n")
+		m.shFails("", "service crisp-status-local restart")
+		// Were it to be started again, it would be activating by now.
+		want(m, "the service", m.property("ActiveState", "SubState", "ExecMainStatus"), "failed failed 78")
+		wantWords(m, "systemctl status", m.says("systemctl status --no-pager --full crisp-status-local"), configFile, "report.token")
+		m.sh("apt-get install -y --reinstall " + lent(packages(m).deb(native)))
+	})
+	m.step("before the network", func() {
+		after := m.property("After")
+		wantWords(m, "what the service comes after", after, "network-online.target", "nss-lookup.target")
+		if pulled := m.property("Wants", "Requires"); strings.Contains(pulled, "network") {
+			m.Errorf("the service pulls in %s, want it to start without a network", pulled)
+		}
+		m.sh("ip link set lo down; ip address del 192.0.2.1/32 dev lo")
+		m.configure(strings.ReplaceAll(plain, "192.0.2.1", "status.example"))
+		m.logs("there is no map yet")
+		m.sh("ip link set lo up; ip address add 192.0.2.1/32 dev lo; echo 192.0.2.1 status.example >>/etc/hosts")
+		m.reportsAnew("when the network has come up")
+	})
+	m.step("a systemd credential", func() {
+		m.write("/etc/crisp-status-local.token", token+"\n")
+		m.sh("chmod 0600 /etc/crisp-status-local.token")
+		m.dropIn("[Service]\nLoadCredential=token:/etc/crisp-status-local.token")
+		m.configure(configuration(plainEndpoint, `token_file = "${CREDENTIALS_DIRECTORY}/token"`))
+		m.reportsAnew("with a credential")
+	})
+	m.step("a proxy, and certificates of the environment", func() {
+		m.sh("systemd-run --quiet --unit=proxy --setenv=" + roleVariable + "=proxy " + lent(testBinary(m)) + " 192.0.2.1:3128")
+		m.write("/etc/default/crisp-status-local", "# Ours.\nHTTPS_PROXY=http://192.0.2.1:3128\nSSL_CERT_FILE=/etc/ssl/private-ca.pem\n")
+		m.configure(configuration(endpoint, `token = "`+token+`"`))
+		m.reportsAnew("through a proxy")
+		wantWords(m, "the log of the proxy", m.sh("journalctl --no-pager -u proxy"), "CONNECT "+strings.TrimSuffix(strings.TrimPrefix(endpoint, "https://"), "/v1"))
+	})
+	m.step("files anywhere", func() {
+		for _, folder := range [][2]string{{"/srv", "/opt"}, {"/var/lib", "/usr/local/etc"}} {
+			m.write(folder[0]+"/token", token)
+			m.sh("cp /etc/ssl/private-ca.pem " + folder[1])
+			m.configure(strings.ReplaceAll(configuration(plainEndpoint, `token_file = "`+folder[0]+`/token"`), "/etc/ssl", folder[1]))
+			m.reportsAnew(fmt.Sprint("with files in ", folder))
+		}
+	})
+	m.step("the token is nowhere", func() {
+		if strings.Contains(m.sh("journalctl --no-pager --output=verbose --unit=crisp-status-local"), token) {
+			m.Errorf("the journal has the token")
+		}
+		if strings.Contains(m.sh("cat /proc/"+m.property("MainPID")+"/environ /proc/"+m.property("MainPID")+"/cmdline"), token) {
+			m.Errorf("the environment or the arguments of the service have the token")
+		}
+	})
+}
+
+// logs waits until the service has written the words.
+func (m *machine) logs(words string) {
+	m.Helper()
+	eventually(m, "the service logs "+words, func() string {
+		if log := m.sh("journalctl --no-pager --output=cat --unit=crisp-status-local"); !strings.Contains(log, words) {
+			return log
+		}
+		return ""
+	})
+}
+
+// kill ends the service as nothing else does, and waits until it is back.
+func (m *machine) kill() {
+	m.Helper()
+	pid := m.property("MainPID")
+	m.sh("kill -KILL " + pid)
+	eventually(m, "the service comes back", func() string {
+		if now := m.property("ActiveState", "MainPID"); !strings.HasPrefix(now, "active ") || now == "active "+pid {
+			return now
+		}
+		return ""
+	})
+}
+
+// dropIn changes the unit as an operator does.
+func (m *machine) dropIn(text string) {
+	m.Helper()
+	m.sh("mkdir -p /etc/systemd/system/" + unit + ".d")
+	m.write("/etc/systemd/system/"+unit+".d/ours.conf", text+"\n")
+	m.sh("systemctl daemon-reload")
+}
+
+func init() { roles["proxy"] = serveProxy }
+
+// serveProxy is a proxy for HTTPS at an address, and nothing else. It writes down
+// what it is asked for.
+func serveProxy(args []string) error {
+	return http.ListenAndServe(args[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.Method, r.Host)
+		if r.Method != http.MethodConnect {
+			http.Error(w, "only CONNECT", http.StatusMethodNotAllowed)
+			return
+		}
+		there, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer there.Close()
+		w.WriteHeader(http.StatusOK)
+		here, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer here.Close()
+		go func() { _, _ = io.Copy(there, here) }()
+		_, _ = io.Copy(here, there)
+	}))
+}
