@@ -3,11 +3,10 @@
 package tests
 
 import (
-	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -323,7 +322,7 @@ func (e *engine) holds(t testing.TB, image, arch string) {
 	}
 	saved := filepath.Join(t.TempDir(), "saved")
 	e.run(t, "save", "--output", saved, image)
-	files := members(t, read(t, saved))
+	files := members(t, strings.NewReader(read(t, saved)))
 	var manifest []struct {
 		Config string
 		Layers []string
@@ -331,7 +330,7 @@ func (e *engine) holds(t testing.TB, image, arch string) {
 	if err := json.Unmarshal(files["manifest.json"].text, &manifest); err != nil || len(manifest) != 1 || len(manifest[0].Layers) != 1 {
 		t.Fatalf("%s is saved as %+v (%v), want one image of one layer", image, manifest, err)
 	}
-	layer := members(t, string(files[manifest[0].Layers[0]].text))
+	layer := members(t, bytes.NewReader(files[manifest[0].Layers[0]].text))
 	for name, f := range layer {
 		text, is := wanted[name]
 		mode := int64(0o755)
@@ -374,26 +373,6 @@ func (e *engine) holds(t testing.TB, image, arch string) {
 	want(t, "its license", c.Labels["org.opencontainers.image.licenses"], "MPL-2.0")
 	if len(c.Labels) != 8 {
 		t.Errorf("its labels are %q, want the eight of the Dockerfile", c.Labels)
-	}
-}
-
-// members reads a tar archive, by the names in it.
-func members(t testing.TB, packed string) map[string]archived {
-	t.Helper()
-	files := make(map[string]archived)
-	for archive := tar.NewReader(strings.NewReader(packed)); ; {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(archive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[header.Name] = archived{header, text}
 	}
 }
 

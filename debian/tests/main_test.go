@@ -11,9 +11,12 @@
 package tests
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -222,6 +225,42 @@ func wantWords(t testing.TB, what, text string, words ...string) {
 		if !strings.Contains(text, w) {
 			t.Errorf("%s: %q is missing; it says:\n%s", what, w, text)
 		}
+	}
+}
+
+// read is what a file holds.
+func read(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// archived is a file in a tar archive.
+type archived struct {
+	*tar.Header
+	text []byte
+}
+
+// members are the files in a tar archive, by their names.
+func members(t testing.TB, archive io.Reader) map[string]archived {
+	t.Helper()
+	files := make(map[string]archived)
+	for reader := tar.NewReader(archive); ; {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[header.Name] = archived{header, text}
 	}
 }
 

@@ -3,14 +3,12 @@
 package tests
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -154,7 +152,11 @@ func testTarball(t *testing.T, tree, arch string, runner []string) {
 	stem := filepath.Join(tree, "dist", "crisp-status-local_"+v+"_linux_"+arch)
 	date := strings.TrimSpace(in(t, tree, "dpkg-parsechangelog", "-S", "Timestamp"))
 
-	files := untar(t, stem+".tar.gz")
+	compressed, err := gzip.NewReader(strings.NewReader(read(t, stem+".tar.gz")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := members(t, compressed)
 	modes := make(map[string]string)
 	for name, f := range files {
 		modes[name] = fmt.Sprintf("%v %d:%d %d", f.FileInfo().Mode(), f.Uid, f.Gid, f.ModTime.Unix())
@@ -574,48 +576,10 @@ func TestWorkflows(t *testing.T) {
 	run(t, "go", append([]string{"run", "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12", "-shellcheck", "shellcheck"}, workflows...)...)
 }
 
-type archived struct {
-	*tar.Header
-	text []byte
-}
-
-// untar reads a tarball, by the names in it.
-func untar(t testing.TB, path string) map[string]archived {
-	t.Helper()
-	packed, err := gzip.NewReader(strings.NewReader(read(t, path)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := make(map[string]archived)
-	for archive := tar.NewReader(packed); ; {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(archive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[header.Name] = archived{header, text}
-	}
-}
-
 // tarOf is all that a folder holds, with modes and times.
 func tarOf(t testing.TB, dir string) string {
 	t.Helper()
 	return run(t, "tar", "-c", "--sort=name", "-C", dir, ".")
-}
-
-func read(t testing.TB, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // listing is the names in a folder, sorted.
