@@ -112,7 +112,7 @@ func (d *daemon) run(ctx context.Context) error {
 	parts.Go(func() { d.outbox.Run(delivering) })
 	parts.Go(func() { d.watchReloads(ctx) })
 	if health, err := supervise.ListenHealth(d.config.Path); err != nil {
-		d.log.WithError(err).Info("--healthcheck cannot be answered")
+		d.log.WithError(err).Warn("--healthcheck cannot be answered")
 	} else {
 		parts.Go(func() { health.Serve(ctx, d.loop.Ping) })
 	}

@@ -140,7 +140,7 @@ func TestSecondDaemonWithTheSameFileWorksOn(t *testing.T) {
 	second := newWorld(t, sandbox.Options{}, "target:http")
 	second.config = w.config
 	second.start(1)
-	second.says(`level=info msg="--healthcheck cannot be answered"`)
+	second.says(`level=warning msg="--healthcheck cannot be answered"`)
 	second.becomes("target:http", sandbox.Healthy)
 }
 
