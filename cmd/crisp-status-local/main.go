@@ -23,6 +23,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -143,10 +144,11 @@ func checkConfigured(path string, sys system) error {
 }
 
 // withWarnings adds what was odd about a configuration to what is wrong with
-// it: a misspelt key is often why another one is missing.
+// it: a misspelt key is often why another one is missing. What is wrong comes
+// last, since the last lines are those that systemctl status shows.
 func withWarnings(err error, warnings []string) error {
 	if complaints, ok := errors.AsType[config.Complaints](err); ok {
-		return append(complaints, warnings...)
+		return slices.Concat(config.Complaints(warnings), complaints)
 	}
 	return err
 }

@@ -119,7 +119,7 @@ func TestEveryComplaintIsALineOfItsOwn(t *testing.T) {
 		t.Errorf("exit status %d, want %d", status, exitConfig)
 	}
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
-	for i, key := range []string{"report.endpoint", "report.token", "probe.interval", "probe.workers", "report.tokne"} {
+	for i, key := range []string{"report.tokne", "report.endpoint", "report.token", "probe.interval", "probe.workers"} {
 		if i >= len(lines) || !strings.HasPrefix(lines[i], "crisp-status-local: "+path+": "+key) {
 			t.Errorf("line %d of\n%swant one about %s", i+1, stderr, key)
 		}
