@@ -260,9 +260,9 @@ func TestOperatorsFileIsLeftAlone(t *testing.T) {
 	m.sh("chmod 0600 /srv/site/mine.cfg && ln -s /srv/site/mine.cfg " + configFile)
 	versions := []string{packages(t).version, upgraded(t).version}
 	upgrades := 0
-	again := func() {
+	again := func() string {
 		upgrades++
-		m.install(versions[upgrades%2])
+		return m.install(versions[upgrades%2])
 	}
 	m.step("a link that was there before", func() {
 		again()
@@ -276,11 +276,21 @@ func TestOperatorsFileIsLeftAlone(t *testing.T) {
 		m.step(owned, func() {
 			mode, owner, _ := strings.Cut(owned, " ")
 			m.sh("chown " + owner + " " + configFile + "; chmod " + mode + " " + configFile)
-			m.neverExposed("the upgrade", again)
+			m.neverExposed("the upgrade", func() { again() })
 			want(m, "mode and owner after the upgrade", m.owned(configFile), owned)
 			want(m, "the configuration after the upgrade", m.read(configFile), "# ours\n")
 		})
 	}
+	m.step("a link to a file that others can read", func() {
+		m.sh("chmod 0644 /srv/site/mine.cfg; rm " + configFile + "; ln -s /srv/site/mine.cfg " + configFile)
+		wantWords(m, "the upgrade", again(), configFile, "0644 root:root, which lets others read the token")
+		want(m, "mode and owner behind the link", m.owned("/srv/site/mine.cfg"), "644 root:root")
+	})
+	m.step("a file that cannot be mended", func() {
+		m.sh("rm " + configFile + "; mount --bind -o ro /srv/site /srv/site; touch " + configFile + "; mount --bind -o ro /srv/site/mine.cfg " + configFile)
+		wantWords(m, "the upgrade", again(), configFile, "0644 root:root, which lets others read the token")
+		m.sh("umount " + configFile + " /srv/site; cp /srv/site/ours.cfg " + configFile)
+	})
 	m.step("an override of dpkg", func() {
 		m.sh("dpkg-statoverride --update --add root adm 0644 " + configFile)
 		again()
@@ -292,5 +302,12 @@ func TestOperatorsFileIsLeftAlone(t *testing.T) {
 		if _, err := os.Lstat(m.path(configFile)); err == nil {
 			m.Errorf("the upgrade brings back a configuration that was deleted")
 		}
+	})
+	m.step("a folder in its place", func() {
+		m.sh("dpkg-statoverride --remove " + configFile + "; mkdir " + configFile)
+		wantWords(m, "the upgrade", again(), "crisp-status-local does not start", "systemctl status crisp-status-local")
+		m.sh("touch " + configFile + "/kept && apt-get purge -y crisp-status-local && rm " + configFile + "/kept")
+		again()
+		m.sh("apt-get purge -y crisp-status-local && ! ls -d " + configFile)
 	})
 }
