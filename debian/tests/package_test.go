@@ -77,10 +77,9 @@ var buildNext = sync.OnceValues(func() (release, error) {
 	}
 	before := r.version
 	r.version = next(before)
-	for _, file := range []string{"cmd/crisp-status-local/main.go", "debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5", "Dockerfile"} {
-		if err := replace(filepath.Join(r.dir, file), before, r.version); err != nil {
-			return r, err
-		}
+	if _, err := runOnce(nil, r.dir, "sed", "-i", "s/"+regexp.QuoteMeta(before)+"/"+r.version+"/g", "cmd/crisp-status-local/main.go",
+		"debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5", "Dockerfile", "README.md"); err != nil {
+		return r, err
 	}
 	entry := fmt.Sprintf("crisp-status-local (%s) stable; urgency=medium\n\n  * Another one.\n\n"+
 		" -- Valerian Saliou <valerian@crisp.chat>  Sun, 22 Nov 2026 10:00:01 +0000\n\ncrisp-status-local", r.version)

@@ -279,6 +279,8 @@ func TestReleaseRefuses(t *testing.T) {
 	requireTools(t, releaseTools...)
 	env := signer(t)
 	v := version(t)
+	const expired = "once@example.org"
+	must(t, command(t, env, "gpg", "--batch", "--passphrase", "", "--faked-system-time", "20200101T000000!", "--quick-gen-key", expired, "ed25519", "sign", "1d"))
 	good := filepath.Join(t.TempDir(), "good")
 	checkout(t, good)
 	run(t, "install", "-D", "/dev/null", filepath.Join(good, "dist/crisp-status-local_1.9.9_amd64.deb"))
@@ -295,9 +297,10 @@ func TestReleaseRefuses(t *testing.T) {
 		"a tag like it":          {"git tag v" + v + "0; git tag -d v" + v, "", "debian/release/release: HEAD has v" + v + "0, want the tag v" + v},
 		"no key":                 {"", "KEY=", "debian/release/key: KEY is not set, want the OpenPGP key that signs"},
 		"a key not known":        {"", "KEY=somebody@example.org", `debian/release/key: KEY="somebody@example.org": gpg has no such secret key`},
+		"a key that has expired": {"", "KEY=" + expired, `debian/release/key: KEY="` + expired + `": gpg cannot sign with it`},
 		"an architecture":        {"", "ARCH=amd64 mips", `debian/release/release: "mips": architecture not known, want amd64 or arm64`},
 		"versions that differ":   {"sed -i '1s/(.*)/(9.9.9)/' debian/changelog", "", `debian/changelog: "9.9.9"`},
-		"what is no version":     {"git grep -lF " + v + " -- cmd/*/main.go debian/changelog debian/*.[58] Dockerfile | xargs sed -i 's/" + strings.ReplaceAll(v, ".", `\.`) + "/2.0/'", "", `debian/release/version: "2.0" is no version, want MAJOR.MINOR.PATCH like 2.0.0`},
+		"what is no version":     {"git grep -lF " + v + " -- cmd/*/main.go debian/changelog debian/*.[58] Dockerfile README.md | xargs sed -i 's/" + strings.ReplaceAll(v, ".", `\.`) + "/2.0/'", "", `debian/release/version: "2.0" is no version, want MAJOR.MINOR.PATCH like 2.0.0`},
 		"a file without version": {"sed -i '/^.TH/d' debian/crisp-status-local.8", "", `debian/crisp-status-local.8: ""`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -315,7 +318,7 @@ func TestVersionIsTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	v := version(t)
 	for _, file := range []string{
-		"cmd/crisp-status-local/main.go", "debian/changelog", "debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5", "Dockerfile",
+		"cmd/crisp-status-local/main.go", "debian/changelog", "debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5", "Dockerfile", "README.md",
 	} {
 		tree := filepath.Join(t.TempDir(), "tree")
 		run(t, "cp", "-r", source(t), tree)

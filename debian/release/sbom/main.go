@@ -73,7 +73,7 @@ type (
 	}
 	dependency struct {
 		Ref       string   `json:"ref"`
-		DependsOn []string `json:"dependsOn,omitempty"`
+		DependsOn []string `json:"dependsOn"`
 	}
 )
 
@@ -149,8 +149,8 @@ func newBill(version string, binary []byte, built *buildinfo.BuildInfo) (bill, e
 		b.Components = append(b.Components, c)
 	}
 	for _, c := range b.Components {
+		// What they depend on themselves is not said: the binary does not know.
 		b.Dependencies[0].DependsOn = append(b.Dependencies[0].DependsOn, c.Ref)
-		b.Dependencies = append(b.Dependencies, dependency{Ref: c.Ref})
 	}
 	return b, nil
 }
