@@ -50,6 +50,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		}
 		select {
 		case <-o.wake:
+		case <-o.pings:
 		case <-next:
 		case <-ending:
 			ending, end = nil, time.After(drainTime)

@@ -9,6 +9,7 @@ package report
 import (
 	"container/heap"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -33,8 +34,9 @@ type refusal interface {
 // Outbox holds the verdicts that are to be delivered. Its methods may be
 // called by many goroutines.
 type Outbox struct {
-	log  logrus.FieldLogger
-	wake chan struct{} // holds a token when something changed for Run
+	log   logrus.FieldLogger
+	wake  chan struct{} // holds a token when something changed for Run
+	pings chan struct{}
 
 	mu       sync.Mutex // protects all following fields
 	reporter Reporter
@@ -63,6 +65,7 @@ func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Out
 	o := &Outbox{
 		log:      log,
 		wake:     make(chan struct{}, 1),
+		pings:    make(chan struct{}),
 		said:     make(map[int]bool),
 		entries:  make(map[probe.ID]*entry),
 		underway: make(map[probe.ID]*request),
@@ -145,6 +148,17 @@ func (o *Outbox) Waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.entries)
+}
+
+// Ping returns nil when Run has come round to it, which it does at once unless
+// it hangs; else, when ctx is done, an error with the cause of that.
+func (o *Outbox) Ping(ctx context.Context) error {
+	select {
+	case o.pings <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the outbox stands still: %w", context.Cause(ctx))
+	}
 }
 
 // unlock wakes Run, since something may have changed for it.
