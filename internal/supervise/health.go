@@ -17,7 +17,7 @@ import (
 const (
 	alivePatience = 4 * time.Second       // for the daemon to show that it is alive: it does within milliseconds
 	checkPatience = 2 * alivePatience     // for its answer, should one check wait for another; engines give it ten seconds and more
-	acceptPause   = 50 * time.Millisecond // where this process is out of files, say
+	retryPause    = 50 * time.Millisecond // where a queue is full, or this process out of files
 
 	maxAnswer = 1 << 10 // bytes, ten times the longest
 )
@@ -88,7 +88,7 @@ func (h *Health) Serve(ctx context.Context, alive func(context.Context) error) {
 		if err != nil {
 			select {
 			case <-ctx.Done():
-			case <-time.After(acceptPause):
+			case <-time.After(retryPause):
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func (h *Health) Serve(ctx context.Context, alive func(context.Context) error) {
 
 // answer writes ok, or the line that says why not, to whom it concerns.
 func (h *Health) answer(ctx context.Context, conn *net.UnixConn, alive func(context.Context) error) {
-	if uid, err := peer(conn); err != nil || !trusted(uid) {
+	if p, err := peer(conn); err != nil || !trusted(p) {
 		return
 	}
 	asking, cancel := context.WithTimeoutCause(ctx, h.patience, fmt.Errorf("no answer within %v", h.patience))
@@ -119,7 +119,7 @@ func CheckHealth(path string) error {
 	if err != nil {
 		return fmt.Errorf("asking the daemon: %w", err)
 	}
-	conn, err := net.DialUnix("unix", nil, address)
+	conn, err := dial(address)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("no daemon runs with %s here, want one that was started with -c and the same path", path)
 	}
@@ -127,12 +127,12 @@ func CheckHealth(path string) error {
 		return fmt.Errorf("asking the daemon: %w", err)
 	}
 	defer conn.Close()
-	uid, err := peer(conn)
+	p, err := peer(conn)
 	if err != nil {
 		return fmt.Errorf("asking the daemon: %w", err)
 	}
-	if !trusted(uid) { // whoever was there first can have that name
-		return fmt.Errorf("what runs with %s is of uid %d, want uid %d or root (ask as the user of the daemon)", path, uid, os.Geteuid())
+	if !trusted(p) { // whoever was there first can have that name
+		return fmt.Errorf("what runs with %s is process %d of uid %d, want one of uid %d or root, in the same container (ask as the user of the daemon)", path, p.Pid, p.Uid, os.Geteuid())
 	}
 	conn.SetDeadline(time.Now().Add(checkPatience))
 	answer, err := io.ReadAll(io.LimitReader(conn, maxAnswer))
@@ -149,15 +149,30 @@ func CheckHealth(path string) error {
 	return nil
 }
 
-// trusted reports whether uid is this process's own user or root.
-func trusted(uid uint32) bool { return uid == 0 || int64(uid) == int64(os.Geteuid()) }
+// dial connects. The queue may be full for a moment, of others who are turned
+// away.
+func dial(address *net.UnixAddr) (*net.UnixConn, error) {
+	for end := time.Now().Add(checkPatience); ; time.Sleep(retryPause) {
+		conn, err := net.DialUnix("unix", nil, address)
+		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(end) {
+			return conn, err
+		}
+	}
+}
 
-// peer returns the user at the other end of conn: who called connect, or
+// trusted reports whether p is a process of this one's own user or of root, and
+// of the same PID namespace (or one below): the socket may be on a network that
+// other containers and the host share, whose users are others by the same number.
+func trusted(p *syscall.Ucred) bool {
+	return p.Pid != 0 && (p.Uid == 0 || int64(p.Uid) == int64(os.Geteuid()))
+}
+
+// peer returns the process at the other end of conn: who called connect, or
 // listen.
-func peer(conn *net.UnixConn) (uint32, error) {
+func peer(conn *net.UnixConn) (*syscall.Ucred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var credentials *syscall.Ucred
 	var failure error
@@ -165,7 +180,7 @@ func peer(conn *net.UnixConn) (uint32, error) {
 		credentials, failure = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	})
 	if err = errors.Join(err, failure); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return credentials.Uid, nil
+	return credentials, nil
 }

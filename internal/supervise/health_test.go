@@ -141,7 +141,7 @@ func TestHealthSurvivesWhatAcceptFailsWith(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.cfg")
 	h, _ := served(t, path, alivePatience, alive)
 	h.listener.SetDeadline(time.Now())
-	time.Sleep(2 * acceptPause)
+	time.Sleep(2 * retryPause)
 	h.listener.SetDeadline(time.Time{})
 	if err := CheckHealth(path); err != nil {
 		t.Errorf("got %v after a while in which no connection could be accepted, want the daemon healthy", err)
@@ -217,7 +217,73 @@ func TestOtherUsersAreNotBelieved(t *testing.T) {
 	})
 	defer lying.Wait()
 	defer impostor.Close()
-	wantError(t, CheckHealth(path), "is of uid 65534, want uid 0 or root")
+	wantError(t, CheckHealth(path), "of uid 65534, want one of uid 0 or root")
+}
+
+func TestProcessesOfOtherContainersAreNotTrusted(t *testing.T) {
+	own := uint32(os.Geteuid())
+	for _, tt := range []struct {
+		name string
+		peer syscall.Ucred
+		want bool
+	}{
+		{"its own user", syscall.Ucred{Pid: 1, Uid: own}, true},
+		{"root", syscall.Ucred{Pid: 1}, true},
+		{"another user", syscall.Ucred{Pid: 1, Uid: own + 1}, false},
+		{"its own user's number, elsewhere", syscall.Ucred{Uid: own}, false},
+		{"root elsewhere", syscall.Ucred{}, false},
+	} {
+		if got := trusted(&tt.peer); got != tt.want {
+			t.Errorf("%s: trusted is %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestAQueueThatIsFullForAMomentIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	address, err := healthAddress(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A queue of one: the next connection has to wait.
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := os.NewFile(uintptr(fd), "socket")
+	defer socket.Close()
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: address.Name}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := net.DialUnix("unix", nil, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := net.DialUnix("unix", nil, address); !errors.Is(err, syscall.EAGAIN) {
+		t.Fatalf("got %v of a full queue, want that it says so", err)
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	serving.Go(func() {
+		time.Sleep(3 * retryPause)
+		listener, err := net.FileListener(socket)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer listener.Close()
+		for range 2 {
+			if conn, err := listener.Accept(); err == nil {
+				io.WriteString(conn, ok)
+				conn.Close()
+			}
+		}
+	})
+	if err := CheckHealth(path); err != nil {
+		t.Errorf("got %v, want the daemon healthy", err)
+	}
 }
 
 func TestContainersOnOneNetworkDoNotMeet(t *testing.T) {
