@@ -110,12 +110,12 @@ func (d *daemon) run(ctx context.Context) error {
 	defer delivered()
 	var parts sync.WaitGroup
 	parts.Go(func() { d.outbox.Run(delivering) })
-	parts.Go(func() { d.watchReloads(ctx) })
 	if health, err := supervise.ListenHealth(d.config.Path); err != nil {
 		d.log.WithError(err).Warn("--healthcheck cannot be answered")
 	} else {
-		parts.Go(func() { health.Serve(ctx, d.loop.Ping) })
+		parts.Go(func() { health.Serve(ctx, d.alive) })
 	}
+	parts.Go(func() { d.watchReloads(ctx) }) // d.config may change from here on
 	d.notify(supervise.Ready)
 	err := d.loop.Run(ctx)
 	d.notify(supervise.Stopping)
@@ -126,6 +126,14 @@ func (d *daemon) run(ctx context.Context) error {
 	err = errors.Join(err, d.prober.Close())
 	d.log.Info("stopped")
 	return err
+}
+
+// alive returns nil if the parts on which every report depends still turn.
+func (d *daemon) alive(ctx context.Context) error {
+	if err := d.loop.Ping(ctx); err != nil {
+		return err
+	}
+	return d.outbox.Ping(ctx)
 }
 
 // notify tells the service manager, if there is one.

@@ -112,6 +112,20 @@ func TestConfigured(t *testing.T) {
 	}
 }
 
+func TestManualKnowsEveryExitStatus(t *testing.T) {
+	manual, err := os.ReadFile("../../debian/crisp-status-local.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(manual), "\n.SH EXIT STATUS\n")
+	section, _, _ = strings.Cut(section, "\n.SH ")
+	for _, status := range []int{0, 1, exitUsage, exitConfig} {
+		if !strings.Contains(section, fmt.Sprintf("\n.B %d\n", status)) {
+			t.Errorf("the manual page says of the exit statuses\n%s\nwant %d among them", section, status)
+		}
+	}
+}
+
 func TestEveryComplaintIsALineOfItsOwn(t *testing.T) {
 	path := write(t, "[report]\ntokne = \"x\"\nendpoint = \"ftp://x\"\n[probe]\ninterval = 0\nworkers = \"many\"\n")
 	_, stderr, status := started(t.Context(), t, "-c", path)
@@ -139,6 +153,30 @@ func TestEndsInOrderWhenToldTo(t *testing.T) {
 			t.Errorf("the log lacks %q:\n%s", line, log)
 		}
 	}
+}
+
+func TestToldToReloadAsItStarts(t *testing.T) {
+	path := write(t, "[server]\nlog_level = \"info\"\n[report]\ntoken = \"t\"\nendpoint = \"http://127.0.0.1:1\"\n")
+	reloads := make(chan os.Signal, 1)
+	reloads <- syscall.SIGHUP
+	ctx, cancel := context.WithCancel(t.Context())
+	reloaded := writerFunc(func(line []byte) {
+		if bytes.Contains(line, []byte("msg=reloaded")) {
+			cancel()
+		}
+	})
+	sys := system{func(string) (string, bool) { return "", false }, io.Discard, reloaded, reloads}
+	if err := run(ctx, []string{"-c", path}, sys); err != nil {
+		t.Error(err)
+	}
+}
+
+// writerFunc is a log that looks at what is written to it.
+type writerFunc func(line []byte)
+
+func (f writerFunc) Write(line []byte) (int, error) {
+	f(line)
+	return len(line), nil
 }
 
 func TestLinesForTheJournalCarryTheirPriorityAndNoTime(t *testing.T) {

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -113,6 +116,36 @@ func TestHealthcheck(t *testing.T) {
 	w.wantHealth(w.config, "ok\n", 0)
 	w.stop()
 	w.wantHealth(w.config, "no daemon runs with "+w.config, 1)
+}
+
+// TestHealthcheckOfALoopThatStandsStill: the heartbeat asks the environment for
+// the processors whenever a map comes, and is held there.
+func TestHealthcheckOfALoopThatStandsStill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp")
+	w.configure(secret, 1)
+	held, release := make(chan struct{}), make(chan struct{})
+	hold := sync.OnceFunc(func() { close(held); <-release })
+	sys := system{lookupEnv: func(name string) (string, bool) {
+		if name == "GOMAXPROCS" {
+			hold()
+		}
+		return "", name == "GOMAXPROCS" || name == "GOGC"
+	}, stdout: io.Discard, stderr: w.out}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() {
+		if err := run(ctx, []string{"-c", w.config}, sys); err != nil {
+			t.Error(err)
+		}
+	})
+	<-held
+	w.wantHealth(w.config, "the heartbeat stands still", 1)
+	close(release)
+	w.becomes("target:tcp", sandbox.Healthy)
+	w.wantHealth(w.config, "ok\n", 0)
 }
 
 func TestTwoDaemonsAreAskedEachForItself(t *testing.T) {
