@@ -304,6 +304,7 @@ func TestSampleTokenIsAnErrorOfItsOwnWhenAllElseIsRight(t *testing.T) {
 		{"with another complaint before it", "server.log_level = 'loud'\nreport.token = 'YOUR_CRISP_REPORTER_TOKEN'", ""},
 		{"beside token_file", "report.token = 'YOUR_CRISP_REPORTER_TOKEN'\nreport.token_file = '" + sample + "'", ""},
 		{"in another key alone", "report.endpoint = 'YOUR_CRISP_REPORTER_TOKEN'\nreport.token = 't'", ""},
+		{"a token that begins like it", "report.token = 'YOUR_CRISP_REPORTER_TOKEN_2'", ""},
 		{"another token", "probe.interval = 0\nreport.token = 't'", ""},
 		{"no token", "", ""},
 		{"all right", "report.token = 't'", ""},
