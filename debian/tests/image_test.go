@@ -169,7 +169,7 @@ func docker(t *testing.T) *engine {
 	t.Helper()
 	requireRoot(t)
 	requireTools(t, "docker", "dockerd", "containerd", "runc")
-	dir := t.TempDir()
+	dir := value(t, func() (string, error) { return newScratch("docker") })
 	socket := "unix://" + dir + "/socket"
 	e := &engine{"docker", []string{"DOCKER_HOST=" + socket, "DOCKER_CONFIG=" + dir + "/config"}}
 	log, err := os.Create(dir + "/log")
@@ -182,15 +182,11 @@ func docker(t *testing.T) *engine {
 		"--cgroup-parent", cgroup, "--exec-opt", "native.cgroupdriver=cgroupfs",
 		"--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--userland-proxy=false")
 	daemon.Stdout, daemon.Stderr = log, log
-	if err := daemon.Start(); err != nil {
+	ended, err := start(daemon)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		_ = daemon.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
+	atEnd(t, func() {
 		_ = daemon.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
@@ -201,6 +197,9 @@ func docker(t *testing.T) *engine {
 		}
 		_ = syscall.Unmount(dir+"/exec/netns/default", syscall.MNT_DETACH)
 		removeCgroups(cgroup)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
 	})
 	eventually(t, "dockerd answers", func() string {
 		select {
@@ -224,7 +223,7 @@ func podman(t *testing.T) *engine {
 	t.Helper()
 	requireRoot(t)
 	requireTools(t, "podman", "runc")
-	dir := t.TempDir()
+	dir := value(t, func() (string, error) { return newScratch("podman") })
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -245,10 +244,7 @@ tmp_dir = "`+dir+`/tmp"
 `),
 		"CONTAINERS_STORAGE_CONF=" + file("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/data", dir+"/run")),
 	}}
-	if said, err := output(e.command(t, "ps")); err != nil {
-		skip(t, "podman cannot run here: "+strings.TrimSpace(said))
-	}
-	t.Cleanup(func() {
+	atEnd(t, func() {
 		// What podman leaves behind to tidy up after a container may mount it again.
 		for deadline := time.Now().Add(patience); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
 			for syscall.Unmount(dir+"/data/overlay", syscall.MNT_DETACH) == nil {
@@ -257,6 +253,9 @@ tmp_dir = "`+dir+`/tmp"
 		}
 		removeCgroups("libpod_parent")
 	})
+	if said, err := output(e.command(t, "ps")); err != nil {
+		skip(t, "podman cannot run here: "+strings.TrimSpace(said))
+	}
 	e.lendGo(t)
 	return e
 }
@@ -356,9 +355,13 @@ func (e *engine) holds(t testing.TB, image, arch string) {
 		Architecture, OS string
 		Config           struct {
 			User, WorkingDir, StopSignal string
-			Entrypoint, Cmd              []string
+			Entrypoint, Cmd, Env         []string
+			ExposedPorts, Volumes        map[string]struct{}
 			Labels                       map[string]string
-			Healthcheck                  struct{ Test []string }
+			Healthcheck                  struct {
+				Test              []string
+				Interval, Timeout time.Duration
+			}
 		}
 	}
 	if err := json.Unmarshal(files[manifest[0].Config].text, &config); err != nil {
@@ -366,9 +369,19 @@ func (e *engine) holds(t testing.TB, image, arch string) {
 	}
 	c := config.Config
 	want(t, "its platform", config.OS+"/"+config.Architecture, "linux/"+arch)
-	want(t, "its user and entrypoint", c.User+strings.Join(c.Entrypoint, " "), "")
+	want(t, "its user, folder and signal", c.User+c.WorkingDir+c.StopSignal, "")
+	if len(c.Entrypoint)+len(c.ExposedPorts)+len(c.Volumes) != 0 {
+		t.Errorf("it has the entrypoint %q, the ports %v and the volumes %v, want none", c.Entrypoint, c.ExposedPorts, c.Volumes)
+	}
+	for _, variable := range c.Env {
+		if !strings.HasPrefix(variable, "PATH=") { // which engines add
+			t.Errorf("its environment has %q, want nothing", variable)
+		}
+	}
 	want(t, "its command", strings.Join(c.Cmd, " "), "crisp-status-local -c "+configFile)
 	want(t, "its health check", strings.Join(c.Healthcheck.Test, " "), "CMD crisp-status-local --healthcheck -c "+configFile)
+	want(t, "how often and how long that asks", fmt.Sprint(c.Healthcheck.Interval, " ", c.Healthcheck.Timeout), "30s 10s")
+	want(t, "its source", c.Labels["org.opencontainers.image.source"], "https://github.com/crisp-im/crisp-status-local")
 	want(t, "its version", c.Labels["org.opencontainers.image.version"], version(t))
 	want(t, "its license", c.Labels["org.opencontainers.image.licenses"], "MPL-2.0")
 	if len(c.Labels) != 8 {
@@ -393,7 +406,7 @@ name = "Both families"
 name = "Up"
 replicas = ["target:tcp", "target:http", "target:icmp", "tcp://[::1]:8000", "http://[::1]:8000/", "icmp://[::1]"]
 `)
-	t.Cleanup(func() {
+	atEnd(t, func() {
 		for _, name := range []string{"daemon", "api"} {
 			if t.Failed() {
 				state, _ := output(e.last("inspect", "--format", "{{json .State}}", name))
@@ -531,7 +544,9 @@ func (e *engine) composes(t *testing.T, image string) {
 	}
 	s := e.stage(t, image)
 	s.configuration(0o400, 65532)
-	wantWords(t, "the compose file of README", text, "image: "+image, "./crisp-status-local.cfg:"+configFile)
+	wantWords(t, "the compose file of README", text, "\n    image: "+image+"\n", "\n    user: \"65532:65532\"\n",
+		"\n    read_only: true\n", "\n    cap_drop: [ALL]\n", "\n    security_opt: [\"no-new-privileges:true\"]\n",
+		"\n      - ./crisp-status-local.cfg:"+configFile+":ro")
 	compose := command(t, e.env, "docker-compose", "--project-name", "readme",
 		"--file", s.write("compose.yaml", "services:\n"+text+"\n"),
 		"--file", s.write("loopback.yaml", "services: {crisp-status-local: {container_name: daemon, network_mode: 'container:api'}}\n"),

@@ -56,7 +56,10 @@ func TestInstall(t *testing.T) {
 				m.active("after the return")
 				m.reportsAnew("after the return")
 			})
-			m.step("purged", func() { m.purge(before, "apt-get purge -y crisp-status-local") })
+			m.step("purged", func() {
+				m.write(configFile+".dpkg-old", edited) // of version 1, long ago
+				m.purge(before, "apt-get purge -y crisp-status-local")
+			})
 		})
 	}
 }
@@ -136,6 +139,23 @@ func (m *machine) confined() {
 	for _, line := range []string{"CapEff:\t0000000000002000", "CapBnd:\t0000000000002000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
 		wantWords(m, "the rights of the service", status, line)
 	}
+	for name, wanted := range map[string]string{
+		"Restart":                  "always",
+		"RestartUSec":              "3s",
+		"RestartPreventExitStatus": "78",
+		"StartLimitIntervalUSec":   "0",
+		"TimeoutStopUSec":          "15s",
+		"LimitCORE":                "0",
+		"KeyringMode":              "private",
+		"RemoveIPC":                "yes",
+		"RestrictAddressFamilies":  "AF_INET AF_INET6 AF_NETLINK AF_UNIX",
+		"SystemCallErrorNumber":    "1", // EPERM
+	} {
+		values := strings.Fields(m.property(name))
+		slices.Sort(values) // systemd has no order for families
+		want(m, name+" of the service", strings.Join(values, " "), wanted)
+	}
+	want(m, "the shell of the user", m.sh("getent passwd crisp-status-local | cut -d: -f7"), "/usr/sbin/nologin\n")
 	want(m, "open files that the unit asks for", m.property("LimitNOFILE"), "131072")
 	if got, most := m.openFiles(pid), m.openFiles("1"); got != 131072 && got != most {
 		m.Errorf("open files of the service: got %d, want 131072, or the %d that systemd itself has here", got, most)
@@ -194,21 +214,26 @@ func TestUpgradeFromTheOriginal(t *testing.T) {
 	m.statusAPI()
 	edited := "# Ours.\n" + configuration(plainEndpoint, `token = "`+token+`"`)
 	m.configure(edited)
+	const old = configFile + ".dpkg-old" // of an upgrade from another one of version 1
+	m.write(old, edited)
+	want(t, "mode and owner of the one before", m.owned(old), "644 root:root")
 
 	m.step("its token is kept, and hidden", func() {
 		w := m.watch()
 		out := m.install(this)
-		wantWords(m, "the upgrade", out, configFile, "0644", "0640 root:crisp-status-local", "token")
+		for _, file := range []string{configFile, old} {
+			wantWords(m, "the upgrade", out, file+": mode and owner were 0644 root:root, now 0640 root:crisp-status-local: it holds a token")
+			want(m, "mode and owner of "+file+" after the upgrade", m.owned(file), private)
+		}
 		if strings.Contains(out, "waiting for a token") {
 			m.Errorf("the upgrade: it says that it waits for a token, and has one:\n%s", out)
 		}
 		for _, exposed := range w.done() {
-			if exposed != configFile+" -rw-r--r--" {
+			if exposed != configFile+" -rw-r--r--" && exposed != old+" -rw-r--r--" {
 				m.Errorf("the upgrade: others could read, for a moment: %s", exposed)
 			}
 		}
 		want(m, "the configuration after the upgrade", m.read(configFile), edited)
-		want(m, "its mode and owner after the upgrade", m.owned(configFile), private)
 		want(m, "the service after the upgrade", m.says("systemctl is-enabled crisp-status-local"), "enabled")
 		m.active("after the upgrade")
 		m.reportsAnew("after the upgrade")

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,6 +93,7 @@ func bootstrap(suite, archive string) error {
 		return err
 	}
 	part := fmt.Sprintf("%s.%d.part.tar", archive, os.Getpid())
+	removeOutdated(suite, archive)
 	defer os.Remove(part)
 	args := []string{"--quiet", "--variant=minbase", "--include=" + furnishing, suite, part}
 	if mirror := mirror(); mirror != "" {
@@ -103,6 +103,21 @@ func bootstrap(suite, archive string) error {
 		return fmt.Errorf("%w: %w", errBootstrap, err)
 	}
 	return os.Rename(part, archive)
+}
+
+// removeOutdated removes the archives of a suite that hold something else, and what
+// runs that were killed have left of one.
+func removeOutdated(suite, archive string) {
+	others, _ := filepath.Glob(filepath.Join(filepath.Dir(archive), suite+"-*.tar"))
+	for _, other := range others {
+		var pid int
+		if _, rest, is := strings.Cut(other, ".tar."); is {
+			_, _ = fmt.Sscanf(rest, "%d.part.tar", &pid)
+		}
+		if other != archive && (pid == 0 || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)) {
+			_ = os.Remove(other)
+		}
+	}
 }
 
 // mirror is the Debian mirror that this machine uses, if any.
@@ -140,20 +155,11 @@ func boot(t testing.TB, suite string) *machine {
 		"--private-network", "--register=no", "--keep-unit", "--link-journal=no", "--machine="+name, "--hostname="+suite,
 		"--console=read-only", "--bind-ro="+scratch+":/lend")
 	nspawn.Stdout, nspawn.Stderr = &m.console, &m.console
-	// It powers off when this process ends, however that ends: to the kernel, when the
-	// thread ends that started it.
-	nspawn.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		started <- nspawn.Start()
-		_ = nspawn.Wait()
-		close(ended)
-	}()
-	if err := <-started; err != nil {
+	ended, err := start(nspawn) // with SIGTERM, it powers off
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	atEnd(t, func() {
 		m.shutDown(nspawn, ended)
 		leaveCgroup(name)
 	})

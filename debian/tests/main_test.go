@@ -64,12 +64,16 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(scratch)
+	defer removeScratch()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-interrupted
-		os.RemoveAll(scratch)
+		signal.Reset() // another one ends it at once
+		for _, end := range slices.Backward(endings()) {
+			end()
+		}
+		removeScratch()
 		os.Exit(1)
 	}()
 	if err := os.Chmod(scratch, 0o755); err != nil { // apt reads packages as a user of its own
@@ -81,6 +85,57 @@ func runAll(m *testing.M) int {
 		fmt.Println("skipped:", part)
 	}
 	return code
+}
+
+// removeScratch removes what the tests have built, and unmounts what an engine has
+// left mounted in it.
+func removeScratch() {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for _, mount := range slices.Backward(strings.Split(string(mounts), "\n")) {
+		if fields := strings.Fields(mount); len(fields) > 4 {
+			if at := strings.ReplaceAll(fields[4], `\040`, " "); strings.HasPrefix(at, scratch+"/") {
+				_ = syscall.Unmount(at, syscall.MNT_DETACH)
+			}
+		}
+	}
+	os.RemoveAll(scratch)
+}
+
+// ending is what ends the machines and engines that run.
+var ending struct {
+	sync.Mutex
+	all []func()
+}
+
+// endings are those so far.
+func endings() []func() {
+	ending.Lock()
+	defer ending.Unlock()
+	return slices.Clone(ending.all)
+}
+
+// atEnd is t.Cleanup that is not left out when the run is interrupted.
+func atEnd(t testing.TB, do func()) {
+	do = sync.OnceFunc(do)
+	t.Cleanup(do)
+	ending.Lock()
+	defer ending.Unlock()
+	ending.all = append(ending.all, do)
+}
+
+// start starts a command that gets SIGTERM when this process ends, however that
+// ends: to the kernel, when the thread ends that started it. The channel is closed
+// when the command has ended.
+func start(c *exec.Cmd) (ended <-chan struct{}, err error) {
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	started, over := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		started <- c.Start()
+		_ = c.Wait()
+		close(over)
+	}()
+	return over, <-started
 }
 
 // roleVariable in the environment makes the test binary something else than a

@@ -5,6 +5,7 @@ package tests
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,15 +220,51 @@ func TestPackageFields(t *testing.T) {
 	t.Parallel()
 	r := allPackages(t)
 	for _, arch := range []string{"amd64", "arm64"} {
-		fields := run(t, "dpkg-deb", "--field", r.deb(arch), "Package", "Version", "Architecture")
+		fields := run(t, "dpkg-deb", "--field", r.deb(arch), "Package", "Version", "Architecture", "Depends", "Recommends")
 		want(t, "the fields of the package", fields,
-			fmt.Sprintf("Package: crisp-status-local\nVersion: %s\nArchitecture: %s\n", r.version, arch))
+			fmt.Sprintf("Package: crisp-status-local\nVersion: %s\nArchitecture: %s\nDepends: adduser\nRecommends: ca-certificates\n", r.version, arch))
 		if conffiles := run(t, "dpkg-deb", "--info", r.deb(arch)); strings.Contains(conffiles, "conffiles") {
 			t.Errorf("the package has conffiles, want none: dpkg would ask about the configuration at an upgrade")
 		}
 	}
 	if err := exec.Command("dpkg", "--compare-versions", r.version, "gt", "1.4.3-0~120").Run(); err != nil {
 		t.Errorf("version %s: apt does not take it for newer than the original's 1.4.3", r.version)
+	}
+}
+
+// TestPackageHolds compares what is in the packages with what is to be there.
+func TestPackageHolds(t *testing.T) {
+	t.Parallel()
+	const plain, executable = "-rw-r--r-- root/root", "-rwxr-xr-x root/root"
+	wanted := map[string]string{
+		"./lib/systemd/system/crisp-status-local.service":               plain,
+		"./usr/bin/crisp-status-local":                                  executable,
+		"./usr/share/bash-completion/completions/crisp-status-local":    plain,
+		"./usr/share/crisp-status-local/config.cfg":                     plain,
+		"./usr/share/doc/crisp-status-local/README.md.gz":               plain,
+		"./usr/share/doc/crisp-status-local/changelog.gz":               plain,
+		"./usr/share/doc/crisp-status-local/copyright":                  plain,
+		"./usr/share/fish/vendor_completions.d/crisp-status-local.fish": plain,
+		"./usr/share/lintian/overrides/crisp-status-local":              plain,
+		"./usr/share/man/man5/crisp-status-local.cfg.5.gz":              plain,
+		"./usr/share/man/man8/crisp-status-local.8.gz":                  plain,
+		"./usr/share/zsh/vendor-completions/_crisp-status-local":        plain,
+	}
+	r := allPackages(t)
+	for _, arch := range []string{"amd64", "arm64"} {
+		got := make(map[string]string)
+		for line := range strings.Lines(run(t, "dpkg-deb", "--contents", r.deb(arch))) {
+			words := strings.Fields(line) // mode, owner, size, date, time, name
+			mode, name := words[0]+" "+words[1], words[5]
+			if !strings.HasSuffix(name, "/") {
+				got[strings.Replace(name, "./usr/lib/", "./lib/", 1)] = mode // newer tools put the unit there
+			} else if mode != "drwxr-xr-x root/root" {
+				t.Errorf("%s: %s in the package is %s, want drwxr-xr-x root/root", arch, name, mode)
+			}
+		}
+		if !maps.Equal(got, wanted) {
+			t.Errorf("the package for %s holds\n%v\nwant\n%v", arch, got, wanted)
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ var releaseTools = []string{"git", "go", "gpg", "gpgconf", "dpkg-buildpackage", 
 func signer(t testing.TB) []string {
 	t.Helper()
 	const address = "nobody@example.org"
-	env := []string{"GNUPGHOME=" + t.TempDir(), "KEY=" + address}
+	env := []string{"GNUPGHOME=" + t.TempDir(), "KEY=" + address, "ARCH="}
 	t.Cleanup(func() {
 		stop := exec.Command("gpgconf", "--kill", "all")
 		stop.Env = append(os.Environ(), env...)
@@ -36,7 +36,10 @@ func signer(t testing.TB) []string {
 			t.Errorf("%s: %v, it wrote:\n%s", line(stop), err, out)
 		}
 	})
-	must(t, command(t, env, "gpg", "--batch", "--passphrase", "", "--quick-gen-key", "Nobody <"+address+">", "ed25519", "sign"))
+	// The first is what gpg takes unless it is told.
+	for _, user := range []string{"Another <another@example.org>", "Nobody <" + address + ">"} {
+		must(t, command(t, env, "gpg", "--batch", "--passphrase", "", "--quick-gen-key", user, "ed25519", "sign"))
+	}
 	return env
 }
 
@@ -129,7 +132,7 @@ func TestRelease(t *testing.T) {
 			"TZ=Pacific/Kiritimati", "LC_ALL=C.UTF-8", "LANGUAGE=de", "TMPDIR=" + t.TempDir(), "SOURCE_DATE_EPOCH=1",
 			"GOFLAGS=-trimpath=false", "GOAMD64=v3", "GOARCH=arm64", "GZIP=-1", "ARCH=amd64",
 		}
-		must(t, commandIn(t, again, append(different, env...), "sh", "-c", "umask 077 && exec debian/release/release"))
+		must(t, commandIn(t, again, slices.Concat(env, different), "sh", "-c", "umask 077 && exec debian/release/release"))
 		var wanted strings.Builder
 		for sum := range strings.Lines(read(t, filepath.Join(dist, "SHA256SUMS"))) {
 			if strings.Contains(sum, "amd64") {
@@ -198,6 +201,19 @@ func testTarball(t *testing.T, tree, arch string, runner []string) {
 	want(t, "--version", run(t, "env", append(slices.Clone(runner), binary, "--version")...), "crisp-status-local "+v+"\n")
 }
 
+// licenses are those of what the daemon is built from.
+var licenses = map[string]string{
+	"stdlib":                                "BSD-3-Clause",
+	"github.com/BurntSushi/toml":            "MIT",
+	"github.com/coreos/go-systemd/v22":      "Apache-2.0",
+	"github.com/hashicorp/go-cleanhttp":     "MPL-2.0",
+	"github.com/hashicorp/go-retryablehttp": "MPL-2.0",
+	"github.com/sirupsen/logrus":            "MIT",
+	"golang.org/x/net":                      "BSD-3-Clause",
+	"golang.org/x/sys":                      "BSD-3-Clause",
+	"golang.org/x/text":                     "BSD-3-Clause",
+}
+
 // testBill checks a bill of materials against the binary and what go says it is built from.
 func testBill(t *testing.T, tree, path, binary, date string) {
 	t.Helper()
@@ -250,8 +266,8 @@ func testBill(t *testing.T, tree, path, binary, date string) {
 		got = append(got, c.Name+"@"+c.Version)
 		refs = append(refs, c.Ref)
 		want(t, "the purl of "+c.Name, c.Purl, "pkg:golang/"+c.Name+"@"+c.Version)
-		if len(c.Licenses) != 1 || c.Licenses[0].License.ID == "" {
-			t.Errorf("the licenses of %s: got %v, want one", c.Name, c.Licenses)
+		if len(c.Licenses) != 1 || c.Licenses[0].License.ID != licenses[c.Name] {
+			t.Errorf("the licenses of %s: got %v, want %q", c.Name, c.Licenses, licenses[c.Name])
 		}
 		if c.Name != "stdlib" && len(c.Hashes) != 1 {
 			t.Errorf("the hashes of %s: got %v, want that of go.sum", c.Name, c.Hashes)
@@ -389,7 +405,8 @@ func TestAptRepository(t *testing.T) {
 		wantWords(t, "the packages for "+arch, index, "Version: 2.0.0\n", "Version: 2.1.0\n", "_"+arch+".deb\n")
 	}
 	wantWords(t, "InRelease", after, "Suite: stable\n", "Components: main\n", "Architectures: amd64 arm64\n", "Acquire-By-Hash: yes\n")
-	must(t, commandIn(t, folder, env, "gpg", "--verify", "dists/stable/Release.gpg", "dists/stable/Release"))
+	wantWords(t, "the signature of Release", must(t, commandIn(t, folder, env, "gpg", "--verify", "dists/stable/Release.gpg", "dists/stable/Release")),
+		"Good signature", "nobody@example.org")
 
 	// Who has read one of them finds what it names, although the other has come.
 	indexes := regexp.MustCompile(`(?m)^ ([0-9a-f]{64}) +\d+ (main/\S+)/Packages`)
@@ -510,11 +527,16 @@ func aptRoot(t testing.TB, folder string) string {
 			t.Fatal(err)
 		}
 	}
+	// Signed-By can have no blanks, escaped or not; where apt runs, it has none.
+	const key = "/proc/self/cwd/crisp-status-local.gpg"
+	if err := os.Symlink(filepath.Join(folder, "crisp-status-local.gpg"), filepath.Join(root, "crisp-status-local.gpg")); err != nil {
+		t.Fatal(err)
+	}
 	sources := strings.NewReplacer(
-		"https://crisp-im.github.io/crisp-status-local/", "file://"+folder,
-		"/usr/share/keyrings/crisp-status-local.gpg", filepath.Join(folder, "crisp-status-local.gpg"),
+		"https://crisp-im.github.io/crisp-status-local/", "file://"+strings.ReplaceAll(folder, " ", "%20"),
+		"/usr/share/keyrings/crisp-status-local.gpg", key,
 	).Replace(read(t, filepath.Join(folder, "crisp-status-local.sources")))
-	wantWords(t, "crisp-status-local.sources", sources, "URIs: file:///", "Signed-By: "+folder)
+	wantWords(t, "crisp-status-local.sources", sources, "URIs: file:///", "Signed-By: "+key)
 	for name, text := range map[string]string{"etc/apt/sources.list.d/crisp-status-local.sources": sources, "var/lib/dpkg/status": ""} {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

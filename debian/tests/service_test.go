@@ -20,6 +20,12 @@ func TestService(t *testing.T) {
 	plain := configuration(plainEndpoint, `token = "`+token+`"`)
 	m.configure(plain)
 
+	m.step("its health", func() {
+		const ask = " -- crisp-status-local --healthcheck -c " + configFile
+		m.reportsAnew("with a token")
+		want(m, "its health, asked by its user", m.sh("runuser -u crisp-status-local"+ask), "ok\n")
+		m.shFails("ask as the user of the daemon", "runuser -u nobody"+ask)
+	})
 	m.step("reload", func() {
 		pid := m.property("MainPID")
 		m.write(configFile, configuration(plainEndpoint, `token = "another"`))
