@@ -37,7 +37,7 @@ func TestReadmeOfTheTarball(t *testing.T) {
 	t.Parallel()
 	blocks := steps(t, "### Any other Linux")
 	m := bootForReadme(t)
-	m.sh("cp " + lent(download(t)) + "/* /root")
+	m.sh("cp " + lent(download(t)) + "/* /var/tmp")
 	m.paste(blocks)
 	m.active("after the steps of README")
 	m.reportsAnew("after the steps of README")
@@ -66,8 +66,8 @@ sed -i -e 's|^token = .*|token = "`+token+`"|' -e 's|^#endpoint = .*|endpoint = 
 func (m *machine) paste(blocks []string) {
 	m.Helper()
 	for _, block := range blocks {
-		m.write("/root/steps", strings.ReplaceAll(block, "_linux_amd64", "_linux_"+native))
-		m.Logf("%s", m.sh("cd /root && bash -e steps"))
+		m.write("/run/steps", strings.ReplaceAll(block, "_linux_amd64", "_linux_"+native))
+		m.Logf("%s", m.sh("cd /var/tmp && bash -e /run/steps"))
 	}
 }
 
