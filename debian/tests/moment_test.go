@@ -32,7 +32,7 @@ type watcher struct {
 func (m *machine) watch() *watcher {
 	m.Helper()
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|unix.FAN_UNLIMITED_QUEUE, unix.O_RDONLY|unix.O_CLOEXEC)
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) {
 		skip(m, fmt.Sprintf("this kernel lets nobody look at every moment: fanotify: %v", err))
 	}
 	if err != nil {

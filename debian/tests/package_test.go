@@ -268,6 +268,12 @@ func TestPackageHolds(t *testing.T) {
 	}
 }
 
+func TestArchitectureThatIsNotKnown(t *testing.T) {
+	requireTools(t, "dpkg-buildpackage", "dh", "go")
+	runFails(t, `debian/release/deb: "mips": architecture not known, want amd64 or arm64`, "debian/release/deb", "amd64", "mips")
+	runFails(t, `debian/release/binary: "mips": architecture not known, want amd64 or arm64`, "debian/release/binary", "mips", filepath.Join(t.TempDir(), "binary"))
+}
+
 // TestPackageForARM64 runs the program of the other package.
 func TestPackageForARM64(t *testing.T) {
 	t.Parallel()

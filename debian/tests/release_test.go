@@ -130,16 +130,10 @@ func TestRelease(t *testing.T) {
 		}
 		different := []string{
 			"TZ=Pacific/Kiritimati", "LC_ALL=C.UTF-8", "LANGUAGE=de", "TMPDIR=" + t.TempDir(), "SOURCE_DATE_EPOCH=1",
-			"GOFLAGS=-trimpath=false", "GOAMD64=v3", "GOARCH=arm64", "GZIP=-1", "ARCH=amd64",
+			"GOFLAGS=-trimpath=false", "GOAMD64=v3", "GOARCH=arm64", "GZIP=-1", "GOPROXY=off",
 		}
 		must(t, commandIn(t, again, slices.Concat(env, different), "sh", "-c", "umask 077 && exec debian/release/release"))
-		var wanted strings.Builder
-		for sum := range strings.Lines(read(t, filepath.Join(dist, "SHA256SUMS"))) {
-			if strings.Contains(sum, "amd64") {
-				wanted.WriteString(sum)
-			}
-		}
-		want(t, "SHA256SUMS of a second build, for amd64 alone", read(t, filepath.Join(again, "dist/SHA256SUMS")), wanted.String())
+		want(t, "SHA256SUMS of a second build, without a network", read(t, filepath.Join(again, "dist/SHA256SUMS")), read(t, filepath.Join(dist, "SHA256SUMS")))
 		if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("dist/ still holds what an earlier release made: got %v, want it gone", err)
 		}
