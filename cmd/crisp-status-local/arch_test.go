@@ -24,7 +24,7 @@ var architecture = map[string]struct {
 	why    string
 }{
 	"cmd/crisp-status-local": {
-		ours:   []string{"internal/config", "internal/cycle", "internal/probe", "internal/report", "internal/statusapi", "internal/supervise"},
+		ours:   []string{"internal/config", "internal/scheduler", "internal/probe", "internal/report", "internal/statusapi", "internal/service"},
 		theirs: []string{"github.com/sirupsen/logrus"},
 		why:    "main wires everything, but the sandbox is for its tests alone",
 	},
@@ -36,7 +36,7 @@ var architecture = map[string]struct {
 		theirs: []string{"github.com/BurntSushi/toml", "github.com/sirupsen/logrus"},
 		why:    "a configuration is a value; of logrus it takes the level",
 	},
-	"internal/cycle": {
+	"internal/scheduler": {
 		ours:   []string{"internal/probe", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
 		why:    "the heartbeat knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
@@ -59,7 +59,7 @@ var architecture = map[string]struct {
 		theirs: []string{"github.com/hashicorp/go-retryablehttp"},
 		why:    "the wire format is turned into checks here; a client returns its errors and does not log",
 	},
-	"internal/supervise": {
+	"internal/service": {
 		theirs: []string{"github.com/coreos/go-systemd/v22/daemon"},
 		why:    "whoever runs the daemon learns how it is, not what it does: whether it is alive comes from main as a function",
 	},

@@ -11,11 +11,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
-	"github.com/crisp-im/crisp-status-local/v2/internal/cycle"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
+	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
+	"github.com/crisp-im/crisp-status-local/v2/internal/service"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
-	"github.com/crisp-im/crisp-status-local/v2/internal/supervise"
 )
 
 const userAgent = "crisp-status-local/" + version
@@ -36,7 +36,7 @@ type daemon struct {
 	client *statusapi.Client
 	prober *probe.Prober
 	outbox *report.Outbox
-	loop   *cycle.Loop
+	loop   *scheduler.Loop
 }
 
 // newDaemon wires the parts by c.
@@ -46,7 +46,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	d.prober = probe.New(userAgent)
 	d.prober.TrustRoots(c.RootCAs)
 	d.outbox = report.New(d.client, c.Interval, d.log)
-	d.loop = cycle.New(d.settings(false), d.prober, d.outbox, d.log)
+	d.loop = scheduler.New(d.settings(false), d.prober, d.outbox, d.log)
 	return d
 }
 
@@ -55,8 +55,8 @@ func newClient(c config.Config) *statusapi.Client {
 }
 
 // settings returns what the loop works by.
-func (d *daemon) settings(otherPage bool) cycle.Settings {
-	return cycle.Settings{
+func (d *daemon) settings(otherPage bool) scheduler.Settings {
+	return scheduler.Settings{
 		API:       d.client,
 		Interval:  d.config.Interval,
 		Workers:   d.config.Workers,
@@ -110,15 +110,15 @@ func (d *daemon) run(ctx context.Context) error {
 	defer delivered()
 	var parts sync.WaitGroup
 	parts.Go(func() { d.outbox.Run(delivering) })
-	if health, err := supervise.ListenHealth(d.config.Path); err != nil {
+	if health, err := service.ListenHealth(d.config.Path); err != nil {
 		d.log.WithError(err).Warn("--healthcheck cannot be answered")
 	} else {
 		parts.Go(func() { health.Serve(ctx, d.alive) })
 	}
 	parts.Go(func() { d.watchReloads(ctx) }) // d.config may change from here on
-	d.notify(supervise.Ready)
+	d.notify(service.Ready)
 	err := d.loop.Run(ctx)
-	d.notify(supervise.Stopping)
+	d.notify(service.Stopping)
 	d.log.WithField("cause", context.Cause(ctx)).Info("stopping")
 	delivered()
 	parts.Wait()
@@ -137,13 +137,13 @@ func (d *daemon) alive(ctx context.Context) error {
 }
 
 // notify tells the service manager, if there is one.
-func (d *daemon) notify(s supervise.State) {
+func (d *daemon) notify(s service.State) {
 	// The library looks at the environment of the process itself, which sys
 	// may hide.
 	if _, set := d.sys.lookupEnv("NOTIFY_SOCKET"); !set {
 		return
 	}
-	if err := supervise.Notify(s); err != nil {
+	if err := service.Notify(s); err != nil {
 		d.log.WithError(err).WithField("state", s).Warn("the service manager was not told")
 	}
 }

@@ -12,9 +12,9 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/v2/internal/cycle"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
+	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
@@ -66,7 +66,7 @@ func TestTenThousandCyclesLeaveNothingBehind(t *testing.T) {
 		log.SetOutput(io.Discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		outbox := report.New(f, interval, log)
-		loop := cycle.New(cycle.Settings{API: f, Interval: interval}, f, outbox, log)
+		loop := scheduler.New(scheduler.Settings{API: f, Interval: interval}, f, outbox, log)
 		var parts sync.WaitGroup
 		parts.Go(func() { outbox.Run(ctx) })
 		parts.Go(func() { loop.Run(ctx) })

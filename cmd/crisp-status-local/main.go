@@ -29,7 +29,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
-	"github.com/crisp-im/crisp-status-local/v2/internal/supervise"
+	"github.com/crisp-im/crisp-status-local/v2/internal/service"
 )
 
 // version is what the program calls itself, everywhere.
@@ -116,7 +116,7 @@ func run(ctx context.Context, args []string, sys system) error {
 	case opts.configured:
 		return checkConfigured(opts.config, sys)
 	case opts.healthcheck:
-		if err := supervise.CheckHealth(opts.config); err != nil {
+		if err := service.CheckHealth(opts.config); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(sys.stdout, "ok")

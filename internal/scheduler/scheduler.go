@@ -1,4 +1,4 @@
-// Package cycle is the heartbeat: it keeps the map fresh, probes all of it
+// Package scheduler is the heartbeat: it keeps the map fresh, probes all of it
 // once per interval, and hands every verdict on.
 //
 // A cycle begins every interval by the monotonic clock, whatever the last one
@@ -20,7 +20,7 @@
 // attempt. Where the open-file limit or the operator allow fewer, the log says
 // so at the beginning of each cycle, and replicas that were dead the last time
 // come last.
-package cycle
+package scheduler
 
 import (
 	"context"

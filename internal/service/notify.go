@@ -1,9 +1,9 @@
-// Package supervise tells whatever runs the daemon, systemd or a container
+// Package service tells whatever runs the daemon, systemd or a container
 // engine, how it is.
 //
 // systemd is told when the daemon runs and when it ends ([Notify]); a container
 // engine asks whether it is alive ([ListenHealth], [CheckHealth]).
-package supervise
+package service
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package cycle
+package scheduler
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package supervise
+package service
 
 import (
 	"fmt"
