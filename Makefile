@@ -10,6 +10,7 @@ export ARCH ENGINE KEY
 GO          ?= go
 FUZZTIME    ?= 1m
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 # The race detector is written in C.
 RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
@@ -35,6 +36,9 @@ check: ## Run all that a change must pass
 	$(GO) fix -tags install -diff ./...
 	$(GO) run $(STATICCHECK) -tags install ./...
 	$(MAKE) test
+
+vulnerabilities: ## Look for known vulnerabilities in what is linked (asks the public database)
+	$(GO) run $(GOVULNCHECK) ./...
 
 fuzz: ## Run every fuzz target for FUZZTIME (1m)
 	@grep -rho --include='*_test.go' 'func Fuzz[A-Za-z]*' internal cmd | cut -d' ' -f2 | while read -r target; do \
@@ -72,4 +76,4 @@ test-install: ## Install and run all of that for real; as root, it installs what
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test check fuzz bench scale deb apt-repo image release test-install clean
+.PHONY: help build demo test check vulnerabilities fuzz bench scale deb apt-repo image release test-install clean
