@@ -24,7 +24,7 @@ var architecture = map[string]struct {
 	why    string
 }{
 	"cmd/crisp-status-local": {
-		ours:   []string{"internal/config", "internal/scheduler", "internal/probe", "internal/report", "internal/statusapi", "internal/service"},
+		ours:   []string{"internal/config", "internal/logging", "internal/scheduler", "internal/probe", "internal/report", "internal/statusapi", "internal/service"},
 		theirs: []string{"github.com/sirupsen/logrus"},
 		why:    "main wires everything, but the sandbox is for its tests alone",
 	},
@@ -40,6 +40,10 @@ var architecture = map[string]struct {
 		ours:   []string{"internal/probe", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
 		why:    "the heartbeat knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
+	},
+	"internal/logging": {
+		theirs: []string{"github.com/sirupsen/logrus"},
+		why:    "lines are lines, whoever writes them; of logrus it takes the hook, which knows an entry's level",
 	},
 	"internal/probe": {
 		theirs: []string{"golang.org/x/net/idna", "golang.org/x/sys/unix"},

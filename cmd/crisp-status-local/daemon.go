@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/logging"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
 	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
@@ -33,6 +34,7 @@ type daemon struct {
 	config config.Config
 	sys    system
 	log    *logrus.Logger
+	writer *logging.Writer // behind log
 	client *statusapi.Client
 	prober *probe.Prober
 	outbox *report.Outbox
@@ -41,7 +43,8 @@ type daemon struct {
 
 // newDaemon wires the parts by c.
 func newDaemon(c config.Config, sys system) *daemon {
-	d := &daemon{config: c, sys: sys, log: newLog(sys, c.Level)}
+	d := &daemon{config: c, sys: sys}
+	d.log, d.writer = newLog(sys, c.Level)
 	d.client = newClient(c)
 	d.prober = probe.New(userAgent)
 	d.prober.TrustRoots(c.RootCAs)
@@ -91,6 +94,7 @@ func openFiles() int {
 
 // run works until ctx is done; then it delivers what was measured.
 func (d *daemon) run(ctx context.Context) error {
+	defer d.writer.Close(closeLog)
 	if _, set := d.sys.lookupEnv("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -4,22 +4,52 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/logging"
 )
 
+// closeLog is how long the end of the program waits for the reader of its log.
+const closeLog = time.Second
+
 // newLog returns a log to sys.stderr: text for people, or, where that is the
-// journal, lines that carry their priority and leave the time to it.
-func newLog(sys system, level logrus.Level) *logrus.Logger {
-	log := logrus.New()
-	log.SetOutput(sys.stderr)
-	log.SetLevel(level)
+// journal, lines that carry their priority and leave the time to it. The writer
+// behind it never waits for whoever reads; the caller closes it.
+func newLog(sys system, level logrus.Level) (*logrus.Logger, *logging.Writer) {
+	var form logrus.Formatter = &logrus.TextFormatter{FullTimestamp: true, ForceColors: colored(sys)}
 	if toJournal(sys) {
-		log.SetFormatter(&journalFormatter{logrus.TextFormatter{DisableTimestamp: true, DisableColors: true}})
-	} else {
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
+		form = &journalFormatter{logrus.TextFormatter{DisableTimestamp: true, DisableColors: true}}
 	}
-	return log
+	log := logrus.New()
+	log.SetLevel(level)
+	w := logging.NewWriter(sys.stderr, func(lost logging.Lost) []byte {
+		e := log.WithFields(logrus.Fields{"lines": lost.Total(), "reason": lost.Reason()})
+		e.Time, e.Level, e.Message = time.Now(), logrus.WarnLevel, "log lines were left out"
+		line, err := form.Format(e)
+		if err != nil { // out of reach: the fields are a number and a text
+			return nil
+		}
+		return line
+	})
+	logging.Discard(log)
+	log.AddHook(logging.Hook(form, w))
+	return log, w
+}
+
+// colored reports whether stderr is a terminal whose user wants colours.
+func colored(sys system) bool {
+	_, plain := sys.lookupEnv("NO_COLOR")
+	if term, _ := sys.lookupEnv("TERM"); plain || term == "" || term == "dumb" {
+		return false
+	}
+	f, ok := sys.stderr.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // toJournal reports whether stderr goes to systemd's journal: JOURNAL_STREAM

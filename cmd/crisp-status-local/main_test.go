@@ -202,7 +202,9 @@ func TestLinesForTheJournalCarryTheirPriorityAndNoTime(t *testing.T) {
 			}
 			stderr.Seek(0, io.SeekStart)
 			env := func(name string) (string, bool) { return tt.stream, name == "JOURNAL_STREAM" }
-			newLog(system{lookupEnv: env, stderr: stderr}, logrus.DebugLevel).WithField("replica", "tcp://db:1").Warn("health changed")
+			log, writer := newLog(system{lookupEnv: env, stderr: stderr}, logrus.DebugLevel)
+			log.WithField("replica", "tcp://db:1").Warn("health changed")
+			writer.Close(patience)
 			got, err := os.ReadFile(stderr.Name())
 			if err != nil {
 				t.Fatal(err)
