@@ -58,8 +58,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)   // a second signal ends it at once
+	ctx := untilSignal(os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP)
@@ -67,6 +66,22 @@ func main() {
 	sys := system{os.LookupEnv, os.Stdout, os.Stderr, reloads}
 	err := run(ctx, os.Args[1:], sys)
 	os.Exit(exitStatus(err, sys))
+}
+
+// untilSignal returns a context that the first of the signals ends. From then on
+// they do again what they do by themselves, so that a second one ends the program
+// at once. That holds before anyone sees the context done, which
+// [signal.NotifyContext] cannot promise.
+func untilSignal(signals ...os.Signal) context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	received := make(chan os.Signal, 1)
+	signal.Notify(received, signals...)
+	go func() {
+		s := <-received
+		signal.Stop(received)
+		cancel(fmt.Errorf("%v signal received", s))
+	}()
+	return ctx
 }
 
 // exitStatus writes what is wrong, a line for each complaint, and returns the

@@ -240,7 +240,8 @@ func TestPrioritiesAreThoseOfSyslog(t *testing.T) {
 }
 
 func TestOnlyLargeMapsGetMoreThanOneProcessor(t *testing.T) {
-	defer runtime.SetDefaultGOMAXPROCS()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	runtime.SetDefaultGOMAXPROCS()
 	all := runtime.GOMAXPROCS(0)
 	set := false
 	d := &daemon{sys: system{lookupEnv: func(string) (string, bool) { return "3", set }}}

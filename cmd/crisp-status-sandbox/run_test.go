@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// playDaemon reports every replica of the map as healthy, once or at every beat,
-// until SIGTERM. It prints its process id first, and a last line at the end.
+// playDaemon reports every replica of the map as healthy, once or twice, and then
+// waits for SIGTERM. It prints its process id first, and a last line at the end.
 func playDaemon(role string, args []string) error {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
@@ -47,25 +47,22 @@ func playDaemon(role string, args []string) error {
 	if err != nil {
 		return err
 	}
-	var beat <-chan time.Time
+	if err := reportAll(string(config)); err != nil {
+		return err
+	}
 	if role == "beat" {
 		interval, err := time.ParseDuration(setting(string(config), "interval") + "s")
 		if err != nil {
 			return err
 		}
-		beat = time.Tick(interval)
-	}
-	for {
+		time.Sleep(interval) // from the end of a cycle, so that the next is one by any clock
 		if err := reportAll(string(config)); err != nil {
 			return err
 		}
-		select {
-		case <-beat:
-		case <-terminated:
-			fmt.Print("child ends") // without a line feed
-			return nil
-		}
 	}
+	<-terminated
+	fmt.Print("child ends") // without a line feed
+	return nil
 }
 
 // setting returns what a key of the configuration is set to.

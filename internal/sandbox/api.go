@@ -121,11 +121,14 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, ids string)
 	}()
 	at, found := s.parseIDs(ids)
 	report, failed := s.readReport(r)
-	done := make(chan struct{})
-	defer close(done)
+	own := &inFlight{over: make(chan struct{})}
+	defer func() {
+		own.givenUp = r.Context().Err() != nil
+		close(own.over)
+	}()
 	if found && failed == nil {
-		var before <-chan struct{}
-		if before, found = s.judge.claim(at, report.Replica, done); before != nil {
+		var before *inFlight
+		if before, found = s.judge.claim(at, report.Replica, own); before != nil {
 			s.awaitTurn(before, report.Replica)
 		}
 	}
@@ -193,18 +196,36 @@ func (s *Server) readReport(r *http.Request) (wireReport, error) {
 	return report, nil
 }
 
-// awaitTurn notes it when a request came while the one before about the same
-// replica was not answered yet. A request that its client has given up takes a
-// moment to end here, and is none of its faults.
-func (s *Server) awaitTurn(before <-chan struct{}, replica string) {
+// inFlight is a request about a replica.
+type inFlight struct {
+	over    chan struct{} // closed when it ends
+	givenUp bool          // by its client, before it was answered; set before over is closed
+}
+
+// ended reports whether the request is over; nil is none, which is.
+func (f *inFlight) ended() bool {
+	if f == nil {
+		return true
+	}
 	select {
-	case <-before:
-		return
+	case <-f.over:
+		return true
 	default:
+		return false
 	}
+}
+
+// awaitTurn notes that a request came while the one before about the same
+// replica was not answered yet. A request that its client has given up ends here
+// when the machine finds the time, and is none of its faults.
+func (s *Server) awaitTurn(before *inFlight, replica string) {
+	const longest = 10 * time.Second // to learn that a client has left
 	select {
-	case <-before:
-	case <-time.After(100 * time.Millisecond):
-		s.traffic.blame("one request per replica at a time", mask(replica))
+	case <-before.over:
+		if before.givenUp {
+			return
+		}
+	case <-time.After(longest):
 	}
+	s.traffic.blame("one request per replica at a time", mask(replica))
 }

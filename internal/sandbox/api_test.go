@@ -242,19 +242,42 @@ func TestManners(t *testing.T) {
 }
 
 func TestOneRequestPerReplicaAtATime(t *testing.T) {
-	c := serve(t, Options{Map: small(), APIDelay: 300 * time.Millisecond})
-	send := func(replicas ...string) []Violation {
-		var work sync.WaitGroup
-		for _, replica := range replicas {
-			work.Go(func() { c.report(t, "S", "N", replica, Healthy, 200) })
-		}
-		work.Wait()
-		return c.server.Summary().Violations
-	}
-	if got := send("tcp://h:1", "http://h/?a=1&b=2"); len(got) != 0 {
+	c := serve(t, Options{Map: small()})
+	held := make(chan chan struct{}) // requests, until what they bring is closed
+	c.server.Break(Reports, func(http.ResponseWriter, *http.Request) {
+		release := make(chan struct{})
+		held <- release
+		<-release
+	})
+	var work sync.WaitGroup
+	send := func(replica string) { work.Go(func() { c.report(t, "S", "N", replica, Healthy, 200) }) }
+
+	send("tcp://h:1")
+	send("http://h/?a=1&b=2")
+	one, two := <-held, <-held
+	close(one)
+	close(two)
+	work.Wait()
+	if got := c.server.Summary().Violations; len(got) != 0 {
 		t.Errorf("reports of two replicas at once are held against the client: %v", got)
 	}
-	if got := send("tcp://h:1", "tcp://h:1"); len(got) != 1 || !strings.Contains(got[0].Rule, "one request per replica") {
+
+	newest := func() *inFlight {
+		c.server.judge.mu.Lock()
+		defer c.server.judge.mu.Unlock()
+		return c.server.judge.roster.index[place{"S", "N"}]["tcp://h:1"].busy
+	}
+	send("tcp://h:1")
+	one = <-held
+	first := newest()
+	send("tcp://h:1")
+	for newest() == first { // the test's own deadline is the bound
+		time.Sleep(time.Millisecond)
+	}
+	close(one)
+	close(<-held)
+	work.Wait()
+	if got := c.server.Summary().Violations; len(got) != 1 || !strings.Contains(got[0].Rule, "one request per replica") {
 		t.Errorf("violations are %v, want one for two requests about one replica", got)
 	}
 	if got := c.server.Summary(); got.MaxInFlight != 2 || got.InFlight != 0 || got.MaxConnections != 2 {

@@ -97,10 +97,10 @@ func (j *judge) handOut(since int64, now time.Time) (*roster, bool) {
 	return j.roster, true
 }
 
-// claim marks that a request about the replica runs until done is closed. It
-// returns the mark of the request before, nil if there was none, and whether the
-// map in force has the replica at all.
-func (j *judge) claim(at place, url string, done <-chan struct{}) (<-chan struct{}, bool) {
+// claim marks that it is a request's turn to be about the replica. It returns the
+// request before, nil if that has ended, and whether the map in force has the
+// replica at all.
+func (j *judge) claim(at place, url string, own *inFlight) (*inFlight, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.roster.index[at][url]
@@ -108,7 +108,10 @@ func (j *judge) claim(at place, url string, done <-chan struct{}) (<-chan struct
 		return nil, false
 	}
 	before := r.busy
-	r.busy = done
+	r.busy = own
+	if before.ended() {
+		return nil, true
+	}
 	return before, true
 }
 

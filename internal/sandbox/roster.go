@@ -21,11 +21,11 @@ type replica struct {
 	health   Health    // that it brought
 	interval time.Duration
 	reports  int
-	worst    time.Duration   // the longest gap between two accepted reports
-	late     int             // gaps that were late
-	wrong    int             // verdicts that the target contradicts
-	cycle    int             // the last cycle that it was reported in
-	busy     <-chan struct{} // closed when the newest request for it ends; nil: there was none
+	worst    time.Duration // the longest gap between two accepted reports
+	late     int           // gaps that were late
+	wrong    int           // verdicts that the target contradicts
+	cycle    int           // the last cycle that it was reported in
+	busy     *inFlight     // the newest request for it; nil: there was none
 }
 
 // truth is what the sandbox knows of the thing behind a replica.
