@@ -12,8 +12,9 @@
 //	[probe]  ca_file      PEM certificates trusted beside the system's
 //
 // A relative path starts at the folder of the configuration file. ${NAME} in a
-// value, in quotes or bare, is the environment variable of that name, whatever
-// characters it holds; $NAME without braces is left alone.
+// quoted value, or bare as the whole value of a key, is the environment variable
+// of that name, whatever characters it holds; a bare one that holds a quoted TOML
+// string is that string. $NAME without braces is left alone.
 //
 // An operator should have to fix a file once: all complaints come together.
 // None of them shows the token, what a variable holds, or a password in a URL.
@@ -22,6 +23,7 @@ package config
 import (
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -116,12 +118,27 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 	return c, nil
 }
 
+// tables returns the names of all tables a file may hold.
+func tables() []string { return []string{"server", "report", "probe"} }
+
+// keys returns the names of all keys a file may hold.
+func keys() []string {
+	return []string{
+		"server.log_level",
+		"report.endpoint", "report.token", "report.token_file",
+		"probe.interval", "probe.workers", "probe.ca_file",
+	}
+}
+
+func isTable(name string) bool { return slices.Contains(tables(), name) }
+func isKey(name string) bool   { return slices.Contains(keys(), name) }
+
 // unknownKeys returns a sentence for each key or table that no version of the
 // daemon up to this one knows. They are no errors: a downgrade must still start.
-func unknownKeys(path string, keys []toml.Key) []string {
+func unknownKeys(path string, found []toml.Key) []string {
 	var warnings []string
 	seen := map[string]bool{}
-	for _, key := range keys {
+	for _, key := range found {
 		// The table itself is said once, not each key in it.
 		name := key[:1].String()
 		if isTable(name) && len(key) > 1 {
@@ -132,7 +149,7 @@ func unknownKeys(path string, keys []toml.Key) []string {
 		}
 		seen[name] = true
 		warnings = append(warnings, oneLine(fmt.Sprintf(
-			"%s: %s is unknown and ignored, the nearest known name is %s", path, name, nearest(name))))
+			"%s: %s is unknown and ignored, known keys: %s", path, name, strings.Join(keys(), ", "))))
 	}
 	return warnings
 }

@@ -70,8 +70,7 @@ func (d *decoder) text(key string) (setting, bool) {
 	case nil:
 		return setting{}, false
 	case string:
-		value, ok := d.expand(key, v)
-		return setting{v, value}, ok
+		return d.expand(key, v)
 	default:
 		d.complain(key, "%s, want a string (text in double quotes)", kind(v))
 		return setting{}, false
@@ -93,15 +92,16 @@ func (d *decoder) number(key string, allowed bounds, fallback int) int {
 			d.complain(key, "a string, want a whole number without quotes, %v", allowed)
 			return fallback
 		}
-		value, ok := d.expand(key, v)
+		s, ok := d.expand(key, v)
 		if !ok {
 			return fallback
 		}
 		var err error
-		if number, err = strconv.ParseInt(strings.TrimSpace(value), 10, 64); err != nil {
-			d.complain(key, "%q holds no whole number, want %v", v, allowed)
+		if number, err = strconv.ParseInt(strings.TrimSpace(s.value), 10, 64); err != nil {
+			d.complain(key, "%q holds no whole number, want %v", s.written, allowed)
 			return fallback
 		}
+		found = s.written
 	default:
 		d.complain(key, "%s, want a whole number, %v", kind(v), allowed)
 		return fallback

@@ -29,12 +29,18 @@ func FuzzParse(f *testing.F) {
 		"[report]\ntoken = \"9f3c-literal-9f3c",
 		"report = 3\nprobe = [${A}, {b = ${B}}]\nserver.log_level = 'INFO'",
 		"[[report]]\ntoken = '9f3c-literal-9f3c'\n[probe.interval]",
+		"[report]\ntoken = ${Q}\nendpoint = ${Q} # \n[probe]\ninterval=${Q}\r\nca_file = '${Q}'",
 		"x = '''${A}''''' # ${\n\"${y}\" = \"\"\"\\\"\"\"\"\"\"",
 		"\xef\xbb\xbfreport.token = 1e999\r\nreport.tokne = 07:32:00",
 	} {
 		f.Add(seed)
 	}
-	set := func(string) (string, bool) { return content, true }
+	set := func(name string) (string, bool) {
+		if name == "Q" {
+			return `"9f3c-variable\u002d9f3c"`, true
+		}
+		return content, true
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		// A file name beside the sample, so that no relative path leads out.
 		got, err := parse("testdata/config.cfg", []byte(text), set)

@@ -42,7 +42,7 @@ func TestVariables(t *testing.T) {
 		{"an empty string before", "endpoint = 'http://h'\nx = \"\"\ny = ''\ntoken = ${T}", "t0k3n"},
 		{"never in comments", "# ${NOT_SET}\ntoken = 't0k3n' # ${NOT_SET} \" ' \"\"\" '''", "t0k3n"},
 		{"not in an unknown key", "colour = ${NOT_SET}\ntoken = ${T}", "t0k3n"},
-		{"after an array", "x = [ # ]\n'[', ${NOT_SET},\n${T} ]\ntoken = ${T}", "t0k3n"},
+		{"after an array", "x = [ # ]\n'[',\n1 ]\ntoken = ${T}", "t0k3n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := parse("config.cfg", []byte("[report]\n"+tt.text), environment(vars))
@@ -60,7 +60,8 @@ func TestVariablesTakeTheTypeOfTheirKey(t *testing.T) {
 	for _, text := range []string{
 		"[server]\nlog_level = ${LEVEL}\n[report]\nendpoint = ${URL}\ntoken = ${T}\n[probe]\ninterval = ${SECONDS}\nworkers = ${CAP}",
 		"[server]\nlog_level = '${LEVEL}'\n[report]\nendpoint = 'http://${HOST}/v1'\ntoken = '${T}'\n[probe]\ninterval = '${SECONDS}'\nworkers = '${CAP}'",
-		"server = {log_level = ${LEVEL}}\nreport = {endpoint=${URL},token=${T}}\nprobe = { interval = ${SECONDS} , workers = ${CAP}}",
+		"server.log_level=${LEVEL}\r\nreport.endpoint\t= ${URL}\r\nreport . token = '${T}'\r\nprobe.interval =\t${SECONDS} \r\nprobe.workers = ${CAP}#\r\n",
+		"server = {log_level = '${LEVEL}'}\nreport = {endpoint='${URL}',token='${T}'}\nprobe = { interval = '${SECONDS}' , workers = '${CAP}'}",
 	} {
 		got, err := parse("config.cfg", []byte(text), lookup)
 		if err != nil {
@@ -101,6 +102,9 @@ func TestVariableComplaints(t *testing.T) {
 		{"no such certificates", "probe.ca_file = ${SECRET}\nreport." + token, []string{`probe.ca_file: "${SECRET}": no such file or directory, ` + wantFile}},
 		{"a default", "report.token = '${T:-none}'", []string{`report.token: "${" that begins no variable, want ${NAME} with letters, digits and underscores in NAME`}},
 		{"never closed", "report.token = '${T'", []string{`report.token: "${" that begins no variable, want ${NAME} with letters, digits and underscores in NAME`}},
+		{"bare in an inline table", "report = {token = ${SECRET}}", []string{"line 1: expected value but found '$' instead, " + wantTOML}},
+		{"bare in an array", "report.token = [${SECRET}]", []string{"line 1: expected value but found '$' instead, " + wantTOML}},
+		{"after a NUL", `report.token = "\u0000a${SECRET}"`, []string{"report.token: has a control character in it, such as a line break or a tab, " + wantToken}},
 		{"joined to text, bare", "report.token = ${SECRET}x", []string{"line 1: expected value but found '$' instead, " + wantTOML}},
 		{"in a key", "${SECRET} = 3", []string{"line 1: expected '.' or '=', but got '$' instead, " + wantTOML}},
 		{"in the name of a table", "[${SECRET}]", []string{"line 1: expected '.' or ']' to end table name, but got '$' instead, " + wantTOML}},
@@ -117,29 +121,92 @@ func TestVariableComplaints(t *testing.T) {
 	}
 }
 
-// Only bare values are quoted: what stands in a string or a comment, or where a
-// key does, stays as it is, and every line stays on its line.
+// A variable that holds a quoted TOML string is that string where it is bare:
+// with the original no other form worked. In quotes its characters stay.
+func TestVariablesThatHoldAQuotedString(t *testing.T) {
+	for _, tt := range []struct{ name, content, want string }{
+		{"basic", `"abc"`, "abc"},
+		{"literal", `'abc'`, "abc"},
+		{"basic, escapes", `"a\"b\\c\u00e9\U0001f600"`, `a"b\cé😀`},
+		{"basic, an escape that hides a quote", `"abc\\"`, `abc\`},
+		{"basic, a literal's quotes in it", `"'abc'"`, `'abc'`},
+		{"literal, no escapes", `'a\"b\n'`, `a\"b\n`},
+		{"literal, a basic one's quotes in it", `'"abc"'`, `"abc"`},
+		{"of many lines, basic", `"""a"b""c\
+		   d"""`, `a"b""cd`},
+		{"of many lines, basic, quotes at its end", `"""a"""""`, `a""`},
+		{"of many lines, literal", `'''a'b\''''`, `a'b\'`},
+		{"blanks around it", " \t\"abc\"\n", "abc"},
+		{"a variable's name in it", `"a${T}"`, "a${T}"},
+		{"the sample of a comment in it", `"a # b"`, "a # b"},
+
+		{"no quotes", "abc", "abc"},
+		{"a quote at the beginning", `"abc`, `"abc`},
+		{"a quote at the end", `abc"`, `abc"`},
+		{"one quote", `"`, `"`},
+		{"two kinds", `"abc'`, `"abc'`},
+		{"the closing one escaped", `"abc\"`, `"abc\"`},
+		{"an escape that TOML does not know", `"a\qc"`, `"a\qc"`},
+		{"a quote in the middle", `"a"b"`, `"a"b"`},
+		{"two strings", `"a" "b"`, `"a" "b"`},
+		{"two in a list", `"a", "b"`, `"a", "b"`},
+		{"a comment after it", `"abc" # "`, `"abc" # "`},
+		{"more TOML after it, in quotes", `"abc" = "d"`, `"abc" = "d"`},
+		{"quotes of the typographer", "“abc”", "“abc”"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lookup := environment(map[string]string{"T": tt.content})
+			got, err := parse("config.cfg", []byte("[report]\ntoken = ${T} # it\n"), lookup)
+			if err != nil || got.Token.Reveal() != tt.want {
+				t.Errorf("bare: got token %q, %v, want %q", got.Token.Reveal(), err, tt.want)
+			}
+			if strings.ContainsAny(tt.content, "\t\n") {
+				return // in quotes that is no token
+			}
+			for _, quoted := range []string{`"${T}"`, `'${T}'`, `"""${T}"""`, `'''${T}'''`} {
+				got, err := parse("config.cfg", []byte("[report]\ntoken = "+quoted), lookup)
+				if err != nil || got.Token.Reveal() != tt.content {
+					t.Errorf("in %s: got token %q, %v, want %q", quoted, got.Token.Reveal(), err, tt.content)
+				}
+			}
+		})
+	}
+}
+
+func TestQuotedVariablesOfEveryKey(t *testing.T) {
+	lookup := environment(map[string]string{"LEVEL": `"debug"`, "URL": `'http://h/v1/'`, "T": `"12345"`, "SECONDS": `"60"`, "CAP": `'1000'`})
+	got, err := parse("config.cfg", []byte("[server]\nlog_level = ${LEVEL}\n[report]\nendpoint = ${URL}\ntoken = ${T}\n[probe]\ninterval = ${SECONDS}\nworkers = ${CAP}"), lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Path: "config.cfg", Level: logrus.DebugLevel, Endpoint: "http://h/v1", Token: NewSecret("12345"),
+		Interval: time.Minute, Workers: 1000,
+	}
+	if !equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Only a bare variable that is the value of a key is quoted: what stands in a
+// string or a comment, or where a key does, stays as it is, and every line stays
+// on its line.
 func TestQuoteVariables(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"value", "a = ${A}", `a = "${A}"`},
-		{"value at the end of a line", "a = ${A}\r\nb =\t${B}", "a = \"${A}\"\r\nb =\t\"${B}\""},
-		{"array", "a = [${A},${B}, [ ${C} ],\n${D}]", "a = [\"${A}\",\"${B}\", [ \"${C}\" ],\n\"${D}\"]"},
-		{"inline table", "a = {b = ${B}, c=${C}}", `a = {b = "${B}", c="${C}"}`},
-		{"table after an array", "a = [1]\n[${A}]", "a = [1]\n[${A}]"},
-		{"key after an array", "a = [1]\n${A} = 1", "a = [1]\n${A} = 1"},
+		{"value", "a = ${A}", `a = "\u0000${A}"`},
+		{"no blanks", "a-b_3=${A}", `a-b_3="\u0000${A}"`},
+		{"value at the end of a line", "a = ${A}\r\n\tb.c =\t${B}", "a = \"\\u0000${A}\"\r\n\tb.c =\t\"\\u0000${B}\""},
+		{"before a comment", "a = ${A}# ${B}", `a = "\u0000${A}"# ${B}`},
+		{"array", "a = [${A}]", "a = [${A}]"},
+		{"inline table", "a = {b = ${B}}", "a = {b = ${B}}"},
 		{"key after a missing value", "a =\n${A} = 1", "a =\n${A} = 1"},
-		{"array of tables", "[[${A}]]", "[[${A}]]"},
-		{"comment", "a = # = ${A}", "a = # = ${A}"},
+		{"name of a table", "[${A}]", "[${A}]"},
+		{"comment", "a = # = ${A}\n#b = ${B}", "a = # = ${A}\n#b = ${B}"},
 		{"basic string", `a = "= ${A} \" = ${A} "`, `a = "= ${A} \" = ${A} "`},
-		{"basic string that ends with a backslash", `a = "\\" = ${A}`, `a = "\\" = "${A}"`},
 		{"literal string", `a = '= ${A} " = ${A}'`, `a = '= ${A} " = ${A}'`},
-		{"literal string that ends with a backslash", `a = '\' = ${A}`, `a = '\' = "${A}"`},
-		{"string of many lines", "a = \"\"\"= ${A}\n\" = ${A}\"\"\"\"\" = ${A}", "a = \"\"\"= ${A}\n\" = ${A}\"\"\"\"\" = \"${A}\""},
-		{"string of many lines that ends with a quote", `a = ["""b"""", ${A}]`, `a = ["""b"""", "${A}"]`},
-		{"literal of many lines", "a = '''= ${A}\n' = ${A}''''' = ${A}", "a = '''= ${A}\n' = ${A}''''' = \"${A}\""},
-		{"string never closed", "a = \"= ${A}\nb = ${B}", "a = \"= ${A}\nb = \"${B}\""},
-		{"string of many lines never closed", "a = \"\"\"= ${A}\nb = ${B}", "a = \"\"\"= ${A}\nb = ${B}"},
+		{"string of many lines", "a = \"\"\"= ${A}\n${A}\"\"\"", "a = \"\"\"= ${A}\n${A}\"\"\""},
 		{"joined to text", "a = ${A}b", "a = ${A}b"},
+		{"two", "a = ${A}${B}", "a = ${A}${B}"},
 		{"no name", "a = ${}", "a = ${}"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
