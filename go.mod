@@ -7,6 +7,7 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0 // daemon: telling systemd that the service is ready, or ends
 	github.com/hashicorp/go-retryablehttp v0.7.8 // requests to the Status API, and when to repeat them
 	github.com/sirupsen/logrus v1.10.2 // the log
+	github.com/spf13/pflag v1.0.10 // the command line as the original has it: -cFILE, which package flag cannot read
 	golang.org/x/net v0.62.0 // idna: host names outside ASCII, as browsers look them up
 	golang.org/x/sys v0.49.0 // unix: half-open connections and ICMP sockets, which package net cannot make
 )

@@ -25,8 +25,8 @@ var architecture = map[string]struct {
 }{
 	"cmd/crisp-status-local": {
 		ours:   []string{"internal/config", "internal/logging", "internal/scheduler", "internal/probe", "internal/report", "internal/statusapi", "internal/service"},
-		theirs: []string{"github.com/sirupsen/logrus"},
-		why:    "main wires everything, but the sandbox is for its tests alone",
+		theirs: []string{"github.com/sirupsen/logrus", "github.com/spf13/pflag"},
+		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it",
 	},
 	"cmd/crisp-status-sandbox": {
 		ours: []string{"internal/sandbox"},

@@ -18,7 +18,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -27,6 +26,7 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 	"github.com/crisp-im/crisp-status-local/v2/internal/service"
@@ -177,19 +177,19 @@ type options struct {
 
 var errUsage = errors.New("see crisp-status-local --help")
 
+// parseFlags reads the command line as the original does: -c FILE, -cFILE,
+// -c=FILE, --config FILE and --config=FILE are the same.
 func parseFlags(args []string) (options, error) {
 	var o options
-	flags := flag.NewFlagSet("crisp-status-local", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.StringVar(&o.config, "c", "./config.cfg", "")
-	flags.StringVar(&o.config, "config", "./config.cfg", "")
+	flags := pflag.NewFlagSet("crisp-status-local", pflag.ContinueOnError)
+	flags.Usage = func() {} // what is wrong is one line
+	flags.StringVarP(&o.config, "config", "c", "./config.cfg", "")
 	flags.BoolVar(&o.configured, "configured", false, "")
 	flags.BoolVar(&o.healthcheck, "healthcheck", false, "")
-	flags.BoolVar(&o.version, "V", false, "")
-	flags.BoolVar(&o.version, "version", false, "")
+	flags.BoolVarP(&o.version, "version", "V", false, "")
 	err := flags.Parse(args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, pflag.ErrHelp):
 		o.help = true
 	case err != nil:
 		return o, fmt.Errorf("%w: %w", err, errUsage)
