@@ -1,3 +1,7 @@
+// Devices have certificates whose serial number is random bytes, and so a negative
+// number at times. Package x509 takes those only if it is told to.
+//go:debug x509negativeserial=1
+
 // Crisp-status-local watches the replicas that a hosted status page cannot
 // reach: it fetches the map of them from the Status API, probes each one, and
 // reports whether it is healthy, sick or dead.

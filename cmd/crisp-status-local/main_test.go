@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,6 +124,23 @@ func TestConfigured(t *testing.T) {
 				t.Errorf("it wrote %q and %q, want nothing and %q", out.String(), log.String(), want)
 			}
 		})
+	}
+}
+
+// TestNegativeSerialNumbersAreTaken: those who parse certificates test that by a
+// directive of their own; the daemon needs it too.
+func TestNegativeSerialNumbersAreTaken(t *testing.T) {
+	if binary == "" {
+		t.Skip("there is no Go toolchain to build the daemon with")
+	}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return s.Key == "DefaultGODEBUG" && strings.Contains(s.Value, "x509negativeserial=1")
+	}) {
+		t.Errorf("the daemon is built with %v, want x509negativeserial=1 among it", info.Settings)
 	}
 }
 

@@ -1,9 +1,7 @@
 package config
 
 import (
-	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"net/url"
 	"strconv"
 	"strings"
@@ -183,21 +181,16 @@ func (d *decoder) rootCAs(key string) *x509.CertPool {
 		d.complain(key, "reading the system's certificates: %v, want them readable", err)
 		return nil
 	}
-	const begin = "-----BEGIN CERTIFICATE-----"
-	wanted, added := bytes.Count(data, []byte(begin)), 0
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if block.Type == "CERTIFICATE" && err == nil {
-			pool.AddCert(certificate)
-			added++
-		}
+	certificates, problems := parseCertificates(data)
+	for _, certificate := range certificates {
+		pool.AddCert(certificate)
 	}
 	switch {
-	case wanted == 0:
-		d.complain(key, "%q: no certificate in it, want PEM with at least one (%s)", s.written, begin)
-	case added < wanted:
+	case len(certificates)+len(problems) == 0:
+		d.complain(key, "%q: no certificate in it, want PEM with at least one (%s)", s.written, beginCertificate)
+	case len(problems) > 0:
 		// Leaving one out silently would be a replica that can never be healthy.
-		d.complain(key, "%q: %d of %d certificates cannot be read, want each in PEM and whole", s.written, wanted-added, wanted)
+		d.complain(key, "%q: %s, want each in PEM and whole", s.written, listed(problems))
 	}
 	return pool
 }

@@ -1,6 +1,9 @@
+//go:debug x509negativeserial=1
+
 package config
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -216,13 +219,45 @@ func TestCAFileIsAddedToTheSystemsRoots(t *testing.T) {
 	}
 }
 
+// changed returns the certificate with some of its bytes replaced by as many.
+func changed(t *testing.T, whole, from, to string) string {
+	t.Helper()
+	block, _ := pem.Decode([]byte(whole))
+	if !bytes.Contains(block.Bytes, []byte(from)) || len(from) != len(to) {
+		t.Fatalf("%q is not in the certificate, or not as long as %q", from, to)
+	}
+	block.Bytes = bytes.ReplaceAll(block.Bytes, []byte(from), []byte(to))
+	return string(pem.EncodeToMemory(block))
+}
+
+// Devices make such serial numbers of random bytes.
+func TestCAFileWithANegativeSerialNumber(t *testing.T) {
+	_, whole := certificate(t)
+	negative := changed(t, whole, "\xa0\x03\x02\x01\x02\x02\x01\x01", "\xa0\x03\x02\x01\x02\x02\x01\x81")
+	path := filepath.Join(filepath.Dir(write(t, "ca.pem", negative)), "config.cfg")
+	got, err := parse(path, []byte("probe.ca_file = 'ca.pem'\nreport."+token), noVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if system, err := x509.SystemCertPool(); err != nil || got.RootCAs.Equal(system) {
+		t.Errorf("got the system's roots alone (%v), want the one of ca_file too", err)
+	}
+}
+
 func TestCAFileThatIsBroken(t *testing.T) {
 	_, whole := certificate(t)
 	for _, tt := range []struct{ name, content, want string }{
-		{"cut short", whole + whole[:len(whole)/2], "1 of 2 certificates cannot be read, want each in PEM and whole"},
-		{"not a certificate", strings.Replace(whole, "MII", "AAA", 1), "1 of 1 certificates cannot be read, want each in PEM and whole"},
+		{"cut short", whole + whole[:len(whole)/2], "certificate 2 of 2 cannot be read: it is cut short, or not in PEM, want each in PEM and whole"},
+		{"cut short, and another after it", whole[:len(whole)/2] + "\n" + whole, "certificate 1 of 2 cannot be read: it is cut short, or not in PEM, want each in PEM and whole"},
+		{"not a certificate", strings.Replace(whole, "MII", "AAA", 1), "certificate 1 of 1 cannot be read: malformed certificate, want each in PEM and whole"},
+		{"of a version that is none", whole + changed(t, whole, "\xa0\x03\x02\x01\x02", "\xa0\x03\x02\x01\x07") + whole,
+			"certificate 2 of 3 (CN=a private CA) cannot be read: invalid version, want each in PEM and whole"},
+		{"with a control character in its name", changed(t, whole, "a private", "\x1b[2Jivate"),
+			"certificate 1 of 1 cannot be read: invalid RDNSequence: invalid attribute value: invalid PrintableString, want each in PEM and whole"},
+		{"many", strings.Repeat(whole[:len(whole)/2]+"\n", 5), "certificate 1 of 5 cannot be read: it is cut short, or not in PEM; certificate 2 of 5 cannot be read: it is cut short, or not in PEM; " +
+			"certificate 3 of 5 cannot be read: it is cut short, or not in PEM; and 2 more cannot, want each in PEM and whole"},
 		{"another kind of PEM", strings.ReplaceAll(whole, "CERTIFICATE", "PUBLIC KEY"), "no certificate in it, want PEM with at least one (-----BEGIN CERTIFICATE-----)"},
-		{"another kind does not make up for one", strings.ReplaceAll(whole, "CERTIFICATE", "PUBLIC KEY") + whole[:len(whole)/2], "1 of 1 certificates cannot be read, want each in PEM and whole"},
+		{"another kind does not make up for one", strings.ReplaceAll(whole, "CERTIFICATE", "PUBLIC KEY") + whole[:len(whole)/2], "certificate 1 of 1 cannot be read: it is cut short, or not in PEM, want each in PEM and whole"},
 		{"too large", strings.Repeat("#", 4<<20+1), "too large, want at most 4194304 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,12 +1,17 @@
+//go:debug x509negativeserial=1
+
 package probe
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"io"
 	"math/big"
 	"net"
@@ -129,6 +134,64 @@ func TestHTTPSCertificateIsVerified(t *testing.T) {
 			t.Errorf("got %v, want up", err)
 		}
 	})
+}
+
+// negative returns the certificate with the serial number -127 in place of 2.
+// Package x509 makes none, so the authority signs what it made once more.
+func (a *authority) negative(t *testing.T, der []byte) []byte {
+	t.Helper()
+	var certificate struct { // RFC 5280, 4.1
+		TBS       asn1.RawValue
+		Algorithm asn1.RawValue
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &certificate); err != nil {
+		t.Fatal(err)
+	}
+	const version = "\xa0\x03\x02\x01\x02" // the serial number follows it
+	tbs := bytes.Replace(certificate.TBS.FullBytes, []byte(version+"\x02\x01\x02"), []byte(version+"\x02\x01\x81"), 1)
+	hash := sha256.Sum256(tbs)
+	signature, err := ecdsa.SignASN1(rand.Reader, a.key, hash[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate.TBS.FullBytes = tbs
+	certificate.Signature = asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}
+	signed, err := asn1.Marshal(certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parsed, err := x509.ParseCertificate(signed); err != nil || parsed.SerialNumber.Int64() != -127 {
+		t.Fatalf("got %v, %v, want a certificate of the serial number -127", parsed, err)
+	}
+	return signed
+}
+
+// Devices have serial numbers of random bytes.
+func TestHTTPSCertificateWithANegativeSerialNumber(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	for _, tt := range []struct {
+		name   string
+		signer *authority
+		reason string
+	}{
+		{"by an authority that is trusted", a, ""},
+		{"by another authority", stranger, "certificate signed by unknown authority"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := tt.signer.config(t, "127.0.0.1", time.Now().Add(time.Hour))
+			config.Certificates[0].Certificate[0] = tt.signer.negative(t, config.Certificates[0].Certificate[0])
+			s := serve(t, tls.NewListener(loopback(t), config), "https", always(ok))
+			p := testProber()
+			p.TrustRoots(a.pool)
+			err := judge(t, p, s.url, Rules{})
+			if tt.reason == "" && err != nil {
+				t.Errorf("got %v, want up", err)
+			} else if tt.reason != "" {
+				wantFailure(t, err, KindTLS, tt.reason)
+			}
+		})
+	}
 }
 
 func TestHTTPSKeyExchange(t *testing.T) {
