@@ -49,6 +49,9 @@ var architecture = map[string]struct {
 		theirs: []string{"golang.org/x/net/idna", "golang.org/x/sys/unix"},
 		why:    "a probe knows nothing of who asks for it, returns its reason instead of logging it, and never retries by retryablehttp: there a retry has another meaning",
 	},
+	"internal/redact": {
+		why: "it is a leaf: whoever quotes words from outside hands it the secrets, and it knows neither configuration nor targets",
+	},
 	"internal/report": {
 		ours:   []string{"internal/probe"},
 		theirs: []string{"github.com/sirupsen/logrus"},

@@ -1,0 +1,282 @@
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// encodings are ways in which a server writes what it was sent.
+var encodings = map[string]func(string) string{
+	"raw": func(s string) string { return s },
+	"upper case": func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if 'a' <= r && r <= 'z' {
+				r -= 'a' - 'A'
+			}
+			return r
+		}, s)
+	},
+	"percent":        func(s string) string { return eachByte(s, "%%%02X") },
+	"percent, lower": func(s string) string { return eachByte(s, "%%%02x") },
+	"percent, in part": func(s string) string {
+		return s[:len(s)/2] + eachByte(s[len(s)/2:len(s)/2+1], "%%%02X") + s[len(s)/2+1:]
+	},
+	"percent, where needed": url.PathEscape,
+	"percent, twice":        func(s string) string { return url.PathEscape(url.PathEscape(s)) },
+	"form":                  url.QueryEscape,
+	"base64":                func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	"base64 of a pair":      func(s string) string { return base64.StdEncoding.EncodeToString([]byte(":" + s)) },
+	"base64, offset 2":      func(s string) string { return base64.RawStdEncoding.EncodeToString([]byte("ab" + s + "cd")) },
+	"base64, offset 1":      func(s string) string { return base64.URLEncoding.EncodeToString([]byte("abcd" + s + "e")) },
+	"base64 in percent":     func(s string) string { return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(s))) },
+	"base64, in two lines": func(s string) string {
+		b := base64.StdEncoding.EncodeToString([]byte(s))
+		return b[:5] + "\r\n " + b[5:]
+	},
+	"JSON":             inJSON,
+	"JSON in Go's %q":  func(s string) string { return strconv.Quote(inJSON(s)) },
+	"Go's %q":          strconv.Quote,
+	"Go's %+q":         strconv.QuoteToASCII,
+	"Go's %q, twice":   func(s string) string { return strconv.Quote(strconv.Quote(s)) },
+	"escapes of C":     func(s string) string { return eachByte(s, `\x%02x`) },
+	"octal escapes":    func(s string) string { return eachByte(s, `\%03o`) },
+	"quoted-printable": func(s string) string { return eachByte(s, "=%02X") },
+	"hex":              func(s string) string { return hex.EncodeToString([]byte(s)) },
+	"HTML":             html.EscapeString,
+	"HTML, numbers": func(s string) string {
+		var b strings.Builder
+		for _, r := range s {
+			if r < ' ' || r >= 0x7f && r < 0xa0 { // HTML has no number for them
+				b.WriteRune(r)
+			} else {
+				fmt.Fprintf(&b, "&#x%x;", r)
+			}
+		}
+		return b.String()
+	},
+	"as ISO 8859-1": fromLatin1,
+}
+
+func eachByte(s, format string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		fmt.Fprintf(&b, format, s[i])
+	}
+	return b.String()
+}
+
+func inJSON(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// oddSecrets are secrets whose characters mean something in an encoding.
+var oddSecrets = []string{
+	"plain-S3CRET-token",
+	`pa^ss%w`, "a%41b%2fc", `quo"te\back`, `ends-in\`, "percent%", `\u0041\x41\n`, "with blank & <tag>",
+	"p\u00e4ssw\u00f6rd", "emoji-\U0001f511-key", "+/=+/=+/=", "tab\tand\nline", "%25%25%25", "&amp;&#65;", "=41=42",
+}
+
+func TestSecretIsMaskedInEveryEncoding(t *testing.T) {
+	for _, secret := range oddSecrets {
+		if len(secret) < shortest {
+			t.Fatalf("the secret %q is too short for this test", secret)
+		}
+		for name, encode := range encodings {
+			hidden := encode(secret)
+			for _, m := range []*Masker{New(Text(secret)), New(Basic(url.UserPassword("user", secret)))} {
+				got := m.Quote("the proxy says <" + hidden + "> and no more")
+				if !strings.Contains(got, mask) || strings.Contains(got, hidden) || !strings.HasPrefix(got, "the proxy says <") {
+					t.Errorf("%q, %s: got %q, want %q masked and nothing before it", secret, name, got, hidden)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatIsNoSecretIsKept(t *testing.T) {
+	m := New(Text("S3CRET-token"), Basic(url.UserPassword("admin", "hunter2")))
+	for _, text := range []string{
+		"", "malformed HTTP response", `x509: certificate is valid for admin.lan, not for "db.lan"`, "100% of S3CRET.", `C:\new\table`,
+		"user admin has no password hunter.", "münchen 日本 🔑",
+	} {
+		if got := m.Quote(text); got != text {
+			t.Errorf("Quote(%q) = %q, want it unchanged", text, got)
+		}
+		if got := m.Mask(text); got != text {
+			t.Errorf("Mask(%q) = %q, want it unchanged", text, got)
+		}
+	}
+}
+
+func TestShortPasswordIsMaskedAsAPairAlone(t *testing.T) {
+	m := New(Basic(url.UserPassword("bob", "cat")))
+	for text, want := range map[string]string{
+		"cannot concatenate": "cannot concatenate",
+		"bob:cat":            mask,
+		"Basic " + base64.StdEncoding.EncodeToString([]byte("bob:cat")): "Basic " + mask,
+	} {
+		if got := m.Quote(text); got != want {
+			t.Errorf("Quote(%q) = %q, want %q", text, got, want)
+		}
+	}
+	tiny := New(Basic(url.UserPassword("a", "b")))
+	if got := tiny.Quote("Basic YTpi, a:b, b"); got != "Basic ***, ***, b" {
+		t.Errorf("got %q, want the pair and its credential masked", got)
+	}
+	token := New(Basic(url.UserPassword("", "t")))
+	if got := token.Quote("malformed HTTP response: t, Basic OnQ="); got != "malformed HTTP response: t, Basic ***" {
+		t.Errorf("got %q, want the credential alone masked", got)
+	}
+	if got := New(Basic(url.User("an-API-key"))).Quote("GET by an-api-key"); got != "GET by ***" {
+		t.Errorf("got %q, want a user without a password masked", got)
+	}
+	for name, none := range map[string]*Masker{"nil": nil, "zero": {}, "none": New(), "no user": New(Basic(nil)), "empty": New(Text(""), Basic(url.UserPassword("", "")))} {
+		if got := none.Quote("a:b"); got != "a:b" {
+			t.Errorf("%s: got %q, want it unchanged", name, got)
+		}
+	}
+}
+
+// A limit may have cut a secret before it is quoted: whoever quotes sees one
+// half of it, at an end of what it has or of what that quotes.
+func TestHalfASecretIsMasked(t *testing.T) {
+	const secret = "S3CRET-t0ken-of-the-page"
+	m := New(Text(secret))
+	for _, text := range []string{
+		"the answer is " + secret[:6],
+		"the answer is " + secret[:20],
+		`malformed HTTP response "GET /` + secret[:15] + `"`,
+		`malformed HTTP response "` + secret[8:] + ` HTTP/1.1"`,
+		fmt.Sprintf("content type %.20q", "text/"+secret),
+		"the answer is " + eachByte(secret[:9], "%%%02x") + "%7",
+		"the answer is " + base64.StdEncoding.EncodeToString([]byte(":" + secret))[:14],
+		secret[10:] + " is what is left",
+		"cut by somebody: " + secret[:10] + "…",
+		"cut by somebody: " + secret[:10] + "...",
+		secret[3:14],
+	} {
+		got := m.Quote(text)
+		if !strings.Contains(got, mask) {
+			t.Errorf("Quote(%q) = %q, want the half masked", text, got)
+		}
+		for i := range len(secret) - shortest + 1 {
+			if strings.Contains(got, secret[i:i+shortest]) {
+				t.Errorf("Quote(%q) = %q, want no %q in it", text, got, secret[i:i+shortest])
+			}
+		}
+	}
+}
+
+func TestCutComesAfterTheMask(t *testing.T) {
+	const secret = "S3CRET-t0ken-of-the-page"
+	m := New(Text(secret))
+	for before := range 2 * most {
+		got := m.Quote(strings.Repeat("x", before) + secret + strings.Repeat("y", most))
+		if len(got) > most+len("…") || strings.Contains(got, secret[:1]) || !strings.HasSuffix(got, "…") {
+			t.Fatalf("%d bytes before the secret: got %q, want no letter of it and at most %d bytes", before, got, most)
+		}
+	}
+	long := strings.Repeat(secret, 400)
+	if got := New(Text(long)).Quote("it is " + long + " and so on"); !strings.HasPrefix(got, "it is ***") || strings.Contains(got, "S3C") {
+		t.Errorf("got %q, want a secret of %d bytes masked", got, len(long))
+	}
+	if got := New(Text(long)).Mask("it is " + long + " and so on"); got != "it is ***" {
+		t.Errorf("got %q, want all after such a secret masked", got)
+	}
+	many := strings.Repeat("é", 1000)
+	if got := m.Quote(many); got != strings.Repeat("é", most/2)+"…" {
+		t.Errorf("got %q, want %d bytes, no half of a character", got, most)
+	}
+}
+
+func TestInvisibleIsMadeVisible(t *testing.T) {
+	for text, want := range map[string]string{
+		"two\r\nlines\x1b[31m\x00\x7f": `two\r\nlines\x1b[31m\x00\x7f`,
+		"caf\xe9":                      `caf\xe9`,
+		"\u202e\u2066\u200f\u061c":     `\u202e\u2066\u200f\u061c`,
+		"a\u200bb\u200db\ufeffc\u00ad": `a\u200bb\u200db\ufeffc\u00ad`,
+		"\u2028\u2029\u0085\u00a0":     `\u2028\u2029\u0085\u00a0`,
+		"\u3164\u034f\ufe0f\U000e0041": `\u3164\u034f\ufe0f\U000e0041`,
+		"münchen \ufffd \"q\" \\n":     "münchen \ufffd \"q\" \\n",
+	} {
+		if got := (*Masker)(nil).Quote(text); got != want {
+			t.Errorf("Quote(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestMaskerShowsNoSecretHoweverItIsPrinted(t *testing.T) {
+	const secret = "S3CRET-t0ken"
+	s := Basic(url.UserPassword("user", secret))
+	m := New(s)
+	inside := struct {
+		m *Masker
+		v Masker
+		s Secret
+	}{m, *m, s}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, v := range []any{m, *m, s, inside, &inside} {
+			got := fmt.Sprintf(verb, v)
+			if strings.Contains(got, secret) || strings.Contains(got, hex.EncodeToString([]byte(secret))) {
+				t.Errorf("%s of %T shows the secret: %s", verb, v, got)
+			}
+		}
+	}
+}
+
+// FuzzQuote hides a secret in a text, in one of the encodings, and wants to see
+// no piece of it that is long enough to be one.
+func FuzzQuote(f *testing.F) {
+	for _, secret := range oddSecrets {
+		f.Add(secret, "before ", " after", uint8(0))
+	}
+	for i := range len(encodings) {
+		f.Add(oddSecrets[i%len(oddSecrets)], `"\`, `%4"`, uint8(i))
+	}
+	names := slices.Sorted(maps.Keys(encodings))
+	f.Fuzz(func(t *testing.T, secret, before, after string, n uint8) {
+		name := names[int(n)%len(names)]
+		if len(secret) < shortest || len(secret) > longest || len(before) > window/2 {
+			t.Skip("nothing to hide")
+		}
+		hidden := encodings[name](secret)
+		m := New(Text(secret))
+		got := m.Quote(before + hidden + after)
+		if len(got) > most+len("…") || !utf8.ValidString(got) {
+			t.Errorf("got %q of %d bytes, want valid UTF-8 and at most %d", got, len(got), most)
+		}
+		for _, r := range got {
+			if !isVisible(r) {
+				t.Errorf("got %q with the invisible %U", got, r)
+			}
+		}
+		const few = 8 // bytes of an encoding, which are at most as many of the secret
+		for i := range max(len(hidden)-few+1, 0) {
+			if part := hidden[i : i+few]; strings.Contains(got, part) && !strings.Contains(before+"|"+after, part) {
+				t.Fatalf("%s: got %q with %q of the secret %q", name, got, part, secret)
+			}
+		}
+	})
+}
+
+func BenchmarkMask(b *testing.B) {
+	m := New(Basic(url.UserPassword("", "S3CRET-t0ken-of-the-page")), Basic(url.UserPassword("user", "hunter2")))
+	const line = `time="2026-01-02T03:04:05Z" level=debug msg=probed attempts=1 health=healthy latency=1.2ms node=9b1e replica="https://10.0.0.7/health" service=3f0c`
+	for b.Loop() {
+		m.Mask(line)
+	}
+}
