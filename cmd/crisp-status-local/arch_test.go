@@ -62,8 +62,8 @@ var architecture = map[string]struct {
 		why:    "with wire types of the daemon's, the tests would judge themselves",
 	},
 	"internal/statusapi": {
-		ours:   []string{"internal/probe"},
-		theirs: []string{"github.com/hashicorp/go-retryablehttp"},
+		ours:   []string{"internal/probe", "internal/redact"},
+		theirs: []string{"github.com/hashicorp/go-retryablehttp", "github.com/nlnwa/whatwg-url/url", "golang.org/x/net/http/httpproxy"},
 		why:    "the wire format is turned into checks here; a client returns its errors and does not log",
 	},
 	"internal/service": {

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/redact"
 )
 
 const (
@@ -43,6 +43,7 @@ var ErrUnauthorized = errors.New("the Status API does not accept the token (stat
 type Client struct {
 	endpoint  string
 	authorize func(*http.Request) // holds the token, so that no print of a Client shows it
+	masker    *redact.Masker      // of the token, and of who the daemon is to a proxy
 	interval  time.Duration
 	http      *http.Client
 	timeouts  atomic.Int32 // requests in a row that got no answer in time
@@ -53,16 +54,22 @@ type Client struct {
 // they come, and bounds how long a failure is waited out.
 func New(endpoint, token, userAgent string, interval time.Duration) *Client {
 	authorization := "Basic " + base64.StdEncoding.EncodeToString([]byte(":"+token))
+	proxies := proxiesOfEnvironment()
+	secrets := []redact.Secret{redact.Basic(url.UserPassword("", token))}
+	for _, user := range proxies.users() {
+		secrets = append(secrets, redact.Basic(user))
+	}
 	return &Client{
 		endpoint: endpoint,
 		authorize: func(req *http.Request) {
 			req.Header.Set("Authorization", authorization)
 			req.Header.Set("User-Agent", userAgent)
 		},
+		masker:   redact.New(secrets...),
 		interval: interval,
 		http: &http.Client{
 			Timeout:   requestTimeout,
-			Transport: newTransport(),
+			Transport: newTransport(proxies),
 			// The token is for this endpoint alone, and a report that was sent
 			// elsewhere was not delivered.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -70,7 +77,7 @@ func New(endpoint, token, userAgent string, interval time.Duration) *Client {
 	}
 }
 
-func newTransport() *http.Transport {
+func newTransport(proxies *proxies) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout: requestTimeout / 2,
 		// Firewalls forget idle connections without a word. The kernel finds
@@ -78,7 +85,7 @@ func newTransport() *http.Transport {
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2},
 	}
 	return &http.Transport{
-		Proxy:                  proxy,
+		Proxy:                  proxies.of,
 		OnProxyConnectResponse: refusedByProxy,
 		DialContext:            dialer.DialContext,
 		ForceAttemptHTTP2:      true,
@@ -91,29 +98,22 @@ func newTransport() *http.Transport {
 	}
 }
 
-// proxy is the environment's. An address that cannot be read is not repeated:
-// it may hold a password. Some of them come back with "http:" as their host.
-func proxy(req *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(req)
-	switch {
-	case err != nil, u != nil && (u.Hostname() == "" || strings.HasSuffix(u.Host, ":")):
-		return nil, errors.New("HTTP_PROXY or HTTPS_PROXY in the environment is not a URL")
-	case u != nil && !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
-		return nil, fmt.Errorf("the proxy of the environment is one for %s://, want http, https or socks5", u.Scheme)
-	}
-	return u, nil
-}
-
-// refusedByProxy tells a proxy's answer from the API's.
-func refusedByProxy(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the proxy %s answers status %d", proxy.Host, resp.StatusCode)
-	}
-	return nil
-}
-
 // Close closes the connections that are idle. The client can still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Masker hides what the client authenticates with. What package http logs by
+// itself needs it: it repeats what a server sent unasked.
+func (c *Client) Masker() *redact.Masker { return c.masker }
+
+// quoted returns an error that says what err does, as far as it may be printed:
+// it repeats words of the API or of a proxy, which saw the credentials. It wraps
+// nothing, or who unwraps it would print them.
+func (c *Client) quoted(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return context.Canceled
+	}
+	return errors.New(c.masker.Quote(err.Error()))
+}
 
 // FetchMap asks for the map, at most three times. prev is the map in hand; nil
 // asks for a whole one. Where prev is still right, prev itself is returned. The
@@ -126,7 +126,7 @@ func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("fetching the map: %w", err)
+		return nil, fmt.Errorf("fetching the map: %w", c.quoted(err))
 	}
 	c.authorize(req.Request)
 	req.Header.Set("Accept", "application/json")
@@ -148,7 +148,7 @@ func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case failed == nil && err != nil:
-		failed = err
+		failed = c.quoted(err)
 	}
 	if failed != nil {
 		return nil, fmt.Errorf("fetching the map from %s: %w", c.endpoint, failed)
@@ -164,7 +164,7 @@ func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, er
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(kind), "application/json") {
-			return nil, fmt.Errorf("answer has the content type %.80q, want application/json (is the endpoint right?)", kind)
+			return nil, fmt.Errorf("answer has the content type %q, want application/json (is the endpoint right?)", c.masker.Quote(kind))
 		}
 		if resp.ContentLength > maxMap {
 			return nil, errMapTooLarge
@@ -172,6 +172,9 @@ func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, er
 		m, err := decodeMap(resp.Body)
 		if err != nil {
 			return nil, c.heard(err)
+		}
+		for i, problem := range m.Problems {
+			m.Problems[i] = c.masker.Mask(problem)
 		}
 		return m, nil
 	case http.StatusNotModified:
@@ -196,7 +199,7 @@ func (c *Client) Report(ctx context.Context, r probe.Result, interval time.Durat
 	address := c.endpoint + "/report/" + escape(r.Check.ServiceID) + "/" + escape(r.Check.NodeID)
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, address, body)
 	if err != nil {
-		return fmt.Errorf("reporting to %s: %w", c.endpoint, err)
+		return fmt.Errorf("reporting to %s: %w", c.endpoint, c.quoted(err))
 	}
 	c.authorize(req.Request)
 	req.Header.Set("Content-Type", "application/json")
@@ -250,7 +253,7 @@ func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
-// heard returns what err comes to in words, and counts the requests that got
+// heard returns what err comes to in quoted words, and counts the requests that got
 // no answer in time: after a few of them the connections in hand are given up,
 // since a firewall may have forgotten them.
 func (c *Client) heard(err error) error {
@@ -272,7 +275,7 @@ func (c *Client) heard(err error) error {
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}
-	return err
+	return c.quoted(err)
 }
 
 // escape returns id as one segment of a path. Segments of dots alone are

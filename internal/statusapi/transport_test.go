@@ -131,7 +131,7 @@ func TestHTTP2WhereOffered(t *testing.T) {
 	if others.Load() != 0 || connections.Load() != 1 {
 		t.Errorf("got %d requests that are not HTTP/2, over %d connections; want none, over 1", others.Load(), connections.Load())
 	}
-	transport := newTransport()
+	transport := newTransport(proxiesOfEnvironment())
 	if h := transport.HTTP2; h == nil || h.SendPingTimeout != 10*time.Second || h.PingTimeout != 5*time.Second {
 		t.Errorf("HTTP/2 pings: got %+v, want one after 10s idle, 5s to answer", h)
 	}
@@ -238,7 +238,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		c := New(endpoint, testToken, testAgent, time.Minute)
 		if os.Getenv("NO_PROXY") != "" {
 			req, _ := http.NewRequest(http.MethodGet, endpoint, nil)
-			u, err := proxy(req)
+			u, err := proxiesOfEnvironment().of(req)
 			fmt.Printf("proxy %v, error %v\n", u, err)
 			return
 		}
