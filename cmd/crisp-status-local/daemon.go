@@ -35,6 +35,7 @@ type daemon struct {
 	sys    system
 	log    *logrus.Logger
 	writer *logging.Writer // behind log
+	mask   *maskingFormatter // of log
 	client *statusapi.Client
 	prober *probe.Prober
 	outbox *report.Outbox
@@ -44,8 +45,10 @@ type daemon struct {
 // newDaemon wires the parts by c.
 func newDaemon(c config.Config, sys system) *daemon {
 	d := &daemon{config: c, sys: sys}
-	d.log, d.writer = newLog(sys, c.Level)
+	d.log, d.mask, d.writer = newLog(sys, c.Level)
 	d.client = newClient(c)
+	d.mask.use(d.client.Masker())
+	redirectStandardLog(d.log, d.mask)
 	d.prober = probe.New(userAgent)
 	d.prober.TrustRoots(c.RootCAs)
 	d.outbox = report.New(d.client, c.Interval, d.log)
@@ -187,6 +190,7 @@ func (d *daemon) reload(ctx context.Context) {
 	if otherPage || c.Interval != old.Interval {
 		defer d.client.Close()
 		d.client = newClient(c)
+		d.mask.use(d.client.Masker())
 	}
 	d.log.SetLevel(c.Level)
 	d.warn()

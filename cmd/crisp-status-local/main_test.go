@@ -234,7 +234,7 @@ func TestLinesForTheJournalCarryTheirPriorityAndNoTime(t *testing.T) {
 			}
 			stderr.Seek(0, io.SeekStart)
 			env := func(name string) (string, bool) { return tt.stream, name == "JOURNAL_STREAM" }
-			log, writer := newLog(system{lookupEnv: env, stderr: stderr}, logrus.DebugLevel)
+			log, _, writer := newLog(system{lookupEnv: env, stderr: stderr}, logrus.DebugLevel)
 			log.WithField("replica", "tcp://db:1").Warn("health changed")
 			writer.Close(patience)
 			got, err := os.ReadFile(stderr.Name())

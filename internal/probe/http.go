@@ -23,7 +23,7 @@ func (p *Prober) measureHTTP(ctx context.Context, t Target, rules *Rules, a atte
 	if rules.HealthyMatch != "" || rules.DeadMatch != "" {
 		method = http.MethodGet
 	}
-	hop := request{target: t, url: first, user: first.User}
+	hop := request{target: t, url: first, first: first, user: first.User}
 	for redirects := 0; ; {
 		r, err := p.exchange(ctx, method, hop, a)
 		if err != nil {
@@ -76,7 +76,7 @@ func (rules *Rules) judge(r *response, hop request, redirects int, a attempt) er
 	if !rules.healthyStatus(r.StatusCode) {
 		at := ""
 		if redirects > 0 {
-			at = " at " + hop.target.String()
+			at = " at " + printable(hop.target.String(), hop)
 		}
 		return failure(KindStatus, "status %d%s, want %d to %d", r.StatusCode, at, rules.HealthyAbove, rules.HealthyBelow-1)
 	}
@@ -90,6 +90,7 @@ func (rules *Rules) judge(r *response, hop request, redirects int, a attempt) er
 type request struct {
 	target Target
 	url    *url.URL
+	first  *url.URL      // of the attempt: what it authenticates with may come back in any answer
 	user   *url.Userinfo // to authenticate with; may be nil
 }
 
@@ -99,19 +100,19 @@ type request struct {
 func (q request) redirect(where string, first *url.URL) (request, error) {
 	u, err := q.url.Parse(where)
 	if err != nil {
-		return q, failure(KindHTTP, "redirect to %q, which is not a URL", Redact(where))
+		return q, failure(KindHTTP, "redirect to %q, which is not a URL", printable(Redact(where), q))
 	}
 	t, err := ParseTarget(u.String())
 	if err != nil {
-		return q, &Error{Kind: KindHTTP, Reason: "redirect: " + err.Error(), Err: err}
+		return q, &Error{Kind: KindHTTP, Reason: "redirect: " + printable(err.Error(), q), Err: err}
 	}
 	if t.Scheme() != HTTP && t.Scheme() != HTTPS {
-		return q, failure(KindHTTP, "redirect to %v, want http or https", t)
+		return q, failure(KindHTTP, "redirect to %s, want http or https", printable(t.String(), q))
 	}
 	user := u.User
 	sameHost := strings.EqualFold(u.Hostname(), first.Hostname())
 	if user == nil && sameHost && !(first.Scheme == "https" && u.Scheme == "http") {
 		user = first.User
 	}
-	return request{target: t, url: u, user: user}, nil
+	return request{target: t, url: u, first: first, user: user}, nil
 }

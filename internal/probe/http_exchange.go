@@ -77,12 +77,12 @@ func (p *Prober) ask(r *response, method string, q request, a attempt) error {
 	if q.target.Scheme() == HTTPS {
 		session := tls.Client(r.conn, p.tlsConfig(q.target))
 		if err := session.Handshake(); err != nil {
-			return fromHandshake(err, a)
+			return fromHandshake(err, q, a)
 		}
 		r.conn = session
 	}
 	if _, err := r.conn.Write(p.head(method, q)); err != nil {
-		return fromConn(err, a)
+		return fromConn(err, q, a)
 	}
 	limit := &limitedReader{from: r.conn, left: maxHeader}
 	r.reader = readers.Get().(*bufio.Reader)
@@ -92,7 +92,7 @@ func (p *Prober) ask(r *response, method string, q request, a attempt) error {
 		if limit.err != nil {
 			err = limit.err // what it made of the half of a line does not matter
 		}
-		return fromHeader(err, a)
+		return fromHeader(err, q, a)
 	}
 	return nil
 }
@@ -225,16 +225,16 @@ func readHeader(r *bufio.Reader, limit *limitedReader, method string) (*http.Res
 }
 
 // fromHeader turns the error of reading an answer's header into a failure.
-func fromHeader(err error, a attempt) *Error {
+func fromHeader(err error, q request, a attempt) *Error {
 	if errors.Is(err, errHeaderTooLong) {
 		return failure(KindHTTP, "header over %d KiB", maxHeader>>10)
 	}
-	return fromConn(err, a)
+	return fromConn(err, q, a)
 }
 
 // fromConn turns the error of a connection, or of what was read from it, into
 // a failure.
-func fromConn(err error, a attempt) *Error {
+func fromConn(err error, q request, a attempt) *Error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return noAnswer(a.limit)
 	}
@@ -246,44 +246,34 @@ func fromConn(err error, a attempt) *Error {
 	}
 	// Package tls wraps the alerts of both sides so ("remote error: tls: …").
 	if alert, ok := errors.AsType[*net.OpError](err); ok {
-		return &Error{Kind: KindTLS, Reason: "TLS: " + printable(alert.Error()), Err: err}
+		return &Error{Kind: KindTLS, Reason: "TLS: " + printable(alert.Error(), q), Err: err}
 	}
-	return &Error{Kind: KindHTTP, Reason: "answer is not HTTP: " + printable(err.Error()), Err: err}
+	return &Error{Kind: KindHTTP, Reason: "answer is not HTTP: " + printable(err.Error(), q), Err: err}
 }
 
 // fromHandshake turns the error of a TLS handshake into a failure.
-func fromHandshake(err error, a attempt) *Error {
+func fromHandshake(err error, q request, a attempt) *Error {
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		kind := KindTLS
 		if _, ok := errors.AsType[x509.SystemRootsError](cert.Err); ok {
 			kind = KindLocal // this host has nothing to verify against
 		}
 		reason := strings.TrimPrefix(cert.Err.Error(), "x509: ")
-		return &Error{Kind: kind, Reason: printable(reason), Err: err}
+		return &Error{Kind: kind, Reason: printable(reason, q), Err: err}
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return &Error{Kind: KindTLS, Reason: "answer is not TLS", Err: err}
 	}
-	e := fromConn(err, a)
+	e := fromConn(err, q, a)
 	switch e.Kind {
 	case KindTimeout, KindBroken:
 		e.Reason += " (in the TLS handshake)"
 	case KindHTTP:
-		e = &Error{Kind: KindTLS, Reason: "TLS handshake: " + printable(strings.TrimPrefix(err.Error(), "tls: ")), Err: err}
+		e = &Error{Kind: KindTLS, Reason: "TLS handshake: " + printable(strings.TrimPrefix(err.Error(), "tls: "), q), Err: err}
 	}
 	return e
 }
 
-// printable shortens text that came from outside and makes it one line.
-func printable(text string) string {
-	const most = 200
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return '?'
-		}
-		return r
-	}, text)
-}
+// printable quotes text that came from the target, which may repeat what q
+// asked it.
+func printable(text string, q request) string { return q.masker().Quote(text) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -199,16 +200,26 @@ func TestHTTPLatencyIsThatOfTheWholeAttempt(t *testing.T) {
 	})
 }
 
-func TestPrintable(t *testing.T) {
-	for text, want := range map[string]string{
-		"plain":                  "plain",
-		"two\r\nlines\x1b[31m":   "two??lines?[31m",
-		"caf\xe9":                "caf?",
-		strings.Repeat("x", 300): strings.Repeat("x", 200) + "…",
-		"münchen":                "münchen",
+func TestWordsOfTheTargetAreQuotedWithoutWhatItWasAsked(t *testing.T) {
+	for _, tt := range []struct{ url, text, want string }{
+		{"http://a/", "plain", "plain"},
+		{"http://a/", "two\r\nlines\x1b[31m", `two\r\nlines\x1b[31m`},
+		{"http://a/", "caf\xe9", `caf\xe9`},
+		{"http://a/", strings.Repeat("x", 300), strings.Repeat("x", 200) + "…"},
+		{"http://a/", "münchen", "münchen"},
+		{"http://admin:hunter2@a/", "Basic YWRtaW46aHVudGVyMg==", "Basic ***"},
+		{"http://admin:hunter2@a/", `malformed "hunter2"`, `malformed "***"`},
+		{"http://admin:cat@a/", "concat Basic YWRtaW46Y2F0", "concat Basic ***"},
+		{"http://a/?access_token=S3CRET&b=2", "GET /?access_token=S3CRET&b=2", "GET /?access_token=***&b=2"},
+		{"http://a/?k=S3CR%45T%2b", `"S3CRET+" S3CR%45T%2b`, `"***" ***`},
+		{"http://a/?S3CRETkey", "GET /?S3CRETkey", "GET /?***"},
 	} {
-		if got := printable(text); got != want {
-			t.Errorf("printable(%q) = %q, want %q", text, got, want)
+		u, err := url.Parse(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := printable(tt.text, request{url: u, user: u.User}); got != tt.want {
+			t.Errorf("asked for %s: printable(%q) = %q, want %q", tt.url, tt.text, got, tt.want)
 		}
 	}
 }
