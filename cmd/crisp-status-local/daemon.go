@@ -34,7 +34,7 @@ type daemon struct {
 	config config.Config
 	sys    system
 	log    *logrus.Logger
-	writer *logging.Writer // behind log
+	writer *logging.Writer   // behind log
 	mask   *maskingFormatter // of log
 	client *statusapi.Client
 	prober *probe.Prober
