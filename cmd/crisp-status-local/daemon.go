@@ -51,6 +51,9 @@ func newDaemon(c config.Config, sys system) *daemon {
 	redirectStandardLog(d.log, d.mask)
 	d.prober = probe.New(userAgent)
 	d.prober.TrustRoots(c.RootCAs)
+	d.prober.OnNameTrouble(func(name, trouble string) {
+		d.log.WithFields(logrus.Fields{"name": name, "trouble": trouble}).Warn("names of replicas are not looked up as they should")
+	})
 	d.outbox = report.New(d.client, c.Interval, d.log)
 	d.loop = scheduler.New(d.settings(false), d.prober, d.outbox, d.log)
 	return d

@@ -102,16 +102,24 @@ type Result struct {
 	Latency  time.Duration // of the attempt that decided
 	Attempts int           // how many attempts were made, those that this host failed at included
 	Err      error         // why the last attempt was not up; nil if it was
+
+	note string // what was odd about the look-up of the name in that attempt
 }
 
 // Reason says in words why the health is what it is; it is empty for a healthy
-// replica.
+// replica, but for the part that a slow resolver had in it.
 func (r Result) Reason() string {
+	reason := r.note
 	switch {
-	case r.Err != nil:
+	case r.Err != nil && (r.note == "" || !isTimeout(r.Err)):
 		return r.Err.Error()
+	case r.Err != nil:
+		reason = r.Err.Error()
 	case r.Health == Sick:
-		return fmt.Sprintf("answered after %v, sick from %v", readable(r.Latency), r.Check.rules().SickAfter)
+		reason = fmt.Sprintf("answered after %v, sick from %v", readable(r.Latency), r.Check.rules().SickAfter)
 	}
-	return ""
+	if r.note != "" && reason != r.note {
+		reason += "; " + r.note
+	}
+	return reason
 }

@@ -4,65 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
 )
 
-// resolver looks up the names of replicas: each once per cycle, however many
-// replicas bear it. When the look-up fails for a while (the resolver is out of
-// reach, or answers that it cannot say now), the addresses of the last one that
-// succeeded stand in: what is wrong then is not the replica.
+// resolver looks up the names of replicas. Look-ups of a name are shared, as far
+// as freshness allows: a first attempt takes an answer that is at most maxAge
+// old, a further one only that of a look-up that began after the attempt before
+// it had ended, and a failure is never taken twice. While a name cannot be looked
+// up, its last addresses stand in (see serveStale).
 type resolver struct {
-	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	lookup func(ctx context.Context, host string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error)
+	notify func(name, trouble string) // takes what an operator should know; nil: nobody
 
-	mu    sync.Mutex // protects all following fields
-	cycle int
-	names map[string]*name
+	mu            sync.Mutex // protects all following fields
+	cycle         int
+	names         map[string]*name
+	resolved      time.Time // when a look-up last had an answer of any name
+	resolvedCycle int       // in which cycle that was
+	notified      map[string]time.Time
 }
 
 // name is what is known of one name.
 type name struct {
-	used   int           // the cycle that last asked for it
-	asked  time.Time     // when that was
-	cycle  int           // the cycle of the last look-up
-	ended  time.Time     // when that look-up was over
-	done   chan struct{} // closed when that look-up is over
-	addrs  []netip.Addr  // its result
-	err    error         // its failure
-	worked []netip.Addr  // the result of the last look-up that succeeded
+	host  string
+	used  int         // the cycle that last asked for it
+	asked time.Time   // when that was
+	last  *lookupCall // the youngest look-up
+	trust trust
+}
+
+// lookupCall is a look-up that several attempts may wait for.
+type lookupCall struct {
+	began   time.Time     // may lie ahead: see lookupGap
+	usable  chan struct{} // closed when one family has answered with addresses
+	done    chan struct{} // closed when the look-up is over
+	waiters int
+	ctx     context.Context // the look-up's own
+	cancel  context.CancelFunc
+
+	answer hostAddrs
+	partAt time.Time // when usable was closed; zero: it is not
+	ended  time.Time
+	err    error
 }
 
 func newResolver() *resolver {
-	// Go's own resolver, since a static binary has no other; it reads
-	// /etc/resolv.conf and /etc/hosts anew when they change.
-	r, strict := &net.Resolver{PreferGo: true}, &net.Resolver{PreferGo: true, StrictErrors: true}
-	return &resolver{
-		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			addrs, err := r.LookupNetIP(ctx, "ip", host)
-			if err == nil || temporary(err) {
-				return addrs, err
-			}
-			// "No such host" may be what one of several questions came to
-			// (IPv4 and IPv6, each search domain), while another was not
-			// answered. It is believed if none went wrong.
-			for _, family := range []string{"ip4", "ip6"} {
-				found, again := strict.LookupNetIP(ctx, family, host)
-				if again == nil || temporary(again) {
-					return found, again
-				}
-			}
-			return nil, err
-		},
-		names: make(map[string]*name),
-	}
+	r := &resolver{names: make(map[string]*name), notified: make(map[string]time.Time)}
+	r.lookup = newStub(hostsPath, resolvConfPath, dnsPort, r.tellHourly).lookup
+	return r
 }
 
-// refresh begins a cycle: names are looked up again, and those that neither the
-// last two cycles nor the last minute needed are forgotten. (Cycles may be
-// shorter than a probe, and a replica that is still being probed asks for
-// nothing.)
+const (
+	maxAge          = 2 * time.Second        // of an answer that a first attempt takes
+	lookupGap       = 100 * time.Millisecond // between two look-ups of a name: hundreds of replicas may bear it, each with its retries
+	resolutionDelay = 50 * time.Millisecond  // RFC 8305, section 3
+)
+
+// patience is how long a look-up is waited for when earlier addresses of the
+// name are known: the client response timer of RFC 8767, section 5.
+const patience = 1800 * time.Millisecond
+
+// refresh begins a cycle: names that neither the last two cycles nor the last
+// minute needed are forgotten. (Cycles may be shorter than a probe, and a replica
+// that is still being probed asks for nothing.)
 func (r *resolver) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,138 +78,186 @@ func (r *resolver) refresh() {
 			delete(r.names, host)
 		}
 	}
+	for subject, at := range r.notified {
+		if time.Since(at) > time.Hour {
+			delete(r.notified, subject)
+		}
+	}
 }
-
-// maxLookup bounds a look-up, whoever waits for it: it serves replicas with
-// different limits, so none of theirs can be its own.
-const maxLookup = 10 * time.Second
-
-// patience is how long a look-up is waited for when earlier addresses of the
-// name are known: the client response timer of RFC 8767, section 5.
-const patience = 1800 * time.Millisecond
-
-// lookupPause is how long a name is left alone after a look-up that failed for
-// a while: hundreds of replicas may bear it, each with its retries.
-const lookupPause = time.Second
 
 // addrs returns the addresses of t's host, at least one. It waits no longer
 // than half of what a has left: the other half is the target's, or a slow
 // resolver would make it look dead. The error is an *Error: KindDNS where the
-// name does not exist, KindLocal where that could not be found out and no
-// earlier address is known; or it is the cause of ctx's end.
+// name does not exist or was out of order for too long, KindLocal where nothing
+// could be found out and no earlier address is known; or it is the cause of
+// ctx's end.
 func (r *resolver) addrs(ctx context.Context, t Target, a attempt) ([]netip.Addr, error) {
 	if t.addr.IsValid() {
 		return []netip.Addr{t.addr}, nil
 	}
-	n, done, known := r.name(ctx, t.host)
-	select {
-	case <-done:
-	default:
-		wait := a.left() / 2
-		if known {
-			wait = min(wait, patience)
-		}
-		timeout := time.NewTimer(wait)
-		defer timeout.Stop()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-timeout.C:
-			return r.fallback(n, failure(KindLocal,
-				"looking up %q: the resolver gave no answer within %v: look at this host's /etc/resolv.conf",
-				t.host, readable(wait)))
-		}
-	}
-	r.mu.Lock()
-	addrs, err := n.addrs, n.err
-	r.mu.Unlock()
-	if err != nil {
-		return r.fallback(n, fromLookup(t.host, err))
-	}
-	return addrs, nil
+	return r.namedAddrs(ctx, t, a)
 }
 
-// name returns what is known of host, after it has begun a look-up if this
-// cycle had none, or only one that failed for a while and left nothing to go
-// by. The channel is closed when the look-up is over; known says that there are
-// earlier addresses.
-func (r *resolver) name(ctx context.Context, host string) (n *name, done <-chan struct{}, known bool) {
+// namedAddrs is addrs for a host that is a name. It is apart because thousands
+// of probes of addresses may wait, and its frame would be on all their stacks.
+func (r *resolver) namedAddrs(ctx context.Context, t Target, a attempt) ([]netip.Addr, error) {
+	start := time.Now()
+	c, n, wait := r.join(ctx, t, a)
+	found, err := r.await(ctx, c, t, wait)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	a.lookups.add(t.host, time.Since(start), err)
+	switch {
+	case err == errNoName:
+		return nil, &Error{Kind: KindDNS, Reason: fmt.Sprintf("looking up %q: no such host", t.host), Err: err}
+	case err != nil:
+		if found, err = r.serveStale(n, t, err, wait); err != nil {
+			return nil, err
+		}
+		a.lookups.addStale(t.host)
+	case found.truncated && t.Scheme() == ICMP:
+		return nil, failure(KindLocal, "looking up %q: the answer is truncated, and the rest could not be had over TCP: is TCP to the nameservers permitted?", t.host)
+	}
+	return found.addrs, nil
+}
+
+// join returns the look-up of t's host that a may share, after it has begun one
+// if there is none, and how long to wait for it.
+func (r *resolver) join(ctx context.Context, t Target, a attempt) (*lookupCall, *name, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n = r.names[host]
+	n := r.names[t.host]
 	if n == nil {
-		n = new(name)
-		r.names[host] = n
+		n = &name{host: t.host}
+		r.names[t.host] = n
 	}
-	n.used, n.asked = r.cycle, time.Now()
-	known = len(n.worked) > 0
-	if n.done != nil {
-		select {
-		case <-n.done:
-		default:
-			return n, n.done, known // one is under way
-		}
-		again := n.err != nil && temporary(n.err) && !known && time.Since(n.ended) >= lookupPause
-		if n.cycle == r.cycle && !again {
-			return n, n.done, known
-		}
+	now := time.Now()
+	n.used, n.asked = r.cycle, now
+	wait := max(0, a.left()/2)
+	if len(n.trust.addrs) > 0 {
+		wait = min(wait, patience)
 	}
-	n.cycle, n.done = r.cycle, make(chan struct{})
-	// The look-up outlives the probe that began it, since others wait for it
-	// too; it ends by its own bound.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxLookup)
-	go func() {
-		defer cancel()
-		addrs, err := r.lookup(ctx, host)
-		for i := range addrs {
-			addrs[i] = addrs[i].Unmap()
-		}
-		if err == nil && len(addrs) == 0 {
-			err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
-		}
+	if n.last == nil || !n.last.serves(a.lookups.after(), now) {
+		n.last = r.begin(ctx, n, wait)
+	}
+	n.last.waiters++
+	return n.last, n, wait
+}
+
+// serves reports whether an attempt may share c: one that the end of the attempt
+// before it, if any, does not precede. The caller holds the lock.
+func (c *lookupCall) serves(notBefore, now time.Time) bool {
+	switch {
+	case !notBefore.IsZero() && !c.began.After(notBefore):
+		return false
+	case !c.ended.IsZero():
+		return c.err == nil && now.Sub(c.ended) <= maxAge
+	case !c.partAt.IsZero():
+		return now.Sub(c.partAt) <= maxAge
+	}
+	return now.Sub(c.began) <= maxAge && c.ctx.Err() == nil
+}
+
+// begin begins a look-up of n that is paced for an attempt that waits so long.
+// It outlives that attempt, since others wait for it too, and ends with the last
+// of them. The caller holds the lock.
+func (r *resolver) begin(ctx context.Context, n *name, wait time.Duration) *lookupCall {
+	pause := time.Duration(0)
+	if n.last != nil {
+		pause = max(0, time.Until(n.last.began.Add(lookupGap)))
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c := &lookupCall{began: time.Now().Add(pause), usable: make(chan struct{}), done: make(chan struct{}), ctx: ctx, cancel: cancel}
+	partly := func(a hostAddrs) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		n.addrs, n.err, n.ended = addrs, err, time.Now()
-		if err == nil {
-			n.worked = addrs
+		c.answer, c.partAt = a, time.Now()
+		close(c.usable)
+	}
+	go func() {
+		defer cancel()
+		var found hostAddrs
+		err := context.Canceled
+		if pause == 0 || sleep(ctx, pause) {
+			found, err = r.lookup(ctx, n.host, wait-min(pause, wait/2), partly)
 		}
-		close(n.done)
+		r.finish(n, c, found, err)
 	}()
-	return n, n.done, known
+	return c
 }
 
-// fallback returns the addresses that n had when it was last looked up with
-// success, or err if there are none or if err says that the name is gone.
-func (r *resolver) fallback(n *name, err *Error) ([]netip.Addr, error) {
+// finish notes what the look-up c of n came to.
+func (r *resolver) finish(n *name, c *lookupCall, found hostAddrs, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err.Kind == KindLocal && len(n.worked) > 0 {
-		return n.worked, nil
+	defer close(c.done)
+	c.answer, c.err, c.ended = found, err, time.Now()
+	switch {
+	case err == nil:
+		n.trust = trust{addrs: found.addrs, at: c.ended}
+	case err == errNoName: // which is believed at once
+		n.trust = trust{}
+	default:
+		return
 	}
-	return nil, err
+	r.resolved, r.resolvedCycle = c.ended, r.cycle
+	if left := found.total - len(found.addrs); found.total > maxAddresses && left > 0 {
+		r.tellOnceAnHour(n.host, fmt.Sprintf("%d addresses: %d of them are used", found.total, len(found.addrs)))
+	}
 }
 
-// temporary reports whether err says nothing of the name itself.
-func temporary(err error) bool {
-	dns, ok := errors.AsType[*net.DNSError](err)
-	return !ok || !dns.IsNotFound
+// await waits for c: until it is over, or for a short while once one family has
+// answered with addresses, or as long as wait.
+func (r *resolver) await(ctx context.Context, c *lookupCall, t Target, wait time.Duration) (hostAddrs, error) {
+	defer r.leave(c)
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case <-c.done:
+	case <-c.usable:
+		r.mu.Lock()
+		enough := c.partAt.Add(resolutionDelay)
+		if t.Scheme() == ICMP || !c.answer.addrs[0].Is4() {
+			enough = c.partAt.Add(lateFamily)
+		}
+		r.mu.Unlock()
+		timeout.Reset(min(wait, time.Until(enough)))
+		select {
+		case <-c.done:
+		case <-timeout.C:
+		case <-ctx.Done():
+		}
+	case <-timeout.C:
+		return hostAddrs{}, errSilent
+	case <-ctx.Done():
+		return hostAddrs{}, errSilent
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return c.answer, c.err
 }
 
-// fromLookup turns the error of a look-up into a failure.
-func fromLookup(host string, err error) *Error {
-	if !temporary(err) {
-		return &Error{Kind: KindDNS, Reason: fmt.Sprintf("looking up %q: no such host", host), Err: err}
+// linger is how long a look-up goes on when nobody waits for it any more: longer
+// than the pause before the next attempt, which may join it.
+const linger = time.Second
+
+// leave ends c, in a while, when nobody waits for it any more and it has nothing
+// yet.
+func (r *resolver) leave(c *lookupCall) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.waiters--; c.waiters > 0 || !c.partAt.IsZero() || !c.ended.IsZero() {
+		return
 	}
-	what := err.Error()
-	dns, ok := errors.AsType[*net.DNSError](err)
-	if errors.Is(err, context.DeadlineExceeded) || ok && dns.IsTimeout {
-		what = "the resolver gave no answer"
-	} else if ok {
-		what = dns.Err
-	}
-	if ok && dns.Server != "" {
-		what += " (" + dns.Server + ")"
-	}
-	return &Error{Kind: KindLocal, Reason: fmt.Sprintf("looking up %q: %s: look at this host's /etc/resolv.conf", host, what), Err: err}
+	time.AfterFunc(linger, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if c.waiters == 0 && c.partAt.IsZero() {
+			c.cancel()
+		}
+	})
 }
+
+// errSilent is that no nameserver said anything in the time there was.
+var errSilent = errors.New("no answer")

@@ -59,14 +59,20 @@ func (p *Prober) Trouble() []error { return p.pinger.trouble() }
 // against; nil means the system's.
 func (p *Prober) TrustRoots(roots *x509.CertPool) { p.roots.Store(roots) }
 
-// Refresh makes the names of replicas be looked up again, once each, by the
-// probes that begin from now on. It is called at the beginning of every cycle.
+// OnNameTrouble sets what is told of trouble with a name, or with a nameserver,
+// that no verdict shows, seldom enough for a log. It must not block. It is called
+// before the first probe.
+func (p *Prober) OnNameTrouble(notify func(name, trouble string)) { p.resolver.notify = notify }
+
+// Refresh says that a cycle begins: names that are no longer probed are forgotten
+// in time, and a name is known to fail alone if others were resolved of late.
 func (p *Prober) Refresh() { p.resolver.refresh() }
 
 // attempt is the time that one attempt has.
 type attempt struct {
-	began time.Time
-	limit time.Duration
+	began   time.Time
+	limit   time.Duration
+	lookups *lookups // of names, in this attempt; may be nil
 }
 
 func (a attempt) deadline() time.Time { return a.began.Add(a.limit) }
@@ -86,12 +92,16 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 	backoff := Pause // after a failure of this host
 	repeats := maxRepeats
 	var local error
+	var notBefore time.Time // an earlier look-up of the name is too old
 	for {
 		pause := Pause
 		r.Attempts++
 		whole := r.Err
 		mark := p.stalls.enter()
-		r.Latency, r.Err = p.measure(ctx, c, limit)
+		names := newLookups(notBefore)
+		r.Latency, r.Err = p.measure(ctx, c, limit, names)
+		r.note, notBefore = names.note(), names.next()
+		names.release()
 		stalled := p.stalls.leave(mark)
 		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
 			// That a cut attempt had no answer in time explains nothing; and
@@ -155,20 +165,22 @@ func (r *Result) cancel(ctx context.Context) {
 }
 
 // measure makes one attempt, which is given limit, and returns its latency: for
-// ICMP the round trip, otherwise the time of the whole attempt.
-func (p *Prober) measure(ctx context.Context, c Check, limit time.Duration) (latency time.Duration, err error) {
+// ICMP the round trip, otherwise the time of the whole attempt, less what the
+// look-ups took. They are added to names, which may be nil.
+func (p *Prober) measure(ctx context.Context, c Check, limit time.Duration, names *lookups) (latency time.Duration, err error) {
 	defer survive(&err)
-	a := attempt{began: time.Now(), limit: limit}
+	a := attempt{began: time.Now(), limit: limit, lookups: names}
 	t := c.Target
 	switch t.Scheme() {
 	case ICMP:
-		return p.measureICMP(ctx, t, a)
+		latency, err = p.measureICMP(ctx, t, a)
+		return latency, names.excuse(err)
 	case TCP:
 		err = p.measureTCP(ctx, t, a)
 	default:
 		err = p.measureHTTP(ctx, t, c.rules(), a)
 	}
-	return time.Since(a.began), err
+	return time.Since(a.began) - names.time(), names.excuse(err)
 }
 
 // survive makes a panic the failure of an attempt: an answer that trips up a

@@ -278,10 +278,7 @@ func TestEchoHasItsSecondAfterTheLookUp(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := testProber()
-			p.resolver.lookup = func(context.Context, string) ([]netip.Addr, error) {
-				time.Sleep(400 * time.Millisecond)
-				return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
-			}
+			p.resolver = resolverOf(&nameserver{takes: 400 * time.Millisecond, answer: addresses("10.0.0.1")})
 			var limit time.Duration
 			p.ping = func(_ context.Context, _ netip.Addr, given time.Duration) (time.Duration, error) {
 				limit = given

@@ -75,7 +75,7 @@ func portAddr(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).Ad
 func attemptAt(t testing.TB, p *Prober, url string, limit time.Duration) error {
 	t.Helper()
 	c := Check{Target: mustParse(t, url), Rules: DefaultRules()}
-	_, err := p.measure(t.Context(), c, limit)
+	_, err := p.measure(t.Context(), c, limit, nil)
 	return err
 }
 
@@ -302,7 +302,7 @@ func TestTCPProbeEndsWithItsContext(t *testing.T) {
 
 func TestNoDialAfterTheAttemptsTime(t *testing.T) {
 	l := listenTCP(t, "tcp4", "127.0.0.1:0")
-	late := attempt{time.Now().Add(-time.Minute), 10 * time.Second}
+	late := attempt{began: time.Now().Add(-time.Minute), limit: 10 * time.Second}
 	wantFailure(t, newConnector().touch(t.Context(), portAddr(l), late), KindTimeout, "no answer within 10s")
 	_, err := newConnector().connect(t.Context(), portAddr(l), late)
 	wantFailure(t, err, KindTimeout, "no answer within 10s")

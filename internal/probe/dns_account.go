@@ -1,0 +1,100 @@
+package probe
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// lookups is what the look-ups of one attempt took, and what they may share.
+// A nil one counts nothing.
+type lookups struct {
+	notBefore time.Time     // a look-up must begin after it; zero: a fresh answer will do
+	took      time.Duration // all of them together
+	slowest   string        // the host whose look-up took longest
+	longest   time.Duration // how long that was
+	stale     string        // a host whose addresses are those of an earlier look-up
+	silent    bool          // one was not over when it was waited for no longer
+}
+
+// next returns what a look-up of the next attempt must not precede: the end of
+// this one. A look-up that is not over has misled nobody, and may be joined.
+func (l *lookups) next() time.Time {
+	if l.silent {
+		return l.notBefore
+	}
+	return time.Now()
+}
+
+func (l *lookups) after() time.Time {
+	if l == nil {
+		return time.Time{}
+	}
+	return l.notBefore
+}
+
+// add counts a look-up of host that took so long and came to err.
+func (l *lookups) add(host string, took time.Duration, err error) {
+	if l == nil {
+		return
+	}
+	l.silent = l.silent || err == errSilent
+	if l.took += took; took > l.longest {
+		l.slowest, l.longest = host, took
+	}
+}
+
+func (l *lookups) addStale(host string) {
+	if l != nil {
+		l.stale = host
+	}
+}
+
+// time returns how long the attempt's look-ups took.
+func (l *lookups) time() time.Duration {
+	if l == nil {
+		return 0
+	}
+	return l.took
+}
+
+// slowLookup is what a look-up takes that is worth a word.
+const slowLookup = 250 * time.Millisecond
+
+// note says what was odd about the look-ups, or "".
+func (l *lookups) note() string {
+	switch {
+	case l == nil:
+	case l.stale != "":
+		return fmt.Sprintf("%q cannot be looked up, its last known addresses are used", l.stale)
+	case l.longest >= slowLookup:
+		return fmt.Sprintf("looking up %q took %v", l.slowest, readable(l.longest))
+	}
+	return ""
+}
+
+// excuse makes err this host's trouble where it comes from addresses that may be
+// no longer those of the name, and nothing answered there.
+func (l *lookups) excuse(err error) error {
+	if l == nil || l.stale == "" {
+		return err
+	}
+	switch kindOf(err) {
+	case KindRefused, KindTimeout, KindUnreachable, KindBroken, KindTLS:
+		return &Error{Kind: KindLocal, Reason: fmt.Sprintf("%v (%s)", err, l.note()), Err: err}
+	}
+	return err
+}
+
+// accounts holds those that no attempt uses: a probe of an address has one for
+// the redirect to a name that seldom comes, and must not allocate for it.
+var accounts = sync.Pool{New: func() any { return new(lookups) }}
+
+// newLookups returns the account of an attempt. The caller releases it.
+func newLookups(notBefore time.Time) *lookups {
+	l := accounts.Get().(*lookups)
+	*l = lookups{notBefore: notBefore}
+	return l
+}
+
+func (l *lookups) release() { accounts.Put(l) }

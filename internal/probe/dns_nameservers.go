@@ -1,0 +1,141 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// errNoName is the authoritative word that a name does not exist, or has no
+// address.
+var errNoName = errors.New("no such host")
+
+// serverError says why no nameserver had an answer that can be used.
+type serverError struct {
+	reason   string
+	answered bool // one said something, if only that it failed
+}
+
+func (e *serverError) Error() string { return e.reason }
+
+// nameserverShare is the longest that one nameserver is waited for before the
+// next is asked beside it: an answer that was not looked up before may take a
+// second.
+const nameserverShare = time.Second
+
+// share returns how long each nameserver is waited for alone, so that a look-up
+// of length within reaches the last of them well before its end.
+func (c *resolvConf) share(within time.Duration) time.Duration {
+	tries := time.Duration(len(c.servers) * c.attempts)
+	return max(time.Millisecond, min(nameserverShare, c.timeout, within/tries))
+}
+
+// nameservers asks those of a resolvConf.
+type nameservers struct {
+	exchange func(ctx context.Context, server netip.AddrPort, q dnsQuestion, wait exchangeTiming) (dnsReply, error)
+	notify   func(subject, text string) // takes what an operator should know
+}
+
+// ask asks one nameserver after another, the next one as soon as one has failed
+// or used up its share of within; those that were asked before may still answer.
+// The first answer counts. A truncated one counts when no other comes within one
+// share more. No exchange outlives the call. The error is a *serverError, or the
+// cause of ctx's end when nobody has said anything yet.
+func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, within time.Duration) (dnsReply, error) {
+	type outcome struct {
+		server int
+		reply  dnsReply
+		err    error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	share := c.share(within)
+	wait := exchangeTiming{resend: share * time.Duration(len(c.servers)), tcp: within / 2}
+	outcomes := make(chan outcome)
+	next, running := 0, 0
+	defer func() {
+		cancel()
+		for ; running > 0; running-- {
+			<-outcomes
+		}
+	}()
+	start := func() {
+		i := next
+		next, running = next+1, running+1
+		go func() {
+			r, err := s.exchange(ctx, c.servers[i], q, wait)
+			outcomes <- outcome{i, r, err}
+		}()
+	}
+	failures := make([]error, len(c.servers))
+	var partial *dnsReply
+	var enough <-chan time.Time // when the partial reply is waited with no longer
+	start()
+	for running > 0 {
+		var turn <-chan time.Time
+		if next < len(c.servers) {
+			turn = time.After(share)
+		}
+		select {
+		case o := <-outcomes:
+			running--
+			switch {
+			case o.err == nil && !o.reply.truncated:
+				s.notifySkipped(c.servers[:o.server], failures)
+				return o.reply, nil
+			case o.err == nil && partial == nil:
+				partial, enough = &o.reply, time.After(share)
+			}
+			failures[o.server] = o.err
+			if next < len(c.servers) && ctx.Err() == nil {
+				start()
+			}
+		case <-turn:
+			start()
+		case <-enough:
+			return *partial, nil
+		}
+	}
+	if partial != nil {
+		return *partial, nil
+	}
+	return dnsReply{}, s.together(ctx, c.servers, failures)
+}
+
+// notifySkipped tells of the nameservers before the one that answered.
+func (s *nameservers) notifySkipped(servers []netip.AddrPort, failures []error) {
+	for i, server := range servers {
+		what := "gave no answer in time"
+		if failures[i] != nil {
+			what = failures[i].Error()
+		}
+		s.notify("nameserver "+serverName(server), what+": the next one in /etc/resolv.conf was asked")
+	}
+}
+
+// together makes one failure of those of all nameservers.
+func (s *nameservers) together(ctx context.Context, servers []netip.AddrPort, failures []error) error {
+	var reasons []string
+	answered := false
+	for i, err := range failures {
+		_, bad := err.(answerError)
+		answered = answered || bad
+		if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Cause(ctx))) {
+			reasons = append(reasons, err.Error()+" ("+serverName(servers[i])+")")
+		}
+	}
+	if len(reasons) == 0 {
+		return context.Cause(ctx)
+	}
+	return &serverError{reason: strings.Join(reasons, ", "), answered: answered}
+}
+
+// serverName returns the address of a nameserver, with the port where that is
+// not the usual one.
+func serverName(server netip.AddrPort) string {
+	if server.Port() == 53 {
+		return server.Addr().String()
+	}
+	return server.String()
+}
