@@ -162,7 +162,7 @@ func noAddress(got [2]dnsReply, errs [2]error) error {
 	switch failed, ok := errors.AsType[*serverError](errs[1]); {
 	case errs[0] != nil:
 		return errs[0]
-	case errs[1] == nil, got[0].noName && ok && failed.answered:
+	case errs[1] == nil, got[0].noName && ok && failed.answered && failed != errLateIPv6:
 		return errNoName
 	}
 	return errs[1]
