@@ -58,12 +58,14 @@ func newResolver() *resolver {
 
 const (
 	maxAge          = 2 * time.Second        // of an answer that a first attempt takes
+	maxJoin         = 10 * time.Second       // of a look-up that goes on: another may have more luck
 	lookupGap       = 100 * time.Millisecond // between two look-ups of a name: hundreds of replicas may bear it, each with its retries
 	resolutionDelay = 50 * time.Millisecond  // RFC 8305, section 3
 )
 
 // patience is how long a look-up is waited for when earlier addresses of the
-// name are known: the client response timer of RFC 8767, section 5.
+// name are known, by a first attempt: the client response timer of RFC 8767,
+// section 5. If these addresses do not answer, the next one waits as ever.
 const patience = 1800 * time.Millisecond
 
 // refresh begins a cycle: names that neither the last two cycles nor the last
@@ -107,7 +109,10 @@ func (r *resolver) namedAddrs(ctx context.Context, t Target, a attempt) ([]netip
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	a.lookups.add(t.host, time.Since(start), err)
+	a.lookups.add(t.host, time.Since(start))
+	if err == errSilent {
+		a.lookups.addSilent(c.began)
+	}
 	switch {
 	case err == errNoName:
 		return nil, &Error{Kind: KindDNS, Reason: fmt.Sprintf("looking up %q: no such host", t.host), Err: err}
@@ -135,10 +140,11 @@ func (r *resolver) join(ctx context.Context, t Target, a attempt) (*lookupCall, 
 	now := time.Now()
 	n.used, n.asked = r.cycle, now
 	wait := max(0, a.left()/2)
-	if len(n.trust.addrs) > 0 {
+	notBefore := a.lookups.after()
+	if len(n.trust.addrs) > 0 && notBefore.IsZero() {
 		wait = min(wait, patience)
 	}
-	if n.last == nil || !n.last.serves(a.lookups.after(), now) {
+	if n.last == nil || !n.last.serves(notBefore, now) {
 		n.last = r.begin(ctx, n, wait)
 	}
 	n.last.waiters++
@@ -156,7 +162,7 @@ func (c *lookupCall) serves(notBefore, now time.Time) bool {
 	case !c.partAt.IsZero():
 		return now.Sub(c.partAt) <= maxAge
 	}
-	return now.Sub(c.began) <= maxAge && c.ctx.Err() == nil
+	return now.Sub(c.began) <= maxJoin && c.ctx.Err() == nil
 }
 
 // begin begins a look-up of n that is paced for an attempt that waits so long.

@@ -14,14 +14,14 @@ type lookups struct {
 	slowest   string        // the host whose look-up took longest
 	longest   time.Duration // how long that was
 	stale     string        // a host whose addresses are those of an earlier look-up
-	silent    bool          // one was not over when it was waited for no longer
+	joinable  time.Time     // when one began that was not over yet when the attempt ended
 }
 
 // next returns what a look-up of the next attempt must not precede: the end of
 // this one. A look-up that is not over has misled nobody, and may be joined.
 func (l *lookups) next() time.Time {
-	if l.silent {
-		return l.notBefore
+	if !l.joinable.IsZero() {
+		return l.joinable.Add(-1)
 	}
 	return time.Now()
 }
@@ -33,14 +33,20 @@ func (l *lookups) after() time.Time {
 	return l.notBefore
 }
 
-// add counts a look-up of host that took so long and came to err.
-func (l *lookups) add(host string, took time.Duration, err error) {
+// add counts a look-up of host that took so long.
+func (l *lookups) add(host string, took time.Duration) {
 	if l == nil {
 		return
 	}
-	l.silent = l.silent || err == errSilent
 	if l.took += took; took > l.longest {
 		l.slowest, l.longest = host, took
+	}
+}
+
+// addSilent says that the look-up that began then goes on.
+func (l *lookups) addSilent(began time.Time) {
+	if l != nil {
+		l.joinable = began
 	}
 }
 
