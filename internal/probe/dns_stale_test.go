@@ -140,6 +140,19 @@ func TestOldAddressThatDoesNotAnswerIsNoVerdict(t *testing.T) {
 	})
 }
 
+// A resolver that is slower than a first attempt waits hides no dead replica.
+func TestSlowResolverHidesNoDeadReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate()
+		e.cycle(t, "a")
+		e.lag = 3 * time.Second
+		e.touch = func(context.Context, netip.AddrPort, attempt) error { return refused.err }
+		if r := e.cycle(t, "a")[0]; r.Health != Dead {
+			t.Errorf("got %q because %q, want dead", r.Health, r.Reason())
+		}
+	})
+}
+
 func TestLatencyIsWithoutTheLookUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEstate()

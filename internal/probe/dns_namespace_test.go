@@ -1,0 +1,119 @@
+package probe
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inNamespace is what the test binary finds in its environment when it was begun
+// anew in namespaces of its own: the directory with their configuration.
+const inNamespace = "CRISP_DNS_NAMESPACE"
+
+// The whole way: /etc/resolv.conf and /etc/hosts, port 53, a replica.
+func TestNamesInANamespaceOfItsOwn(t *testing.T) {
+	if dir := os.Getenv(inNamespace); dir != "" {
+		probeInNamespace(t, dir)
+		return
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"resolv.conf": "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver ::1\nsearch corp.test test\noptions timeout:1\n",
+		"hosts":       "127.0.0.1 filed filed.test\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^TestNamesInANamespaceOfItsOwn$", "-test.v")
+	cmd.Env = append(os.Environ(), inNamespace+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err == nil && bytes.Contains(out, []byte("--- PASS: TestNamesInANamespaceOfItsOwn")):
+	case errors.Is(err, syscall.EPERM) || bytes.Contains(out, []byte("--- SKIP")):
+		if os.Getenv("CI") != "" {
+			t.Fatalf("namespaces cannot be had here: %v\n%s", err, out)
+		}
+		t.Skipf("namespaces cannot be had here (not root?): %v\n%s", err, out)
+	default:
+		t.Errorf("in the namespace: %v\n%s", err, out)
+	}
+}
+
+func probeInNamespace(t *testing.T, dir string) {
+	if err := ownNamespace(dir); err != nil {
+		t.Skipf("this namespace cannot be set up: %v", err)
+	}
+	l := listenTCP(t, "tcp4", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := zone("web.test. 127.0.0.1", "web.test. ::1", "six.test. ::1", "lonely.corp.test. 127.0.0.1")
+	// The first nameserver is silent for AAAA, and for one name altogether.
+	listenDNS(t, "127.0.0.1:53", func(q asked) []byte {
+		if q.family == typeAAAA && !strings.HasPrefix(q.name, "six.") && !strings.HasPrefix(q.name, "gone.") || q.name == "web.test." {
+			return nil
+		}
+		return records(q)
+	}, nil)
+	listenDNS(t, "127.0.0.2:53", records, framed(records))
+	p := New("crisp-status-local/test")
+	defer p.Close()
+	for _, tt := range []struct {
+		url    string
+		health Health
+	}{
+		{"tcp://web.test:" + port, Healthy},
+		{"tcp://web:" + port, Healthy},
+		{"tcp://lonely:" + port, Healthy},
+		{"tcp://filed:" + port, Healthy},
+		{"tcp://any.localhost:" + port, Healthy},
+		{"icmp://web.test", Healthy},
+		{"icmp://six.test", Healthy},
+		{"tcp://gone.test:" + port, Dead},
+	} {
+		c := Check{Target: mustParse(t, tt.url), Rules: &Rules{Retry: 1, DeadAfter: 20 * time.Second}}
+		if r := p.Probe(t.Context(), c, MaxProbe); r.Health != tt.health || tt.health == Dead && kindOf(r.Err) != KindDNS {
+			t.Errorf("%s: got %q because %q, want %q", tt.url, r.Health, r.Reason(), tt.health)
+		}
+	}
+}
+
+// ownNamespace brings this process's loopback up and puts the files of dir in the
+// place of those in /etc, for this process alone.
+func ownNamespace(dir string) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	for name, path := range map[string]string{"resolv.conf": resolvConfPath, "hosts": hostsPath} {
+		if err := unix.Mount(filepath.Join(dir, name), path, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+}
