@@ -50,14 +50,33 @@ func framed(answer func(asked) []byte) serveTCP {
 	}
 }
 
+// listen opens the sockets of s, on the same port. One that is free over UDP may
+// be taken over TCP: then another is tried.
+func (s *dnsServer) listen(t testing.TB, address string, tcp bool) {
+	t.Helper()
+	for tries := 1; ; tries++ {
+		var err error
+		if s.udp, err = net.ListenPacket("udp", address); err != nil {
+			t.Fatal(err)
+		}
+		if !tcp {
+			return
+		}
+		if s.tcp, err = net.Listen("tcp", s.udp.LocalAddr().String()); err == nil {
+			return
+		}
+		s.udp.Close()
+		if tries == 20 {
+			t.Fatal(err)
+		}
+	}
+}
+
 // listenDNS begins a nameserver at address. Nil for stream refuses TCP.
 func listenDNS(t testing.TB, address string, datagram func(asked) []byte, stream serveTCP) *dnsServer {
 	t.Helper()
 	s := new(dnsServer)
-	var err error
-	if s.udp, err = net.ListenPacket("udp", address); err != nil {
-		t.Fatal(err)
-	}
+	s.listen(t, address, stream != nil)
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
 		s.udp.Close()
@@ -82,9 +101,6 @@ func listenDNS(t testing.TB, address string, datagram func(asked) []byte, stream
 	})
 	if stream == nil {
 		return s
-	}
-	if s.tcp, err = net.Listen("tcp", s.udp.LocalAddr().String()); err != nil {
-		t.Fatal(err)
 	}
 	wg.Go(func() {
 		for {
