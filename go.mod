@@ -8,7 +8,7 @@ require (
 	github.com/hashicorp/go-retryablehttp v0.7.8 // requests to the Status API, and when to repeat them
 	github.com/nlnwa/whatwg-url v0.6.2 // URLs as the WHATWG standard, browsers and curl understand them
 	github.com/sirupsen/logrus v1.10.2 // the log
-	github.com/spf13/pflag v1.0.10 // the command line as the original has it: -cFILE, which package flag cannot read
+	github.com/spf13/pflag v1.1.0 // the command line as the original has it: -cFILE, which package flag cannot read
 	golang.org/x/net v0.62.0 // idna: host names outside ASCII, as browsers look them up; httpproxy: which requests the environment leads through a proxy; dnsmessage: what nameservers are asked and answer
 	golang.org/x/sys v0.49.0 // unix: half-open connections and ICMP sockets, which package net cannot make
 )
