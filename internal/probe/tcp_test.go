@@ -62,11 +62,32 @@ func blackHole(t testing.TB) netip.AddrPort {
 	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(bound.(*unix.SockaddrInet4).Port))
 }
 
-// closedPort returns an address of this host where nobody listens.
+// closedPort returns an address of this host where nobody listens. Its port is
+// taken until the test ends, so that nobody else is given it.
 func closedPort(t testing.TB) netip.AddrPort {
-	l := listenTCP(t, "tcp4", "127.0.0.1:0")
-	l.Close()
-	return portAddr(l)
+	t.Helper()
+	return closedPortOf(t, unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+}
+
+func closedPortOf(t testing.TB, family int, host unix.Sockaddr) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, host); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v6, ok := bound.(*unix.SockaddrInet6); ok {
+		return netip.AddrPortFrom(netip.AddrFrom16(v6.Addr), uint16(v6.Port))
+	}
+	v4 := bound.(*unix.SockaddrInet4)
+	return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), uint16(v4.Port))
 }
 
 func portAddr(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).AddrPort() }
@@ -113,8 +134,8 @@ func TestTCPOverIPv6(t *testing.T) {
 	if err := attemptAt(t, p, "tcp://"+l.Addr().String(), 10*time.Second); err != nil {
 		t.Errorf("got %v, want up", err)
 	}
-	l.Close()
-	wantFailure(t, attemptAt(t, p, "tcp://"+l.Addr().String(), 10*time.Second), KindRefused, "connection refused")
+	closed := closedPortOf(t, unix.AF_INET6, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()})
+	wantFailure(t, attemptAt(t, p, "tcp://"+closed.String(), 10*time.Second), KindRefused, "connection refused")
 }
 
 func TestTCPBlackHoleIsDown(t *testing.T) {

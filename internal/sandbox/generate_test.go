@@ -77,11 +77,14 @@ func TestGeneratedTargetsAreWhatTheMapSays(t *testing.T) {
 	defer s.Close()
 	transport := trusting(t, s.CA())
 	transport.DisableKeepAlives = true
-	client := &http.Client{Transport: transport, Timeout: 500 * time.Millisecond} // slow ones take 2 s
 	for _, r := range s.State().Services[0].Nodes[0].Replicas {
-		up := false
+		up, patience := false, 500*time.Millisecond // slow ones take 2 s
+		if r.Expected == Healthy {
+			patience = time.Minute
+		}
+		client := &http.Client{Transport: transport, Timeout: patience}
 		if address, ok := strings.CutPrefix(r.Replica, "tcp://"); ok {
-			conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+			conn, err := net.DialTimeout("tcp", address, patience)
 			if up = err == nil; up {
 				conn.Close()
 			}

@@ -107,7 +107,7 @@ func (h *Health) answer(ctx context.Context, conn *net.UnixConn, alive func(cont
 	} else if err != nil {
 		answer = err.Error() + "\n"
 	}
-	conn.SetDeadline(time.Now().Add(h.patience))
+	conn.SetDeadline(time.Now().Add(alivePatience))
 	io.WriteString(conn, answer)
 }
 
