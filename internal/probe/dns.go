@@ -16,7 +16,7 @@ import (
 // up, its last addresses stand in (see serveStale).
 type resolver struct {
 	lookup func(ctx context.Context, host string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error)
-	notify func(name, trouble string) // takes what an operator should know; nil: nobody
+	notify func(name, trouble string) // takes what an operator should know, and may block; nil: nobody
 
 	mu            sync.Mutex // protects all following fields
 	cycle         int
@@ -234,13 +234,14 @@ func (r *resolver) await(ctx context.Context, c *lookupCall, t Target, wait time
 		case <-timeout.C:
 		case <-ctx.Done():
 		}
-	case <-timeout.C:
-		return hostAddrs{}, errSilent
+	case <-timeout.C: // an answer that came at the same time counts
 	case <-ctx.Done():
-		return hostAddrs{}, errSilent
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if c.ended.IsZero() && c.partAt.IsZero() {
+		return hostAddrs{}, errSilent
+	}
 	return c.answer, c.err
 }
 

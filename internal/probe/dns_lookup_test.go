@@ -218,24 +218,51 @@ func drip(conn net.Conn, _ asked) {
 // none where the entry is nil.
 func serveAll(t *testing.T, servers []func(asked) []byte, stream serveTCP, noTCP bool) uint16 {
 	t.Helper()
-	port := uint16(0)
-	for i, answer := range slices.Backward(servers) {
+	for range 100 {
+		bound, err := bindAll(servers, !noTCP)
+		if err != nil {
+			continue
+		}
+		port := closedPort(t).Port()
+		for i, s := range bound {
+			if s == nil {
+				continue
+			}
+			port = s.port()
+			switch {
+			case noTCP:
+				s.serve(t, servers[i], nil)
+			case stream == nil:
+				s.serve(t, servers[i], framed(servers[i]))
+			default:
+				s.serve(t, servers[i], stream)
+			}
+		}
+		return port
+	}
+	t.Fatal("got no port that is free on all addresses")
+	return 0
+}
+
+// bindAll opens the sockets of serveAll.
+func bindAll(servers []func(asked) []byte, stream bool) ([]*dnsServer, error) {
+	port, bound := uint16(0), make([]*dnsServer, len(servers))
+	for i, answer := range servers {
 		if answer == nil {
 			continue
 		}
-		overTCP := stream
-		switch {
-		case noTCP:
-			overTCP = nil
-		case stream == nil:
-			overTCP = framed(answer)
+		s, err := bindDNS(fmt.Sprintf("127.0.0.%d:%d", i+1, port), stream)
+		if err != nil {
+			for _, s := range bound {
+				if s != nil {
+					s.close()
+				}
+			}
+			return nil, err
 		}
-		port = listenDNS(t, fmt.Sprintf("127.0.0.%d:%d", i+1, port), answer, overTCP).port()
+		bound[i], port = s, s.port()
 	}
-	if port == 0 {
-		port = closedPort(t).Port()
-	}
-	return port
+	return bound, nil
 }
 
 // texts returns addresses in order, as text.

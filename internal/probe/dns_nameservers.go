@@ -40,8 +40,8 @@ type nameservers struct {
 
 // ask asks one nameserver after another, the next one as soon as one has failed
 // or used up its share of within; those that were asked before may still answer.
-// The first answer counts. A truncated one counts when no other comes within one
-// share more. No exchange outlives the call. The error is a *serverError, or the
+// The first answer counts. A truncated one counts when no other comes shortly
+// after. No exchange outlives the call. The error is a *serverError, or the
 // cause of ctx's end when nobody has said anything yet.
 func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, within time.Duration) (dnsReply, error) {
 	type outcome struct {
@@ -64,7 +64,7 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 		i := next
 		next, running = next+1, running+1
 		go func() {
-			r, err := s.exchange(ctx, c.servers[i], q, wait)
+			r, err := s.surely(ctx, c.servers[i], q, wait)
 			outcomes <- outcome{i, r, err}
 		}()
 	}
@@ -85,7 +85,7 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 				s.notifySkipped(c.servers[:o.server], failures)
 				return o.reply, nil
 			case o.err == nil && partial == nil:
-				partial, enough = &o.reply, time.After(share)
+				partial, enough = &o.reply, time.After(min(share, within/4)) // TCP has had its half
 			}
 			failures[o.server] = o.err
 			if next < len(c.servers) && ctx.Err() == nil {
@@ -101,6 +101,13 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 		return *partial, nil
 	}
 	return dnsReply{}, s.together(ctx, c.servers, failures)
+}
+
+// surely is exchange, where a fault in it is one of this nameserver's: an answer
+// that trips up a parser must not end the watch over all replicas.
+func (s *nameservers) surely(ctx context.Context, server netip.AddrPort, q dnsQuestion, wait exchangeTiming) (r dnsReply, err error) {
+	defer survive(&err)
+	return s.exchange(ctx, server, q, wait)
 }
 
 // notifySkipped tells of the nameservers before the one that answered.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -50,39 +51,46 @@ func framed(answer func(asked) []byte) serveTCP {
 	}
 }
 
-// listen opens the sockets of s, on the same port. One that is free over UDP may
-// be taken over TCP: then another is tried.
-func (s *dnsServer) listen(t testing.TB, address string, tcp bool) {
-	t.Helper()
-	for tries := 1; ; tries++ {
-		var err error
-		if s.udp, err = net.ListenPacket("udp", address); err != nil {
-			t.Fatal(err)
-		}
-		if !tcp {
-			return
-		}
-		if s.tcp, err = net.Listen("tcp", s.udp.LocalAddr().String()); err == nil {
-			return
-		}
-		s.udp.Close()
-		if tries == 20 {
-			t.Fatal(err)
-		}
-	}
-}
-
 // listenDNS begins a nameserver at address. Nil for stream refuses TCP.
 func listenDNS(t testing.TB, address string, datagram func(asked) []byte, stream serveTCP) *dnsServer {
 	t.Helper()
-	s := new(dnsServer)
-	s.listen(t, address, stream != nil)
+	for range 100 {
+		if s, err := bindDNS(address, stream != nil); err == nil {
+			s.serve(t, datagram, stream)
+			return s
+		} else if !strings.HasSuffix(address, ":0") {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("got no port that is free for UDP and TCP")
+	return nil
+}
+
+// bindDNS opens the sockets of a nameserver.
+func bindDNS(address string, stream bool) (*dnsServer, error) {
+	udp, err := net.ListenPacket("udp", address)
+	if err != nil || !stream {
+		return &dnsServer{udp: udp}, err
+	}
+	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+	if err != nil {
+		udp.Close()
+	}
+	return &dnsServer{udp: udp, tcp: tcp}, err
+}
+
+func (s *dnsServer) close() {
+	s.udp.Close()
+	if s.tcp != nil {
+		s.tcp.Close()
+	}
+}
+
+// serve answers until the test ends.
+func (s *dnsServer) serve(t testing.TB, datagram func(asked) []byte, stream serveTCP) {
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
-		s.udp.Close()
-		if s.tcp != nil {
-			s.tcp.Close()
-		}
+		s.close()
 		wg.Wait()
 	})
 	wg.Go(func() {
@@ -100,7 +108,7 @@ func listenDNS(t testing.TB, address string, datagram func(asked) []byte, stream
 		}
 	})
 	if stream == nil {
-		return s
+		return
 	}
 	wg.Go(func() {
 		for {
@@ -124,7 +132,6 @@ func listenDNS(t testing.TB, address string, datagram func(asked) []byte, stream
 			})
 		}
 	})
-	return s
 }
 
 func (s *dnsServer) note(network string, msg []byte) (asked, bool) {
@@ -251,6 +258,17 @@ func (o *toldOf) notify(name, trouble string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all = append(o.all, name+": "+trouble)
+}
+
+// want waits for a first word and returns all there are.
+func (o *toldOf) want(t *testing.T) []string {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); len(o.list()) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing was told")
+		}
+	}
+	return o.list()
 }
 
 func (o *toldOf) list() []string {

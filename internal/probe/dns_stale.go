@@ -63,10 +63,11 @@ func (r *resolver) failsAlone(n *name, answered bool) bool {
 	return r.resolved.After(n.trust.failed) && r.resolvedCycle >= r.cycle-1
 }
 
-// tell hands on what an operator should know. The caller holds the lock.
+// tell hands on what an operator should know. It does not wait until that is
+// written: a log that is stuck must not stop look-ups.
 func (r *resolver) tell(name, trouble string) {
 	if r.notify != nil {
-		r.notify(name, trouble)
+		go r.notify(name, trouble)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,22 +16,29 @@ import (
 type estate struct {
 	*Prober
 	told toldOf
-	fail map[string]error // by host; nil error: it resolves
-	lag  time.Duration
+	fail sync.Map // the errors of hosts; none: it resolves
+	lag  atomic.Int64
 }
 
+// breaks makes the look-up of a host fail, or succeed again.
+func (e *estate) breaks(host string, err error) { e.fail.Store(host, &err) }
+
 func newEstate() *estate {
-	e := &estate{fail: make(map[string]error)}
+	e := new(estate)
 	e.Prober, _ = scripted(up)
 	e.resolver = newResolver()
 	e.OnNameTrouble(e.told.notify)
 	e.resolver.lookup = func(ctx context.Context, host string, _ time.Duration, _ func(hostAddrs)) (hostAddrs, error) {
-		if e.fail[host] == errSilent {
+		var err error
+		if set, ok := e.fail.Load(host); ok {
+			err = *set.(*error)
+		}
+		if err == errSilent {
 			<-ctx.Done()
 			return hostAddrs{}, ctx.Err()
 		}
-		sleep(ctx, e.lag)
-		return hostAddrs{addrs: addresses("10.0.0.5"), total: 1}, e.fail[host]
+		sleep(ctx, time.Duration(e.lag.Load()))
+		return hostAddrs{addrs: addresses("10.0.0.5"), total: 1}, err
 	}
 	return e
 }
@@ -53,7 +61,9 @@ func TestOldAddressesServeWhileNothingResolves(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEstate()
 				e.cycle(t, "a", "b", "c")
-				e.fail["a"], e.fail["b"], e.fail["c"] = trouble, trouble, trouble
+				for _, host := range []string{"a", "b", "c"} {
+					e.breaks(host, trouble)
+				}
 				began := time.Now()
 				for time.Since(began) < 5*time.Hour {
 					for _, r := range e.cycle(t, "a", "b", "c") {
@@ -82,7 +92,7 @@ func TestOldAddressesOfOneNameServeForAnHour(t *testing.T) {
 					e := newEstate()
 					hosts := []string{"a", "b", "c", "d", "e", "f"}[:others+1]
 					e.cycle(t, hosts...)
-					e.fail["a"] = trouble
+					e.breaks("a", trouble)
 					began, died := time.Now(), time.Duration(0)
 					for time.Since(began) < 3*time.Hour {
 						results := e.cycle(t, hosts...)
@@ -116,7 +126,7 @@ func TestOldAddressesOfOneNameServeForAnHour(t *testing.T) {
 					if about != 1 {
 						t.Errorf("told %q, want once of it", e.told.list())
 					}
-					e.fail["a"] = nil
+					e.breaks("a", nil)
 					if r := e.cycle(t, hosts...)[0]; r.Health != Healthy || r.Reason() != "" {
 						t.Errorf("got %q because %q once it resolves, want healthy", r.Health, r.Reason())
 					}
@@ -131,7 +141,7 @@ func TestOldAddressThatDoesNotAnswerIsNoVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEstate()
 		e.cycle(t, "a")
-		e.fail["a"] = servfail
+		e.breaks("a", servfail)
 		e.touch = func(context.Context, netip.AddrPort, attempt) error { return refused.err }
 		r := e.cycle(t, "a")[0]
 		if r.Health != Unknown || r.Reason() != `connection refused ("a" cannot be looked up, its last known addresses are used)` {
@@ -145,7 +155,7 @@ func TestSlowResolverHidesNoDeadReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEstate()
 		e.cycle(t, "a")
-		e.lag = 3 * time.Second
+		e.lag.Store(int64(3 * time.Second))
 		e.touch = func(context.Context, netip.AddrPort, attempt) error { return refused.err }
 		if r := e.cycle(t, "a")[0]; r.Health != Dead {
 			t.Errorf("got %q because %q, want dead", r.Health, r.Reason())
@@ -156,7 +166,7 @@ func TestSlowResolverHidesNoDeadReplica(t *testing.T) {
 func TestLatencyIsWithoutTheLookUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEstate()
-		e.lag = 1500 * time.Millisecond
+		e.lag.Store(int64(1500 * time.Millisecond))
 		r := e.cycle(t, "a")[0]
 		if r.Health != Healthy || r.Latency != time.Millisecond || r.Reason() != `looking up "a" took 1.5s` {
 			t.Errorf("got %q after %v because %q, want healthy after 1ms, with a word on DNS", r.Health, r.Latency, r.Reason())
@@ -241,7 +251,7 @@ func TestManyAddresses(t *testing.T) {
 	if asked := server.questions(); len(asked) > 8 {
 		t.Errorf("the nameserver was asked %q, want one look-up for all", asked)
 	}
-	if got := told.list(); len(got) != 1 || got[0] != "big.test: 3900 addresses: 64 of them are used" {
+	if got := told.want(t); len(got) != 1 || got[0] != "big.test: 3900 addresses: 64 of them are used" {
 		t.Errorf("told %q, want one word that some are left out", got)
 	}
 }
@@ -283,7 +293,7 @@ func TestSilentNameserverIsToldOnceAnHour(t *testing.T) {
 		}
 		r.names = make(map[string]*name)
 	}
-	if got := told.list(); len(got) != 1 || !strings.Contains(got[0], "gave no answer in time: the next one in /etc/resolv.conf was asked") {
+	if got := told.want(t); len(got) != 1 || !strings.Contains(got[0], "gave no answer in time: the next one in /etc/resolv.conf was asked") {
 		t.Errorf("told %q, want one word on the first nameserver", got)
 	}
 }

@@ -60,8 +60,8 @@ func (p *Prober) Trouble() []error { return p.pinger.trouble() }
 func (p *Prober) TrustRoots(roots *x509.CertPool) { p.roots.Store(roots) }
 
 // OnNameTrouble sets what is told of trouble with a name, or with a nameserver,
-// that no verdict shows, seldom enough for a log. It must not block. It is called
-// before the first probe.
+// that no verdict shows, seldom enough for a log; it is called in a goroutine of
+// its own. It is set before the first probe.
 func (p *Prober) OnNameTrouble(notify func(name, trouble string)) { p.resolver.notify = notify }
 
 // Refresh says that a cycle begins: names that are no longer probed are forgotten
