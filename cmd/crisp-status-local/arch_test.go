@@ -47,7 +47,7 @@ var architecture = map[string]struct {
 	},
 	"internal/probe": {
 		ours:   []string{"internal/redact"},
-		theirs: []string{"golang.org/x/net/dns/dnsmessage", "golang.org/x/net/idna", "golang.org/x/sys/unix"},
+		theirs: []string{"github.com/nlnwa/whatwg-url/url", "golang.org/x/net/dns/dnsmessage", "golang.org/x/net/idna", "golang.org/x/sys/unix"},
 		why:    "a probe knows nothing of who asks for it, returns its reason instead of logging it, and never retries by retryablehttp: there a retry has another meaning",
 	},
 	"internal/redact": {

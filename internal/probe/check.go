@@ -26,12 +26,17 @@ type Check struct {
 
 // ID is what tells one replica from all others: the same URL in two nodes is
 // two replicas. Replica may hold a password; formatted as a whole, an ID shows
-// none.
+// nothing that may be secret. Nor can it tell look-alikes apart: it is the same
+// in every map, and their numbers are not.
 type ID struct{ Service, Node, Replica string }
 
-// Format writes the ID without user and password under every verb.
+// Format writes the ID without what may be secret under every verb.
 func (id ID) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "%s/%s/%s", id.Service, id.Node, Redact(id.Replica))
+	replica := Redact(id.Replica)
+	if t, err := ParseTarget(id.Replica); err == nil {
+		replica = t.String()
+	}
+	fmt.Fprintf(f, "%s/%s/%s", visible(id.Service), visible(id.Node), replica)
 }
 
 // ID returns the check's ID.

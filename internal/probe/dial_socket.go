@@ -124,11 +124,10 @@ func sockaddr(addr netip.AddrPort) (int, unix.Sockaddr, error) {
 	}
 	sa := &unix.SockaddrInet6{Port: int(addr.Port()), Addr: ip.As16()}
 	if zone := ip.Zone(); zone != "" {
-		link, err := net.InterfaceByName(zone)
-		if err != nil {
+		var ok bool
+		if sa.ZoneId, ok = zoneIndex(zone); !ok {
 			return 0, nil, failure(KindLocal, "this host has no network interface %q", zone)
 		}
-		sa.ZoneId = uint32(link.Index)
 	}
 	return unix.AF_INET6, sa, nil
 }

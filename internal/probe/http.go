@@ -3,8 +3,6 @@ package probe
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"strings"
 )
 
 // maxRedirects is how many redirects an attempt follows.
@@ -15,15 +13,12 @@ const maxRedirects = 5
 // connection itself, with the standard library's parser: a http.Transport costs
 // twice the CPU and six times the memory, for reuse that a probe must not have.
 func (p *Prober) measureHTTP(ctx context.Context, t Target, rules *Rules, a attempt) error {
-	first, err := t.url()
-	if err != nil {
-		return failure(KindHTTP, "not a URL") // ParseTarget has parsed it
-	}
+	first := request{target: t, user: t.userinfo()}
 	method := http.MethodHead
 	if rules.HealthyMatch != "" || rules.DeadMatch != "" {
 		method = http.MethodGet
 	}
-	hop := request{target: t, url: first, first: first, user: first.User}
+	hop := first
 	for redirects := 0; ; {
 		r, err := p.exchange(ctx, method, hop, a)
 		if err != nil {
@@ -86,33 +81,50 @@ func (rules *Rules) judge(r *response, hop request, redirects int, a attempt) er
 	return rules.search(r.Body, a)
 }
 
+// maxLocation bounds where an answer points to, in bytes: servers that take
+// more are rare, and reasons must not grow with it.
+const maxLocation = 16 << 10
+
 // request is one hop on the way to the answer.
 type request struct {
 	target Target
-	url    *url.URL
-	first  *url.URL      // of the attempt: what it authenticates with may come back in any answer
-	user   *url.Userinfo // to authenticate with; may be nil
+	user   *userinfo // to authenticate with; may be nil
+	first  *request  // of the attempt, whose secrets may come back in any answer; nil: this one
 }
 
-// redirect returns the request that follows q to where the answer points.
-// What first authenticates with goes to its own host alone, and never from
-// HTTPS down to HTTP.
-func (q request) redirect(where string, first *url.URL) (request, error) {
-	u, err := q.url.Parse(where)
-	if err != nil {
+// redirect returns the request that follows q to where the answer points. It
+// authenticates with the user that is given there, else as q or first did where
+// that may be sent on.
+func (q request) redirect(where string, first request) (request, error) {
+	if len(where) > maxLocation {
+		return q, failure(KindHTTP, "redirect: URL of %d bytes, want at most %d", len(where), maxLocation)
+	}
+	t, user, err := parseURL(where, q.target.target)
+	switch {
+	case err == errNotURL:
 		return q, failure(KindHTTP, "redirect to %q, which is not a URL", printable(Redact(where), q))
+	case err != nil:
+		return q, failure(KindHTTP, "redirect: %q %v", printable(Redact(where), q), err)
 	}
-	t, err := ParseTarget(u.String())
-	if err != nil {
-		return q, &Error{Kind: KindHTTP, Reason: "redirect: " + printable(err.Error(), q), Err: err}
+	next := request{target: Target{&handle{t}}, user: user, first: &first}
+	if t.scheme != httpID && t.scheme != httpsID {
+		return q, failure(KindHTTP, "redirect to %s, want http or https", printable(next.target.String(), q))
 	}
-	if t.Scheme() != HTTP && t.Scheme() != HTTPS {
-		return q, failure(KindHTTP, "redirect to %s, want http or https", printable(t.String(), q))
+	for _, from := range []request{q, first} {
+		if next.user == nil && from.target.sharesCredentials(t) {
+			next.user = from.user
+		}
 	}
-	user := u.User
-	sameHost := strings.EqualFold(u.Hostname(), first.Hostname())
-	if user == nil && sameHost && !(first.Scheme == "https" && u.Scheme == "http") {
-		user = first.User
+	return next, nil
+}
+
+// sharesCredentials reports whether what t authenticates with may go to other:
+// the same scheme, host and port, or the same host's default ports on the way
+// from HTTP up to HTTPS.
+func (t *target) sharesCredentials(other *target) bool {
+	if t.hostname() != other.hostname() {
+		return false
 	}
-	return request{target: t, url: u, first: first, user: user}, nil
+	up := t.scheme == httpID && t.port == 80 && other.scheme == httpsID && other.port == 443
+	return up || t.scheme == other.scheme && t.port == other.port
 }

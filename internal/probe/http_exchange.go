@@ -7,14 +7,11 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,9 +111,8 @@ var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP5
 // tlsConfig returns the configuration of one handshake. Sessions are not
 // resumed: the certificate would not be looked at again.
 func (p *Prober) tlsConfig(t Target) *tls.Config {
-	name, _, _ := strings.Cut(t.host, "%") // a zone is of this host alone
 	return &tls.Config{
-		ServerName:             name,
+		ServerName:             t.hostname(),
 		RootCAs:                p.roots.Load(),
 		CurvePreferences:       curves,
 		NextProtos:             []string{"http/1.1"},
@@ -126,52 +122,21 @@ func (p *Prober) tlsConfig(t Target) *tls.Config {
 
 // head returns the request as it goes over the wire.
 func (p *Prober) head(method string, q request) []byte {
-	host := q.target.host
-	if q.target.addr.Is6() {
-		host, _, _ = strings.Cut(host, "%")
-		host = "[" + host + "]"
-	}
-	if port := q.url.Port(); port != "" {
-		host += ":" + strconv.Itoa(int(q.target.port))
-	}
 	b := make([]byte, 0, 256)
 	b = append(b, method...)
 	b = append(b, ' ')
-	b = append(b, requestURI(q.url)...)
+	b = append(b, q.target.uri...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
-	b = append(b, host...)
+	b = q.target.appendAuthority(b, q.target.hostname())
 	b = append(b, "\r\nUser-Agent: "...)
 	b = append(b, p.userAgent...)
 	b = append(b, "\r\nAccept: */*\r\nConnection: close\r\n"...)
 	if q.user != nil {
-		password, _ := q.user.Password()
 		b = append(b, "Authorization: Basic "...)
-		b = base64.StdEncoding.AppendEncode(b, []byte(q.user.Username()+":"+password))
+		b = base64.StdEncoding.AppendEncode(b, []byte(q.user.name+":"+q.user.password))
 		b = append(b, "\r\n"...)
 	}
 	return append(b, "\r\n"...)
-}
-
-// requestURI returns what of u goes into the request line, with every byte
-// escaped that has no place there.
-func requestURI(u *url.URL) string {
-	uri := u.RequestURI()
-	clean := true
-	for i := range len(uri) {
-		clean = clean && uri[i] > ' ' && uri[i] < 0x7f
-	}
-	if clean {
-		return uri
-	}
-	var b strings.Builder
-	for i := range len(uri) {
-		if uri[i] > ' ' && uri[i] < 0x7f {
-			b.WriteByte(uri[i])
-		} else {
-			fmt.Fprintf(&b, "%%%02X", uri[i])
-		}
-	}
-	return b.String()
 }
 
 var errHeaderTooLong = errors.New("header too long")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -214,11 +213,8 @@ func TestWordsOfTheTargetAreQuotedWithoutWhatItWasAsked(t *testing.T) {
 		{"http://a/?k=S3CR%45T%2b", `"S3CRET+" S3CR%45T%2b`, `"***" ***`},
 		{"http://a/?S3CRETkey", "GET /?S3CRETkey", "GET /?***"},
 	} {
-		u, err := url.Parse(tt.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := printable(tt.text, request{url: u, user: u.User}); got != tt.want {
+		target := mustParse(t, tt.url)
+		if got := printable(tt.text, request{target: target, user: target.userinfo()}); got != tt.want {
 			t.Errorf("asked for %s: printable(%q) = %q, want %q", tt.url, tt.text, got, tt.want)
 		}
 	}

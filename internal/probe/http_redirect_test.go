@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -94,7 +95,13 @@ func TestHTTPRedirectsThatLeadNowhere(t *testing.T) {
 		"http://":                            "has no host",
 		"http://user:s3cret@we b/":           "redirect to \"http://***@we b/\", which is not a URL",
 		"http://web:0/":                      "has the port 0",
-		"/" + strings.Repeat("x", maxURL+1):  "want at most 8192",
+		"/" + strings.Repeat("x", 60<<10):    "redirect: URL of 61441 bytes, want at most 16384",
+		"file:///etc/passwd":                 `redirect: "file:///etc/passwd" has an unknown scheme, want tcp, icmp, http or https`,
+		"javascript:f('s3cret')":             `redirect: "javascript:…" has an unknown scheme`,
+		"///":                                "has no host",
+		"http://admin:12345678#s3cret@web/":  `redirect to "http://***@web/", which is not a URL`,
+		"//256.1.1.1/?token=s3cret":          `redirect: "//256.1.1.1/?token=…" is not a URL: its host is made of numbers`,
+		strings.Repeat("/x", 2000):           "has over 1000 slashes",
 		"http://" + closedPort(t).String():   "connection refused",
 		"http://user:s3cret@web/x:y@z:99999": "no such host",
 	} {
@@ -128,11 +135,10 @@ func TestHTTPCredentialsStayWithTheirHost(t *testing.T) {
 		end      *site
 		sent     string // with the second request
 	}{
-		{"same host", false, named(other, "a.test", ""), other, basic},
-		{"same host in capitals", false, named(other, "A.TEST", ""), other, basic},
+		{"another port of the host", false, named(other, "a.test", ""), other, ""},
 		{"another host", false, named(other, "b.test", ""), other, ""},
 		{"a subdomain", false, named(other, "x.a.test", ""), other, ""},
-		{"same host up to https", false, named(secure, "a.test", ""), secure, basic},
+		{"up to https on another port", false, named(secure, "a.test", ""), secure, ""},
 		{"same host from https down to http", true, named(other, "a.test", ""), other, ""},
 		{"another host with its own", false, named(other, "b.test", "me:mine@"), other, "\r\nAuthorization: Basic bWU6bWluZQ==\r\n"},
 	} {
@@ -160,5 +166,83 @@ func TestHTTPCredentialsStayWithTheirHost(t *testing.T) {
 				t.Errorf("the password is in %q", all)
 			}
 		})
+	}
+}
+
+func TestCredentialsGoWhereTheyMay(t *testing.T) {
+	for _, tt := range []struct {
+		first string
+		hops  []string
+		want  string // what the last request authenticates with
+	}{
+		{"http://me:pw@a.test/", []string{"/x"}, "me:pw"},
+		{"http://me:pw@a.test/", []string{"http://A.test:80/x"}, "me:pw"},
+		{"http://me:pw@a.test/", []string{"//a.test./x"}, "me:pw"},
+		{"http://me:pw@a.test:8080/", []string{"http://a.test:8080/"}, "me:pw"},
+		{"http://me:pw@a.test/", []string{"https://a.test/"}, "me:pw"},
+		{"http://me:pw@a.test/", []string{"https://a.test/", "/x"}, "me:pw"},
+		{"http://me:pw@a.test/", []string{"https://b.test/", "http://a.test/"}, "me:pw"},
+		{"https://me:pw@a.test/", []string{"https://a.test:443"}, "me:pw"},
+		{"http://me:pw@a.test/", []string{"http://a.test:8080/"}, ""},
+		{"http://me:pw@a.test/", []string{"https://a.test:8443/"}, ""},
+		{"http://me:pw@a.test:8080/", []string{"https://a.test/"}, ""},
+		{"http://me:pw@a.test:8080/", []string{"https://a.test:8080/"}, ""},
+		{"https://me:pw@a.test/", []string{"http://a.test/"}, ""},
+		{"http://me:pw@a.test/", []string{"http://x.a.test/"}, ""},
+		{"http://me:pw@a.test/", []string{"http://you@b.test/"}, "you:"},
+		{"http://me:pw@a.test/", []string{"http://you:yours@b.test/", "/x"}, "you:yours"},
+		{"http://me:pw@a.test/", []string{"http://you:yours@b.test/", "http://c.test"}, ""},
+		{"http://me:pw@a.test/", []string{"http://you:yours@b.test/", "http://a.test"}, "me:pw"},
+		{"http://a.test/", []string{"http://a.test"}, ""},
+	} {
+		target := mustParse(t, tt.first)
+		first := request{target: target, user: target.userinfo()}
+		q := first
+		for _, where := range tt.hops {
+			var err error
+			if q, err = q.redirect(where, first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := ""
+		if q.user != nil {
+			got = q.user.name + ":" + q.user.password
+		}
+		if got != tt.want {
+			t.Errorf("%s and then %q: authenticates with %q, want %q", tt.first, tt.hops, got, tt.want)
+		}
+	}
+}
+
+func TestRedirectsAreResolved(t *testing.T) {
+	for _, tt := range []struct{ first, where, want string }{
+		{"http://web/a/b?q=1", "c", "http://web:80/a/c"},
+		{"http://web/a/b?q=1", "?x", "http://web:80/a/b?x"},
+		{"http://web/a/b?q=1", "#top", "http://web:80/a/b?q=1"},
+		{"http://web/a/b", "../../c", "http://web:80/c"},
+		{"http://web:8080/a/b", "/", "http://web:8080/"},
+		{"https://web/a/b", "//other/x", "https://other:443/x"},
+		{"https://web/a/b", `\\other\x`, "https://other:443/x"},
+		{"https://web/a/b", `\x`, "https://web:443/x"},
+		{"https://web/a/b", "https:x:y", "https://web:443/a/x:y"},
+		{"https://web/a/b", "https:/x", "https://web:443/x"},
+		{"https://web/a/b", "https:///other/x", "https://other:443/x"},
+		{"https://web/a/b", "http:other/x", "http://other:80/x"},
+		{"http://web/", "/sale-100%/", "http://web:80/sale-100%/"},
+		{"http://web/", " /a\tb c ", "http://web:80/ab%20c"},
+		{"http://web/", "/caf\xe9?\xe9", "http://web:80/caf%E9?%E9"},
+		{"http://web/", "/café", "http://web:80/caf%C3%A9"},
+		{"http://[fe80::1%25lo]:8080/", "/x", "http://fe80::1%lo:8080/x"},
+	} {
+		target := mustParse(t, tt.first)
+		first := request{target: target}
+		q, err := first.redirect(tt.where, first)
+		if err != nil {
+			t.Errorf("%s, then %q: got %v, want %s", tt.first, tt.where, err, tt.want)
+			continue
+		}
+		if got := fmt.Sprintf("%s://%s:%d%s", q.target.Scheme(), q.target.host, q.target.port, q.target.uri); got != tt.want {
+			t.Errorf("%s, then %q: got %s, want %s", tt.first, tt.where, got, tt.want)
+		}
 	}
 }

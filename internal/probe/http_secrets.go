@@ -11,20 +11,30 @@ import (
 // masker hides what q and the attempt that it is part of authenticate with: user
 // and password, and the values of the query, since keys are found there as well.
 func (q request) masker() *redact.Masker {
-	secrets := []redact.Secret{redact.Basic(q.user)}
-	for _, u := range []*url.URL{q.first, q.url} {
-		if u == nil {
-			continue
-		}
-		secrets = append(secrets, redact.Basic(u.User))
-		for parameter := range strings.SplitSeq(u.RawQuery, "&") {
-			name, value, _ := strings.Cut(parameter, "=")
-			secret := cmp.Or(value, name) // what has no value may be one
-			secrets = append(secrets, redact.Text(secret))
-			if decoded, err := url.QueryUnescape(secret); err == nil {
-				secrets = append(secrets, redact.Text(decoded))
-			}
-		}
+	secrets := q.secrets()
+	if q.first != nil {
+		secrets = append(secrets, q.first.secrets()...)
 	}
 	return redact.New(secrets...)
+}
+
+// secrets returns what of q may be secret.
+func (q request) secrets() []redact.Secret {
+	var secrets []redact.Secret
+	if q.user != nil {
+		secrets = append(secrets, redact.Basic(url.UserPassword(q.user.name, q.user.password)))
+	}
+	if q.target.handle == nil {
+		return secrets
+	}
+	_, query, _ := strings.Cut(q.target.uri, "?")
+	for parameter := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(parameter, "=")
+		secret := cmp.Or(value, name) // what has no value may be one
+		secrets = append(secrets, redact.Text(secret))
+		if decoded, err := url.QueryUnescape(secret); err == nil {
+			secrets = append(secrets, redact.Text(decoded))
+		}
+	}
+	return secrets
 }

@@ -175,6 +175,11 @@ func TestHTTPBasicAuthentication(t *testing.T) {
 		"user:pass%3Aw%C3%B6rd@": "dXNlcjpwYXNzOnfDtnJk", // user:pass:wörd
 		"user@":                  "dXNlcjo=",             // user:
 		":secret@":               "OnNlY3JldA==",         // :secret
+		"user:pa^ss%w@":          "dXNlcjpwYV5zcyV3",     // user:pa^ss%w
+		"user:p@ss@":             "dXNlcjpwQHNz",         // user:p@ss
+		"us%zer:a:b@":            "dXMlemVyOmE6Yg==",     // us%zer:a:b
+		"user:%e9%@":             "dXNlcjrpJQ==",         // user:, a byte that is not UTF-8, %
+		"@":                      "Og==",                 // :
 	} {
 		s := serve(t, loopback(t), "http", func(string) string { return ok })
 		if err := judge(t, testProber(), strings.Replace(s.url, "//", "//"+user, 1), Rules{}); err != nil {
@@ -189,19 +194,22 @@ func TestHTTPBasicAuthentication(t *testing.T) {
 func TestHTTPHostHeader(t *testing.T) {
 	for _, tt := range []struct{ url, want string }{
 		{"http://Web.Test/", "web.test"},
-		{"http://web.test:80/", "web.test:80"},
+		{"http://web.test:80/", "web.test"},
+		{"https://web.test:443/", "web.test"},
+		{"http://web.test:443/", "web.test:443"},
+		{"https://web.test:80/", "web.test:80"},
 		{"http://web.test:/", "web.test"},
+		{"http://web.test./", "web.test"},
+		{"http://web.test.:8080/", "web.test:8080"},
+		{"http://127.1/", "127.0.0.1"},
 		{"http://Bücher.test:8080/", "xn--bcher-kva.test:8080"},
 		{"http://[::1]:8080/", "[::1]:8080"},
 		{"http://[fe80::1%25lo]/", "[fe80::1]"},
+		{"http://[fe80::1%lo]:80/", "[fe80::1]"},
 	} {
 		p := testProber()
 		target := mustParse(t, tt.url)
-		u, err := target.url()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if head := string(p.head("HEAD", request{target: target, url: u})); !strings.Contains(head, "\r\nHost: "+tt.want+"\r\n") {
+		if head := string(p.head("HEAD", request{target: target})); !strings.Contains(head, "\r\nHost: "+tt.want+"\r\n") {
 			t.Errorf("%s: sent %q, want the host %s", tt.url, head, tt.want)
 		}
 	}

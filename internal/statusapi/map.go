@@ -67,13 +67,17 @@ func decodeMap(body io.Reader) (*Map, error) {
 	n := min(replicas(*answer.Data.Services), maxAhead)
 	b := &builder{
 		m:    &Map{Checks: make([]probe.Check, 0, n), date: answer.Data.Date.text},
-		seen: make(map[probe.ID]bool, n),
+		seen: make(map[probe.ID]probe.Target, n),
 	}
 	b.rules = b.limits(answer.Data.Metrics)
 	for i, s := range *answer.Data.Services {
 		if err := b.service(i, s); err != nil {
 			return nil, fmt.Errorf("map is not what the protocol has: %w", err)
 		}
+	}
+	probe.NumberLookAlikes(b.m.Checks)
+	for _, p := range b.problems {
+		b.m.Problems = append(b.m.Problems, fmt.Sprintf(p.format, p.args...))
 	}
 	if b.more > 0 {
 		b.m.Problems = append(b.m.Problems, fmt.Sprintf("and %d more like these", b.more))
@@ -122,16 +126,25 @@ func replicas(services []wireService) int {
 type builder struct {
 	m     *Map
 	rules *probe.Rules // of every node, but for what its http says
-	seen  map[probe.ID]bool
-	more  int // problems beyond maxProblems
+	seen  map[probe.ID]probe.Target
+
+	problems []problem
+	more     int // problems beyond maxProblems
+}
+
+// problem is a line of Map.Problems. It is formatted at the end, when the
+// targets that look alike have their numbers.
+type problem struct {
+	format string
+	args   []any
 }
 
 func (b *builder) problem(format string, args ...any) {
-	if len(b.m.Problems) >= maxProblems {
+	if len(b.problems) >= maxProblems {
 		b.more++
 		return
 	}
-	b.m.Problems = append(b.m.Problems, fmt.Sprintf(format, args...))
+	b.problems = append(b.problems, problem{format, args})
 }
 
 // number returns n between low and high, or missing if there is none.
@@ -164,24 +177,27 @@ func (b *builder) limits(metrics *wireMetrics) *probe.Rules {
 
 func (b *builder) service(i int, s wireService) error {
 	switch {
-	case s.ID == "":
+	case s.ID.text == "":
 		return fmt.Errorf("data.services[%d] has no id", i)
 	case s.Nodes == nil:
-		return fmt.Errorf("service %.80q has no nodes", s.ID)
-	case len(s.ID) > maxID:
-		b.problem("service %.80q has an id of %d bytes (allowed: %d), its replicas are left out", s.ID, len(s.ID), maxID)
+		return fmt.Errorf("service %.80q has no nodes", s.ID.text)
+	case s.ID.damaged:
+		b.problem("service %.80q has an id that is not Unicode, its replicas are left out", s.ID.text)
+		return nil
+	case len(s.ID.text) > maxID:
+		b.problem("service %.80q has an id of %d bytes (allowed: %d), its replicas are left out", s.ID.text, len(s.ID.text), maxID)
 		return nil
 	}
 	for j, n := range *s.Nodes {
-		if n.ID == "" {
-			return fmt.Errorf("node %d of service %.80q has no id", j, s.ID)
+		if n.ID.text == "" {
+			return fmt.Errorf("node %d of service %.80q has no id", j, s.ID.text)
 		}
 		rules, ok := b.nodeRules(n)
 		if !ok {
 			continue
 		}
 		for _, r := range n.Replicas {
-			b.replica(s.ID, n.ID, rules, r)
+			b.replica(s.ID.text, n.ID.text, rules, r)
 		}
 	}
 	return nil
@@ -189,8 +205,13 @@ func (b *builder) service(i int, s wireService) error {
 
 // nodeRules returns the rules of n's replicas, or false if they can have none.
 func (b *builder) nodeRules(n wireNode) (*probe.Rules, bool) {
-	if len(n.ID) > maxID {
-		b.problem("node %.80q has an id of %d bytes (allowed: %d), its replicas are left out", n.ID, len(n.ID), maxID)
+	id := n.ID.text
+	switch {
+	case n.ID.damaged:
+		b.problem("node %.80q has an id that is not Unicode, its replicas are left out", id)
+		return nil, false
+	case len(id) > maxID:
+		b.problem("node %.80q has an id of %d bytes (allowed: %d), its replicas are left out", id, len(id), maxID)
 		return nil, false
 	}
 	if n.HTTP == nil {
@@ -198,14 +219,18 @@ func (b *builder) nodeRules(n wireNode) (*probe.Rules, bool) {
 	}
 	rules := *b.rules
 	if s := n.HTTP.Status; s != nil {
-		where := fmt.Sprintf("node %.80q: http.status.", n.ID)
+		where := fmt.Sprintf("node %.80q: http.status.", id)
 		rules.HealthyAbove = int(b.number(where+"healthy_above", s.HealthyAbove, int64(rules.HealthyAbove), 0, maxStatus))
 		rules.HealthyBelow = int(b.number(where+"healthy_below", s.HealthyBelow, int64(rules.HealthyBelow), 0, maxStatus))
 	}
 	if body := n.HTTP.Body; body != nil {
-		rules.HealthyMatch, rules.DeadMatch = body.HealthyMatch, body.DeadMatch
-		if longest := max(len(body.HealthyMatch), len(body.DeadMatch)); longest > maxMatch {
-			b.problem("node %.80q: http.body has a match of %d bytes (allowed: %d), its replicas are left out", n.ID, longest, maxMatch)
+		rules.HealthyMatch, rules.DeadMatch = body.HealthyMatch.text, body.DeadMatch.text
+		if body.HealthyMatch.damaged || body.DeadMatch.damaged {
+			b.problem("node %.80q: http.body has a match that is not Unicode, its replicas are left out", id)
+			return nil, false
+		}
+		if longest := max(len(rules.HealthyMatch), len(rules.DeadMatch)); longest > maxMatch {
+			b.problem("node %.80q: http.body has a match of %d bytes (allowed: %d), its replicas are left out", id, longest, maxMatch)
 			return nil, false
 		}
 	}
@@ -217,16 +242,20 @@ func (b *builder) replica(service, node string, rules *probe.Rules, r wireReplic
 		b.problem("node %.80q: a replica is %s, want a URL; it is left out", node, r.other)
 		return
 	}
-	target, err := probe.ParseTarget(r.url)
+	if r.url.damaged {
+		b.problem("node %.80q: replica %.400q is not Unicode, so it cannot be reported under its id; it is left out", node, probe.Redact(r.url.text))
+		return
+	}
+	target, err := probe.ParseTarget(r.url.text)
 	if err != nil {
 		b.problem("node %.80q: replica %.400v; it is left out", node, err)
 		return
 	}
 	c := probe.Check{ServiceID: service, NodeID: node, Target: target, Rules: rules}
-	if b.seen[c.ID()] {
-		b.problem("node %.80q: replica %v is there twice; it is watched once", node, target)
+	if first, ok := b.seen[c.ID()]; ok {
+		b.problem("node %.80q: replica %v is there twice; it is watched once", node, first)
 		return
 	}
-	b.seen[c.ID()] = true
+	b.seen[c.ID()] = target
 	b.m.Checks = append(b.m.Checks, c)
 }

@@ -241,7 +241,14 @@ func TestOddReplicasAreLeftOutAndSaid(t *testing.T) {
 		{`"gopher://user:s3cr3t@a/"`, "unknown scheme"},
 		{`"tcp://user:s3cr3t@a"`, "no port"},
 		{`"tcp://a:1"`, "twice"},
-		{`"\u0000://a"`, "is not a URL"},
+		{`"\u0000://a"`, "no scheme"},
+		{`"tcp://\ud800:1"`, "is not Unicode"},
+		{`"tcp://\udc00\ud800:1"`, "is not Unicode"},
+		{`"tcp://\ud83d\u0061:1"`, "is not Unicode"},
+		{`"tcp://\\\ud83d"`, "is not Unicode"},
+		{"\"tcp://b\xfccher:1\"", "is not Unicode"},
+		{`"http://user:s3cr3t@web\ud800/?s3cr3t#s3cr3t"`, "is not Unicode"},
+		{`"http://web:s3cr3t/?a=s3cr3t#s3cr3t@x"`, "is not a URL"},
 		{`"http://` + strings.Repeat("a", 10000) + `/"`, "URL of 10008 bytes"},
 		{`"` + strings.Repeat("a", 8000) + `://a/"`, "unknown scheme"},
 		{`"http://a:` + strings.Repeat("9", 8000) + `/"`, "port"},
@@ -459,4 +466,39 @@ func FuzzDecodeMap(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTextThatIsUnicodeIsTaken(t *testing.T) {
+	for _, replica := range []string{`"http://a/\ud83d\ude00"`, `"http://a/\uFFFD"`, "\"http://a/\uFFFD\"", `"http://a/\\ud800"`, `"http://a/\\\\ud800\n"`} {
+		if m := decoded(t, withReplicas(replica)); len(m.Checks) != 1 || len(m.Problems) != 0 {
+			t.Errorf("replica %s: got %d checks and the problems %q, want it taken", replica, len(m.Checks), m.Problems)
+		}
+	}
+}
+
+// TestDamagedTextIsLeftOutAndSaid: reports would go to another id, and a match
+// that is another would never be found.
+func TestDamagedTextIsLeftOutAndSaid(t *testing.T) {
+	for _, tt := range []struct{ service, node, http, want string }{
+		{`s\ud800`, "n", "", `service "s�" has an id that is not Unicode`},
+		{"s", "n\xff", "", `node "n�" has an id that is not Unicode`},
+		{"s", "n", `,"http":{"body":{"healthy_match":"\udc00"}}`, "match that is not Unicode"},
+		{"s", "n", `,"http":{"body":{"dead_match":"\udc00"}}`, "match that is not Unicode"},
+	} {
+		m := decoded(t, `{"data":{"services":[{"id":"`+tt.service+`","nodes":[{"id":"`+tt.node+`","replicas":["tcp://a:1"]`+tt.http+`}]},
+			{"id":"other","nodes":[{"id":"n","replicas":["tcp://a:1"]}]}]}}`)
+		if len(m.Checks) != 1 || m.Checks[0].ServiceID != "other" || len(m.Problems) != 1 || !strings.Contains(m.Problems[0], tt.want) {
+			t.Errorf("%+v: got %d checks and the problems %q, want that of the other service, and it said", tt, len(m.Checks), m.Problems)
+		}
+	}
+}
+
+func TestLookAlikesAreNumberedAlsoInProblems(t *testing.T) {
+	m := decoded(t, withReplicas(`"http://a/?k=1","http://b/","http://a/?k=2","http://a/?k=2"`))
+	if got := fmt.Sprint(m.Checks[0].Target, m.Checks[1].Target, m.Checks[2].Target); got != "http://a/?k=… #1 http://b/ http://a/?k=… #2" {
+		t.Errorf("got %s, want the look-alikes numbered", got)
+	}
+	if len(m.Problems) != 1 || !strings.Contains(m.Problems[0], "replica http://a/?k=… #2 is there twice") {
+		t.Errorf("got the problems %q, want the second one to be there twice", m.Problems)
+	}
 }

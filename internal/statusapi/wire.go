@@ -1,6 +1,7 @@
 package statusapi
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // The wire format. Pointers tell what is missing, or null, from what is zero.
@@ -27,11 +30,11 @@ type (
 		} `json:"local"`
 	}
 	wireService struct {
-		ID    string      `json:"id"`
+		ID    wireText    `json:"id"`
 		Nodes *[]wireNode `json:"nodes"`
 	}
 	wireNode struct {
-		ID       string        `json:"id"`
+		ID       wireText      `json:"id"`
 		Replicas []wireReplica `json:"replicas"`
 		HTTP     *struct {
 			Status *struct {
@@ -39,8 +42,8 @@ type (
 				HealthyBelow wireNumber `json:"healthy_below"`
 			} `json:"status"`
 			Body *struct {
-				HealthyMatch string `json:"healthy_match"`
-				DeadMatch    string `json:"dead_match"`
+				HealthyMatch wireText `json:"healthy_match"`
+				DeadMatch    wireText `json:"dead_match"`
 			} `json:"body"`
 		} `json:"http"`
 	}
@@ -48,17 +51,57 @@ type (
 
 // wireReplica is a replica URL, or whatever stands in place of one.
 type wireReplica struct {
-	url   string
+	url   wireText
 	other string // what stands there that is no string
 }
 
 // UnmarshalJSON accepts everything: one odd replica must not cost the map.
 func (r *wireReplica) UnmarshalJSON(b []byte) error {
 	if b[0] == '"' {
-		return json.Unmarshal(b, &r.url)
+		return r.url.UnmarshalJSON(b)
 	}
 	r.other = jsonKind(b)
 	return nil
+}
+
+// wireText is a string, missing, or null.
+type wireText struct {
+	text    string
+	damaged bool // it was not Unicode: the decoder has put U+FFFD in place of what was not
+}
+
+func (t *wireText) UnmarshalJSON(b []byte) error {
+	switch b[0] {
+	case 'n':
+		return nil
+	case '"':
+		t.damaged = !utf8.Valid(b) || bytes.Contains(b, []byte(`\u`)) && hasLoneSurrogate(b)
+		return json.Unmarshal(b, &t.text)
+	}
+	_, kind, _ := strings.Cut(jsonKind(b), " ")
+	return &json.UnmarshalTypeError{Value: kind, Type: reflect.TypeFor[string]()}
+}
+
+// hasLoneSurrogate reports whether the JSON string b has an escape for one half
+// of a character without the other.
+func hasLoneSurrogate(b []byte) bool {
+	high := false // the escape before this one is the first half
+	for len(b) > 0 {
+		length, nextHigh, low := 1, false, false
+		if b[0] == '\\' && len(b) > 1 {
+			length = 2
+			if b[1] == 'u' && len(b) >= 6 {
+				length = 6
+				n, _ := strconv.ParseUint(string(b[2:6]), 16, 16)
+				nextHigh, low = n&0xfc00 == 0xd800, n&0xfc00 == 0xdc00
+			}
+		}
+		if high != low {
+			return true
+		}
+		high, b = nextHigh, b[length:]
+	}
+	return high
 }
 
 // jsonKind names the type of a JSON value.

@@ -1,0 +1,240 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	whatwg "github.com/nlnwa/whatwg-url/url"
+)
+
+// maxSegments bounds the slashes in a URL: the time that the library takes for
+// a path grows with their square.
+const maxSegments = 1000
+
+// What is wrong with a URL: each reads on after the URL itself.
+var (
+	errNotURL = errors.New("is not a URL")
+	errNoHost = errors.New("has no host")
+)
+
+// slashes are what counts as a slash before and after the authority.
+const slashes = `/\`
+
+// userinfo is what an HTTP request authenticates with.
+type userinfo struct{ name, password string }
+
+// parseURL takes a URL apart by the WHATWG URL Standard; one without a scheme
+// or a host is relative to base, which may be nil. The user is nil if the URL
+// has none. The authority is read here, since the standard knows no zones and
+// does not look into the hosts of tcp and icmp; the library resolves and encodes
+// the path and the query.
+func parseURL(text string, base *target) (*target, *userinfo, error) {
+	text = cleanURL(text)
+	name, rest := cutScheme(text)
+	if strings.Count(rest, "/")+strings.Count(rest, `\`) > maxSegments {
+		return nil, nil, fmt.Errorf("has over %d slashes", maxSegments)
+	}
+	t := new(target)
+	switch id, known := findScheme(name); {
+	case known:
+		t.scheme = id
+	case name != "":
+		return nil, nil, errors.New("has an unknown scheme, want tcp, icmp, http or https")
+	case base == nil:
+		return nil, nil, errors.New("has no scheme, want tcp, icmp, http or https")
+	default:
+		t.scheme = base.scheme
+	}
+	after := strings.TrimLeft(rest, slashes)
+	if base != nil && t.scheme == base.scheme && len(rest)-len(after) < 2 {
+		t.host, t.addr, t.port = base.host, base.addr, base.port
+		return t, nil, t.resolvePath(text, base)
+	}
+	authority, tail := cutAuthority(after)
+	user, hostPort := cutUser(authority)
+	if err := t.setHost(hostPort); err != nil {
+		if strings.Contains(tail, "@") {
+			err = errNotURL // the host and the port may be parts of a password
+		}
+		return nil, nil, err
+	}
+	return t, user, t.setPath(tail)
+}
+
+// cleanURL returns text as the standard begins with it: without blanks and
+// control characters around it and without tabs and line ends inside. Bytes
+// outside ASCII are percent-encoded, which they come to anywhere in a URL; so
+// those that are not UTF-8 are kept.
+func cleanURL(text string) string {
+	text = strings.TrimFunc(text, func(r rune) bool { return r <= ' ' })
+	odd := func(c byte) bool { return c >= 0x80 || c == '\t' || c == '\n' || c == '\r' }
+	i := 0
+	for i < len(text) && !odd(text[i]) {
+		i++
+	}
+	if i == len(text) {
+		return text
+	}
+	b := append(make([]byte, 0, len(text)+32), text[:i]...)
+	for ; i < len(text); i++ {
+		switch c := text[i]; {
+		case c >= 0x80:
+			b = appendPercent(b, c)
+		case !odd(c):
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+// appendPercent appends c percent-encoded.
+func appendPercent(b []byte, c byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(b, '%', digits[c>>4], digits[c&15])
+}
+
+// cutScheme returns the scheme that text begins with, in lower case, and what
+// follows its colon; without a scheme, it returns text as it is.
+func cutScheme(text string) (scheme, rest string) {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c|0x20 && c|0x20 <= 'z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'):
+		case i > 0 && c == ':':
+			return strings.ToLower(text[:i]), text[i+1:]
+		default:
+			return "", text
+		}
+	}
+	return "", text
+}
+
+func findScheme(name string) (schemeID, bool) {
+	for id, scheme := range schemeNames {
+		if string(scheme) == name {
+			return schemeID(id), true
+		}
+	}
+	return 0, false
+}
+
+// cutAuthority returns the authority that text begins with, and what follows.
+func cutAuthority(text string) (authority, tail string) {
+	if end := strings.IndexAny(text, `/\?#`); end >= 0 {
+		return text[:end], text[end:]
+	}
+	return text, ""
+}
+
+// cutUser returns the user that authority begins with, if any, and host and
+// port.
+func cutUser(authority string) (user *userinfo, hostPort string) {
+	at := strings.LastIndexByte(authority, '@')
+	if at < 0 {
+		return nil, authority
+	}
+	name, password, _ := strings.Cut(authority[:at], ":")
+	return &userinfo{percentDecode(name), percentDecode(password)}, authority[at+1:]
+}
+
+func (t *target) setHost(hostPort string) error {
+	host, port, err := cutPort(hostPort)
+	if err != nil {
+		return err
+	}
+	if t.host, t.addr, err = parseHost(host); err != nil {
+		return err
+	}
+	t.port, err = parsePort(t.scheme, port)
+	return err
+}
+
+// cutPort returns the host, in brackets if it is in brackets, and the port.
+func cutPort(authority string) (host, port string, err error) {
+	if strings.HasPrefix(authority, "[") {
+		end := strings.IndexByte(authority, ']') + 1
+		if end == 0 || end < len(authority) && authority[end] != ':' {
+			return "", "", errNotURL
+		}
+		return authority[:end], strings.TrimPrefix(authority[end:], ":"), nil
+	}
+	host, port, _ = strings.Cut(authority, ":")
+	if strings.Contains(port, ":") {
+		return "", "", errors.New("has an IPv6 address that is not one in brackets, want [::1]")
+	}
+	return host, port, nil
+}
+
+func parsePort(scheme schemeID, text string) (uint16, error) {
+	if strings.Trim(text, "0123456789") != "" {
+		return 0, errNotURL
+	}
+	switch {
+	case scheme == icmpID:
+		return 0, nil // there are no ports; one that is given means nothing
+	case text == "" && scheme == tcpID:
+		return 0, errors.New("has no port, want one: tcp://host:port")
+	case text == "":
+		return defaultPorts[scheme], nil
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("has the port %.20s, want 1 to 65535", text)
+	}
+	return uint16(port), nil
+}
+
+// The library never sees an authority but this one, whatever the scheme.
+const standIn = "http://h"
+
+// setPath sets what a request asks for, of a URL that has tail after its host.
+func (t *target) setPath(tail string) error {
+	if tail == "" || tail == "/" {
+		t.uri = "/"
+		return nil
+	}
+	u, err := whatwg.Parse(standIn + tail)
+	if err != nil {
+		return errNotURL
+	}
+	t.uri = u.Href(true)[len(standIn):]
+	if strings.HasPrefix(tail, t.uri) {
+		t.uri = tail[:len(t.uri)] // a part of the URL: it costs no memory of its own
+	}
+	return nil
+}
+
+// resolvePath is setPath for ref, which is relative to base.
+func (t *target) resolvePath(ref string, base *target) error {
+	if _, rest := cutScheme(ref); len(rest) < len(ref) {
+		ref = "http:" + rest // that of the stand-in, so that it is relative still
+	}
+	u, err := whatwg.ParseRef(standIn+base.uri, ref)
+	if err != nil {
+		return errNotURL
+	}
+	t.uri = u.Href(true)[len(standIn):]
+	return nil
+}
+
+// percentDecode decodes what is percent-encoded in text; a % that escapes
+// nothing stays.
+func percentDecode(text string) string {
+	if !strings.Contains(text, "%") {
+		return text
+	}
+	b := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] == '%' && i+2 < len(text) {
+			if c, err := strconv.ParseUint(text[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(c))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, text[i])
+	}
+	return string(b)
+}
