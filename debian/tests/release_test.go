@@ -199,9 +199,11 @@ func testTarball(t *testing.T, tree, arch string, runner []string) {
 var licenses = map[string]string{
 	"stdlib":                                "BSD-3-Clause",
 	"github.com/BurntSushi/toml":            "MIT",
+	"github.com/bits-and-blooms/bitset":     "BSD-3-Clause",
 	"github.com/coreos/go-systemd/v22":      "Apache-2.0",
 	"github.com/hashicorp/go-cleanhttp":     "MPL-2.0",
 	"github.com/hashicorp/go-retryablehttp": "MPL-2.0",
+	"github.com/nlnwa/whatwg-url":           "Apache-2.0",
 	"github.com/sirupsen/logrus":            "MIT",
 	"golang.org/x/net":                      "BSD-3-Clause",
 	"golang.org/x/sys":                      "BSD-3-Clause",

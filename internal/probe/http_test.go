@@ -179,6 +179,7 @@ func TestHTTPBasicAuthentication(t *testing.T) {
 		"user:p@ss@":             "dXNlcjpwQHNz",         // user:p@ss
 		"us%zer:a:b@":            "dXMlemVyOmE6Yg==",     // us%zer:a:b
 		"user:%e9%@":             "dXNlcjrpJQ==",         // user:, a byte that is not UTF-8, %
+		`user:a\b@`:              "dXNlcjphXGI=",         // user:a\b
 		"@":                      "Og==",                 // :
 	} {
 		s := serve(t, loopback(t), "http", func(string) string { return ok })

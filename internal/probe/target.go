@@ -87,8 +87,8 @@ func (t *target) userinfo() *userinfo {
 		return nil
 	}
 	_, rest := cutScheme(cleanURL(t.raw))
-	authority, _ := cutAuthority(strings.TrimLeft(rest, slashes))
-	user, _ := cutUser(authority)
+	again := target{scheme: t.scheme}
+	user, _, _ := again.setAuthority(strings.TrimLeft(rest, slashes))
 	return user
 }
 

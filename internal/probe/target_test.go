@@ -2,10 +2,13 @@ package probe
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
+
+	whatwg "github.com/nlnwa/whatwg-url/url"
 )
 
 // mustParse returns the target of a URL that the test knows to be good.
@@ -103,6 +106,25 @@ func TestReplicaURLs(t *testing.T) {
 				t.Errorf("address %v, want %v", got.addr, addr)
 			}
 		})
+	}
+}
+
+func TestZonesByNameAndByNumber(t *testing.T) {
+	needIPv6(t)
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Skipf("no loopback interface: %v", err)
+	}
+	_, port, _ := net.SplitHostPort(listenTCP(t, "tcp6", "[::1]:0").Addr().String())
+	for _, zone := range []string{"%lo", "%25lo", fmt.Sprintf("%%%d", lo.Index), fmt.Sprintf("%%25%d", lo.Index)} {
+		if err := judge(t, testProber(), "tcp://[::1"+zone+"]:"+port, Rules{}); err != nil {
+			t.Errorf("zone %s: got %v, want up", zone, err)
+		}
+	}
+	for _, zone := range []string{"0", "-1", "4294967297", "no-such"} {
+		if n, ok := zoneIndex(zone); ok {
+			t.Errorf("zone %s: got the interface %d, want none", zone, n)
+		}
 	}
 }
 
@@ -225,6 +247,8 @@ func TestNoPasswordIsShown(t *testing.T) {
 		"http://user:s3cret%40web:99999/",
 		"http://user:s3cret\uff20web:99999/",
 		"http://user:s3cret%4\n0web:99999/",
+		`http://user:s3cret\x@host/`,
+		`http://user:80\s3cret@host/`,
 		"user:s3cret",
 		"javascript:s3cret",
 	} {
@@ -330,6 +354,11 @@ func FuzzParseTarget(f *testing.F) {
 			wantSound(t, raw, target)
 		} else if text := err.Error(); len(text) > 700 || strings.Contains(text, "\n") {
 			t.Errorf("%q: got the error %q, want a short line", raw, text)
+		}
+		if tail := "/" + raw; isPlain(tail) {
+			if u, err := whatwg.Parse(standIn + tail); err != nil || u.Href(true) != standIn+tail {
+				t.Errorf("%q counts as plain, and comes to %v, %v", tail, u, err)
+			}
 		}
 		first := request{target: base}
 		if q, err := first.redirect(raw, first); err == nil {

@@ -156,9 +156,9 @@ func parseIPv4(host string) (netip.Addr, error) {
 
 var errNotIPv4 = errors.New("is not a URL: its host is made of numbers and is no IPv4 address")
 
-// parseIPv4Number reads a label of an IPv4 address, if it is one. The error
-// says that its digits do not fit its base, or its size a word.
-func parseIPv4Number(label string) (n uint64, isNumber bool, err error) {
+// parseIPv4Number reads a label of an IPv4 address and reports whether it is one.
+// The error says that its digits do not fit its base, or its size a word.
+func parseIPv4Number(label string) (uint64, bool, error) {
 	digits, base, valid := label, 10, "0123456789"
 	switch {
 	case strings.HasPrefix(label, "0x"):
@@ -172,6 +172,6 @@ func parseIPv4Number(label string) (n uint64, isNumber bool, err error) {
 	if digits == "" {
 		return 0, true, nil // 0x is zero
 	}
-	n, err = strconv.ParseUint(digits, base, 32)
+	n, err := strconv.ParseUint(digits, base, 32)
 	return n, true, err
 }
