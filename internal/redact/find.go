@@ -45,6 +45,26 @@ func join(spans []span) []span {
 	return joined
 }
 
+// userinfos returns what stands between two slashes and the last @ of the same
+// word: the user and the password of a URL, wherever they end.
+func userinfos(text string) []span {
+	var found []span
+	for end := 0; ; {
+		n := strings.Index(text[end:], "//")
+		if n < 0 {
+			return found
+		}
+		begin := end + n + len("//")
+		end = len(text)
+		if n := strings.IndexAny(text[begin:], " \t\r\n\"'<>"); n >= 0 {
+			end = begin + n
+		}
+		if at := strings.LastIndexByte(text[begin:end], '@'); at > 0 {
+			found = append(found, span{begin, begin + at})
+		}
+	}
+}
+
 // scanned is a text with the escapes at each place of it.
 type scanned struct {
 	text    string

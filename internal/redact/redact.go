@@ -73,14 +73,15 @@ func New(secrets ...Secret) *Masker {
 	return &Masker{func(text string) []span { return find(forms, text) }}
 }
 
-// Quote returns text as it may be printed: secrets are masked, whatever is
-// invisible or moves the cursor is escaped, and it is cut at 200 bytes. The
-// cut comes last, since half a secret would not be known for one.
+// Quote returns text as it may be printed: secrets are masked, and whoever is
+// named before the host of a URL; whatever is invisible or moves the cursor is
+// escaped, and it is cut at 200 bytes. The cut comes last, since half a secret
+// would not be known for one.
 func (m *Masker) Quote(text string) string {
 	whole := len(text)
 	text = text[:min(whole, window)]
 	var b strings.Builder
-	for _, word := range m.split(text) {
+	for _, word := range split(text, join(append(m.spans(text), userinfos(text)...))) {
 		if word.masked {
 			if b.Len()+len(mask) > most {
 				return b.String() + "…"
@@ -101,7 +102,7 @@ func (m *Masker) Quote(text string) string {
 // Mask returns text with its secrets masked and nothing else changed. It is for
 // lines of the log, which quote their fields themselves.
 func (m *Masker) Mask(text string) string {
-	words := m.split(text)
+	words := split(text, m.spans(text))
 	if len(words) == 1 && !words[0].masked {
 		return text
 	}
@@ -128,14 +129,19 @@ type word struct {
 	masked bool
 }
 
-// split returns the words of text.
-func (m *Masker) split(text string) []word {
+// spans returns where text holds a secret.
+func (m *Masker) spans(text string) []span {
 	if m == nil || m.find == nil {
-		return []word{{text: text}}
+		return nil
 	}
+	return m.find(text)
+}
+
+// split returns the words of text, of which those at spans are masked.
+func split(text string, spans []span) []word {
 	var words []word
 	at := 0
-	for _, s := range m.find(text) {
+	for _, s := range spans {
 		if s.begin > at {
 			words = append(words, word{text: text[at:s.begin]})
 		}

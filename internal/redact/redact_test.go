@@ -87,7 +87,7 @@ func inJSON(s string) string {
 var oddSecrets = []string{
 	"plain-S3CRET-token",
 	`pa^ss%w`, "a%41b%2fc", `quo"te\back`, `ends-in\`, "percent%", `\u0041\x41\n`, "with blank & <tag>",
-	"p\u00e4ssw\u00f6rd", "emoji-\U0001f511-key", "+/=+/=+/=", "tab\tand\nline", "%25%25%25", "&amp;&#65;", "=41=42",
+	"p\u00e4ssw\u00f6rd", "emoji-\U0001f511-key", "+/=+/=+/=", "tab\tand\nline", "%25%25%25", "&amp;&#65;", "=41=42", `0%000"`, "00000\x80",
 }
 
 func TestSecretIsMaskedInEveryEncoding(t *testing.T) {
@@ -219,6 +219,19 @@ func TestInvisibleIsMadeVisible(t *testing.T) {
 	}
 }
 
+func TestUserOfAnyURLIsMasked(t *testing.T) {
+	for text, want := range map[string]string{
+		"Location: http://admin:S3CRET@host/":             "Location: http://***@host/",
+		`parse "http://admin:#S3/C?RET@host/": no`:        `parse "http://***@host/": no`,
+		"http://host/a@b and mail@host, //x:y@z":          "http://***@b and mail@host, //***@z",
+		"http://host/ is not http://@host/, nor user@// ": "http://host/ is not http://@host/, nor user@// ",
+	} {
+		if got := (*Masker)(nil).Quote(text); got != want {
+			t.Errorf("Quote(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestMaskerShowsNoSecretHoweverItIsPrinted(t *testing.T) {
 	const secret = "S3CRET-t0ken"
 	s := Basic(url.UserPassword("user", secret))
@@ -264,9 +277,10 @@ func FuzzQuote(f *testing.F) {
 				t.Errorf("got %q with the invisible %U", got, r)
 			}
 		}
+		around := fmt.Sprintf("%s|%s|%+q|%+q", before, after, before, after)
 		const few = 8 // bytes of an encoding, which are at most as many of the secret
 		for i := range max(len(hidden)-few+1, 0) {
-			if part := hidden[i : i+few]; strings.Contains(got, part) && !strings.Contains(before+"|"+after, part) {
+			if part := hidden[i : i+few]; strings.Contains(got, part) && !strings.Contains(around, part) {
 				t.Fatalf("%s: got %q with %q of the secret %q", name, got, part, secret)
 			}
 		}
