@@ -121,8 +121,10 @@ func redirectStandardLog(log *logrus.Logger, mask *maskingFormatter) {
 }
 
 func (l standardLog) Write(line []byte) (int, error) {
-	text := l.mask.current.Load().Quote(string(bytes.TrimSpace(line)))
-	l.log.WithField("text", text).Debug("the standard library logs")
+	if l.log.IsLevelEnabled(logrus.DebugLevel) {
+		text := l.mask.current.Load().Quote(string(bytes.TrimSpace(line)))
+		l.log.WithField("text", text).Debug("the standard library logs")
+	}
 	return len(line), nil
 }
 
