@@ -14,7 +14,7 @@ var (
 	// orchestrators allow them in the names of variables.
 	variable = regexp.MustCompile(reference)
 	// bareVariable matches a line that sets a key to a ${NAME} without quotes.
-	bareVariable = regexp.MustCompile(`(?m)^([ \t]*[\w.-]+[ \t]*=[ \t]*)(` + reference + `)([ \t]*(?:#.*)?\r?)$`)
+	bareVariable = regexp.MustCompile(`(?m)^([\w.\-"' \t]+=[ \t]*)(` + reference + `)([ \t]*(?:#.*)?\r?)$`)
 	// quotedString matches a TOML string of each kind, and nothing beside it.
 	quotedString = regexp.MustCompile(`(?s)^(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|"""(?:"{0,2}(?:[^"\\]|\\.))*"{0,2}"""|'''(?:'{0,2}[^'])*'{0,2}''')$`)
 )

@@ -60,7 +60,7 @@ func TestVariablesTakeTheTypeOfTheirKey(t *testing.T) {
 	for _, text := range []string{
 		"[server]\nlog_level = ${LEVEL}\n[report]\nendpoint = ${URL}\ntoken = ${T}\n[probe]\ninterval = ${SECONDS}\nworkers = ${CAP}",
 		"[server]\nlog_level = '${LEVEL}'\n[report]\nendpoint = 'http://${HOST}/v1'\ntoken = '${T}'\n[probe]\ninterval = '${SECONDS}'\nworkers = '${CAP}'",
-		"server.log_level=${LEVEL}\r\nreport.endpoint\t= ${URL}\r\nreport . token = '${T}'\r\nprobe.interval =\t${SECONDS} \r\nprobe.workers = ${CAP}#\r\n",
+		"server.log_level=${LEVEL}\r\nreport.endpoint\t= ${URL}\r\n\"report\" . token = ${T}\r\nprobe.interval =\t${SECONDS} \r\nprobe.workers = ${CAP}#\r\n",
 		"server = {log_level = '${LEVEL}'}\nreport = {endpoint='${URL}',token='${T}'}\nprobe = { interval = '${SECONDS}' , workers = '${CAP}'}",
 	} {
 		got, err := parse("config.cfg", []byte(text), lookup)
@@ -196,6 +196,7 @@ func TestQuoteVariables(t *testing.T) {
 		{"value", "a = ${A}", `a = "\u0000${A}"`},
 		{"no blanks", "a-b_3=${A}", `a-b_3="\u0000${A}"`},
 		{"value at the end of a line", "a = ${A}\r\n\tb.c =\t${B}", "a = \"\\u0000${A}\"\r\n\tb.c =\t\"\\u0000${B}\""},
+		{"quoted key", `"a" . 'b' = ${A}`, `"a" . 'b' = "\u0000${A}"`},
 		{"before a comment", "a = ${A}# ${B}", `a = "\u0000${A}"# ${B}`},
 		{"array", "a = [${A}]", "a = [${A}]"},
 		{"inline table", "a = {b = ${B}}", "a = {b = ${B}}"},
