@@ -107,6 +107,7 @@ type Result struct {
 	Latency  time.Duration // of the attempt that decided
 	Attempts int           // how many attempts were made, those that this host failed at included
 	Err      error         // why the last attempt was not up; nil if it was
+	Notes    []string      // what an operator should know beside, once each
 
 	note string // what was odd about the look-up of the name in that attempt
 }

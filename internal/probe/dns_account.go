@@ -15,6 +15,7 @@ type lookups struct {
 	longest   time.Duration // how long that was
 	stale     string        // a host whose addresses are those of an earlier look-up
 	joinable  time.Time     // when one began that was not over yet when the attempt ended
+	notes     []string      // what else the operator should know of the attempt
 }
 
 // next returns what a look-up of the next attempt must not precede: the end of

@@ -57,7 +57,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Errorf("%q: the password is in %v", answer, err)
 			}
 		}
-		if end := strings.Index(answer, "\n\r\n"); err == nil && end > maxHeader {
+		if end := strings.Index(answer, "\n\r\n"); err == nil && end > maxHead {
 			t.Errorf("up with a header of %d bytes", end)
 		}
 		if len(conns) > maxRedirects+2 {

@@ -2,6 +2,8 @@ package probe
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 )
 
@@ -10,75 +12,101 @@ const maxRedirects = 5
 
 // measureHTTP makes one attempt at an http:// or https:// target: a request on
 // a fresh connection, and one more for every redirect. It is written on the
-// connection itself, with the standard library's parser: a http.Transport costs
-// twice the CPU and six times the memory, for reuse that a probe must not have.
+// connection itself: a http.Transport costs twice the CPU and six times the
+// memory, for reuse that a probe must not have, and calls what it cannot parse
+// an error.
 func (p *Prober) measureHTTP(ctx context.Context, t Target, rules *Rules, a attempt) error {
 	first := request{target: t, user: t.userinfo()}
 	method := http.MethodHead
-	if rules.HealthyMatch != "" || rules.DeadMatch != "" {
+	if rules.needBody() || p.headless.has(t) {
 		method = http.MethodGet
 	}
+	var jar cookies
 	hop := first
 	for redirects := 0; ; {
-		r, err := p.exchange(ctx, method, hop, a)
-		if err != nil {
-			return err
-		}
-		next := location(r.Response)
-		switch {
-		case next != "":
-			r.close()
-			if redirects++; redirects > maxRedirects {
-				return failure(KindHTTP, "more than %d redirects", maxRedirects)
+		r, err := p.exchange(ctx, method, hop, jar, a)
+		if method == http.MethodHead && (err == nil && rules.refusesHead(r.status) || isUnanswered(err)) {
+			// The same hop again; from here on it stays with GET.
+			if err == nil {
+				r.close()
 			}
-			if hop, err = hop.redirect(next, first); err != nil {
-				return err
-			}
-			continue
-		case method == http.MethodHead && refusesHead(r.StatusCode) && !rules.healthyStatus(r.StatusCode):
-			r.close()
 			method = http.MethodGet
 			continue
 		}
-		err = rules.judge(r, hop, redirects, a)
+		if err != nil {
+			return err
+		}
+		if r.location == "" {
+			err = rules.judge(r, method, hop, redirects, a)
+			r.close()
+			if err == nil && method == http.MethodGet && !rules.needBody() {
+				p.headless.add(t)
+			}
+			return err
+		}
+		next, lines := r.location, r.cookies
 		r.close()
-		return err
+		if redirects++; redirects > maxRedirects {
+			return failure(KindHTTP, "more than %d redirects", maxRedirects)
+		}
+		if len(lines) > 0 {
+			jar = jar.set(lines, visitOf(hop))
+		}
+		if hop, err = hop.redirect(next, first); err != nil {
+			return err
+		}
 	}
 }
 
-// refusesHead reports whether status is the answer of a server that has no
-// HEAD (RFC 9110, 15.5.6 and 15.6.2).
-func refusesHead(status int) bool {
-	return status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
+// needBody reports whether the rules look at the body.
+func (rules *Rules) needBody() bool { return rules.HealthyMatch != "" || rules.DeadMatch != "" }
+
+// refusesHead reports whether an answer to HEAD with that status is asked again
+// with GET: servers answer HEAD with about any error where GET is fine. Where
+// asking twice does harm (it counts as a failed login, or against a limit), it
+// is the answer.
+func (rules *Rules) refusesHead(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusTooManyRequests:
+		return false
+	}
+	return status >= 400 && !rules.healthyStatus(status)
 }
 
-// location returns where r redirects to, or "" if r is itself the answer.
-func location(r *http.Response) string {
-	switch r.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
-		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return r.Header.Get("Location")
-	}
-	return ""
+// isUnanswered reports whether err is that the connection was closed instead
+// of an answer.
+func isUnanswered(err error) bool {
+	_, ok := errors.AsType[unansweredError](err)
+	return ok
 }
 
 func (rules *Rules) healthyStatus(status int) bool {
 	return rules.HealthyAbove <= status && status < rules.HealthyBelow
 }
 
-// judge returns nil if the answer r is one of a replica that is up.
-func (rules *Rules) judge(r *response, hop request, redirects int, a attempt) error {
-	if !rules.healthyStatus(r.StatusCode) {
+// judge returns nil if the answer r to method is one of a replica that is up.
+func (rules *Rules) judge(r *response, method string, hop request, redirects int, a attempt) error {
+	if !rules.healthyStatus(r.status) {
 		at := ""
 		if redirects > 0 {
 			at = " at " + printable(hop.target.String(), hop)
 		}
-		return failure(KindStatus, "status %d%s, want %d to %d", r.StatusCode, at, rules.HealthyAbove, rules.HealthyBelow-1)
+		return failure(KindStatus, "status %d%s, want %d to %d", r.status, at, rules.HealthyAbove, rules.HealthyBelow-1)
 	}
-	if rules.HealthyMatch == "" && rules.DeadMatch == "" {
+	if !rules.needBody() {
 		return nil
 	}
-	return rules.search(r.Body, a)
+	switch name := r.codings.unknown; {
+	case name == "":
+	case rules.HealthyMatch != "":
+		return failure(KindBody, `body has the encoding "%s", in which healthy_match cannot be found`, printable(name, hop))
+	default:
+		a.note(fmt.Sprintf(`body has the encoding "%s", in which dead_match cannot be found`, printable(name, hop)))
+		return nil
+	}
+	body, release := r.codings.decoded(r.body(method, r.reader))
+	defer release()
+	return rules.search(body, a)
 }
 
 // maxLocation bounds where an answer points to, in bytes: servers that take
@@ -97,7 +125,7 @@ type request struct {
 // that may be sent on.
 func (q request) redirect(where string, first request) (request, error) {
 	if len(where) > maxLocation {
-		return q, failure(KindHTTP, "redirect: URL of %d bytes, want at most %d", len(where), maxLocation)
+		return q, failure(KindHTTP, "redirect: URL of more than %d bytes", maxLocation)
 	}
 	t, user, err := parseURL(where, q.target.target)
 	switch {

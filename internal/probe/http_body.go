@@ -15,8 +15,8 @@ const windowSize = 16 << 10
 var windows = sync.Pool{New: func() any { return new([2 * windowSize]byte) }}
 
 // search reads body as far as it must to know whether it passes the matches,
-// in constant memory: a window slides over it, with as much of the last piece
-// kept as a match that lies across two pieces can need.
+// in constant memory: pieces are put one behind another into a window, and when
+// it is full, as much of its end is kept as a match that lies across can need.
 func (rules *Rules) search(body io.Reader, a attempt) error {
 	healthy, dead := []byte(rules.HealthyMatch), []byte(rules.DeadMatch)
 	overlap := max(len(healthy), len(dead)) - 1
@@ -30,18 +30,19 @@ func (rules *Rules) search(body io.Reader, a attempt) error {
 	for {
 		n, err := body.Read(window[filled:])
 		empty = empty && n == 0
+		piece := window[max(0, filled-overlap) : filled+n]
 		filled += n
-		if len(dead) > 0 && bytes.Contains(window[:filled], dead) {
+		if len(dead) > 0 && bytes.Contains(piece, dead) {
 			return failure(KindBody, "body holds dead_match")
 		}
-		isHealthy = isHealthy || bytes.Contains(window[:filled], healthy)
+		isHealthy = isHealthy || bytes.Contains(piece, healthy)
 		switch {
 		case isHealthy && len(dead) == 0:
 			return nil // whatever follows
 		case err != nil:
 			return ended(err, empty, isHealthy, len(dead) > 0, a)
 		}
-		if filled > overlap {
+		if filled > max(overlap, len(window)-windowSize) {
 			copy(window, window[filled-overlap:filled])
 			filled = overlap
 		}
@@ -55,9 +56,11 @@ func ended(err error, empty, isHealthy, mustRuleOut bool, a attempt) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return failure(KindTimeout, "body not complete within %v", readable(a.limit))
+	case errors.Is(err, errBomb):
+		return failure(KindBody, "body unpacks to over %d MiB and %d times what was received", maxUnpacked>>20, maxUnpackedRatio)
 	case !whole && mustRuleOut:
 		return &Error{Kind: KindBody, Reason: "body breaks off before dead_match could be ruled out", Err: err}
-	case empty:
+	case empty && !isHealthy:
 		return failure(KindBody, "body is empty")
 	case !isHealthy && !whole:
 		return &Error{Kind: KindBody, Reason: "body breaks off and lacks healthy_match so far", Err: err}

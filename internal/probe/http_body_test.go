@@ -50,7 +50,8 @@ func TestBodyMatches(t *testing.T) {
 		{"healthy_match found, dead_match not", "ok", "maintenance", "it is ok", ""},
 		{"neither found", "ok", "maintenance", "hello", lacks},
 		{"empty body with healthy_match", "ok", "", "", empty},
-		{"empty body with dead_match", "", "maintenance", "", empty},
+		{"empty body with dead_match", "", "maintenance", "", ""},
+		{"empty body with both", "ok", "maintenance", "", empty},
 	} {
 		for way, answer := range transfers {
 			t.Run(tt.name+", "+way, func(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -17,13 +17,9 @@ import (
 	"syscall"
 )
 
-// maxHeader bounds the header lines of an answer, those of 1xx answers before
-// it included, in bytes.
-const maxHeader = 64 << 10
-
-// response is an answer whose header was read.
+// response is an answer whose head was read.
 type response struct {
-	*http.Response
+	answerHead
 	conn    net.Conn
 	reader  *bufio.Reader // nil until the request was sent
 	release func() bool   // ends the watch over the context
@@ -43,9 +39,9 @@ func (r *response) close() {
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 1<<10) }}
 
 // exchange sends one request on a connection of its own and reads the answer's
-// header. The caller closes the response. The error is an *Error, or the cause
+// head. The caller closes the response. The error is an *Error, or the cause
 // of ctx's end.
-func (p *Prober) exchange(ctx context.Context, method string, q request, a attempt) (*response, error) {
+func (p *Prober) exchange(ctx context.Context, method string, q request, jar cookies, a attempt) (*response, error) {
 	addrs, err := p.resolver.addrs(ctx, q.target, a)
 	if err != nil {
 		return nil, err
@@ -62,15 +58,15 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, a attem
 	}
 	// Not before the race is over: its own context ends with it.
 	r := &response{conn: raw, release: expireWith(ctx, raw)}
-	if err := p.ask(r, method, q, a); err != nil {
+	if err := p.ask(r, method, q, jar, a); err != nil {
 		r.close()
 		return nil, err
 	}
 	return r, nil
 }
 
-// ask sends one request on r's connection and reads the answer's header.
-func (p *Prober) ask(r *response, method string, q request, a attempt) error {
+// ask sends one request on r's connection and reads the answer's head.
+func (p *Prober) ask(r *response, method string, q request, jar cookies, a attempt) error {
 	if q.target.Scheme() == HTTPS {
 		session := tls.Client(r.conn, p.tlsConfig(q.target))
 		if err := session.Handshake(); err != nil {
@@ -78,20 +74,47 @@ func (p *Prober) ask(r *response, method string, q request, a attempt) error {
 		}
 		r.conn = session
 	}
-	if _, err := r.conn.Write(p.head(method, q)); err != nil {
+	cookie := ""
+	if len(jar) > 0 {
+		cookie = jar.header(visitOf(q))
+	}
+	if _, err := r.conn.Write(p.head(method, q, cookie)); err != nil {
+		return unanswered(err, q, a)
+	}
+	r.reader = readers.Get().(*bufio.Reader)
+	r.reader.Reset(r.conn)
+	h := headReader{from: r.reader}
+	var err error
+	r.answerHead, err = h.read()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errHeadTooLong):
+		return failure(KindHTTP, "header over %d MiB", maxHead>>20)
+	case errors.Is(err, errNoStatusLine):
+		return &Error{Kind: KindHTTP, Reason: fmt.Sprintf(`answer is not HTTP: it begins with "%s"`, printable(string(h.first), q)), Err: err}
+	case h.begun:
 		return fromConn(err, q, a)
 	}
-	limit := &limitedReader{from: r.conn, left: maxHeader}
-	r.reader = readers.Get().(*bufio.Reader)
-	r.reader.Reset(limit)
-	var err error
-	if r.Response, err = readHeader(r.reader, limit, method); err != nil {
-		if limit.err != nil {
-			err = limit.err // what it made of the half of a line does not matter
-		}
-		return fromHeader(err, q, a)
+	return unanswered(err, q, a)
+}
+
+// unansweredError is the failure of a request that was answered by closing the
+// connection.
+type unansweredError struct{ failure *Error }
+
+func (e unansweredError) Error() string { return e.failure.Reason }
+
+func (e unansweredError) Unwrap() error { return e.failure }
+
+// unanswered turns the error of a connection on which no answer has begun into
+// a failure.
+func unanswered(err error, q request, a attempt) error {
+	e := fromConn(err, q, a)
+	if e.Kind == KindBroken {
+		return unansweredError{e}
 	}
-	return nil
+	return e
 }
 
 // reset closes a connection that lost the race.
@@ -117,11 +140,12 @@ func (p *Prober) tlsConfig(t Target) *tls.Config {
 		CurvePreferences:       curves,
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true,
+		Renegotiation:          tls.RenegotiateOnceAsClient, // IIS asks for it once it has seen the path
 	}
 }
 
-// head returns the request as it goes over the wire.
-func (p *Prober) head(method string, q request) []byte {
+// head returns the request as it goes over the wire. The cookie may be "".
+func (p *Prober) head(method string, q request, cookie string) []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, method...)
 	b = append(b, ' ')
@@ -136,65 +160,12 @@ func (p *Prober) head(method string, q request) []byte {
 		b = base64.StdEncoding.AppendEncode(b, []byte(q.user.name+":"+q.user.password))
 		b = append(b, "\r\n"...)
 	}
+	if cookie != "" {
+		b = append(b, "Cookie: "...)
+		b = append(b, cookie...)
+		b = append(b, "\r\n"...)
+	}
 	return append(b, "\r\n"...)
-}
-
-var errHeaderTooLong = errors.New("header too long")
-
-// limitedReader fails once it has read more than left bytes and a buffer, and
-// counts what it read.
-type limitedReader struct {
-	from      io.Reader
-	left      int
-	unlimited bool
-	err       error // that it failed with
-}
-
-func (l *limitedReader) Read(b []byte) (int, error) {
-	if l.left < 0 && !l.unlimited {
-		l.err = errHeaderTooLong
-		return 0, l.err
-	}
-	n, err := l.from.Read(b)
-	l.left -= n
-	l.err = err
-	return n, err
-}
-
-// What http.ReadResponse wants to know of the request: whether a body follows.
-var (
-	headRequest = &http.Request{Method: http.MethodHead}
-	getRequest  = &http.Request{Method: http.MethodGet}
-)
-
-// readHeader reads the status line and the header of the answer, passing over
-// any 1xx answer before it, and lifts the limit for what follows.
-func readHeader(r *bufio.Reader, limit *limitedReader, method string) (*http.Response, error) {
-	q := getRequest
-	if method == http.MethodHead {
-		q = headRequest
-	}
-	for {
-		resp, err := http.ReadResponse(r, q)
-		if err != nil {
-			return nil, err
-		}
-		if limit.left+r.Buffered() < 0 { // what is buffered is body already
-			return nil, errHeaderTooLong
-		}
-		if resp.StatusCode/100 != 1 {
-			limit.unlimited = true
-			return resp, nil
-		}
-	}
-}
-
-// fromHeader turns the error of reading an answer's header into a failure.
-func fromHeader(err error, q request, a attempt) *Error {
-	if errors.Is(err, errHeaderTooLong) {
-		return failure(KindHTTP, "header over %d KiB", maxHeader>>10)
-	}
-	return fromConn(err, q, a)
 }
 
 // fromConn turns the error of a connection, or of what was read from it, into

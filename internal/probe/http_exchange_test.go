@@ -17,7 +17,8 @@ func TestHTTPAnswers(t *testing.T) {
 		const start, end = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", "\r\n\r\n"
 		return start + strings.Repeat("x", size-len(start)-len(end)) + end
 	}
-	short := strings.Repeat("X-Short: line\r\n", 5000)
+	short := strings.Repeat("X-Short: line\r\n", 1<<20/15)
+	const head200 = "HTTP/1.1 200 OK\r\n"
 	for _, tt := range []struct {
 		name   string
 		answer string
@@ -27,27 +28,64 @@ func TestHTTPAnswers(t *testing.T) {
 		{"no header line", "HTTP/1.1 200 OK\r\n\r\n", "", ""},
 		{"no reason phrase", "HTTP/1.1 200\r\n\r\n", "", ""},
 		{"HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\n", "", ""},
+		{"HTTP/2 in words", "HTTP/2 200\r\n\r\n", "", ""},
+		{"lower case", "http/1.1 200 ok\r\n\r\n", "", ""},
+		{"SHOUTcast", "ICY 200 OK\r\n\r\n", "", ""},
+		{"no version", "HTTP 200 OK\r\n\r\n", "", ""},
+		{"a status padded with a zero", "HTTP/1.1 0200 OK\r\n\r\n", "", ""},
+		{"extra blanks", "HTTP/1.1  \t200   OK\r\n\r\n", "", ""},
+		{"a reason right behind", "HTTP/1.1 200OK\r\n\r\n", "", ""},
+		{"an endless reason", "HTTP/1.1 200 " + strings.Repeat("O", 70<<10) + "\r\n\r\n", "", ""},
+		{"empty lines first", "\r\n\nHTTP/1.1 200 OK\r\n\r\n", "", ""},
 		{"bare line feeds", "HTTP/1.1 200 OK\nServer: old\nContent-Length: 0\n\n", "", ""},
-		{"bytes outside ASCII in a header value", "HTTP/1.1 200 OK\r\nServer: caf\xe9 \xff\xc3\xa9\r\n\r\n", "", ""},
+		{"two carriage returns", "HTTP/1.1 200 OK\r\r\nServer: old\r\r\nContent-Length: 0\r\r\n\r\r\n", "", ""},
+		{"bytes outside ASCII in a header value", head200 + "Server: caf\xe9 \xff\xc3\xa9\x00\x07\r\n\r\n", "", ""},
+		{"bytes outside ASCII in a name", head200 + "X\u2010Content\u2010Type: nosniff\r\n\xff\x00: y\r\n\r\n", "", ""},
+		{"a header line without a name", head200 + ": x\r\n:\r\n\r\n", "", ""},
+		{"a header line without a colon", head200 + "nonsense\r\n\r\n", "", ""},
+		{"a blank before the colon", head200 + "Server : x\r\nContent-Length : x\r\n\r\n", "", ""},
+		{"folded lines", head200 + "Server: a\r\n b\r\n\tc: d\r\n\r\n", "", ""},
+		{"a folded line first of all", head200 + " folded\r\nServer: b\r\n\r\n", "", ""},
+		{"Content-Length twice", head200 + "Content-Length: 2\r\nContent-Length: 2\r\n\r\n", "", ""},
+		{"two lengths", head200 + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n", "", ""},
+		{"an empty length", head200 + "Content-Length: \r\n\r\n", "", ""},
+		{"a negative length", head200 + "Content-Length: -1\r\n\r\n", "", ""},
+		{"a list of lengths", head200 + "Content-Length: 2, 2\r\n\r\n", "", ""},
+		{"chunked twice", head200 + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "", ""},
+		{"identity", head200 + "Transfer-Encoding: identity\r\n\r\n", "", ""},
+		{"gzip, chunked", head200 + "Transfer-Encoding: gzip, chunked\r\n\r\n", "", ""},
+		{"any Transfer-Encoding", head200 + "Transfer-Encoding: \xff;q=\"\r\n\r\n", "", ""},
+		{"a Connection of nonsense", head200 + "Connection: ,,=\r\n\r\n", "", ""},
 		{"1xx answers passed over", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + ok, "", ""},
+		{"many 1xx answers", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 3000) + ok, "", ""},
 		{"a 5xx after a 1xx", "HTTP/1.1 102 Processing\r\n\r\n" + status(503), KindStatus, "status 503"},
-		{"an encoding that was not asked for", "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\n\x01\x02\x03\x04", "", ""},
-		{"64 KiB of header", header(64 << 10), "", ""},
-		{"64 KiB and one byte", header(64<<10 + 1), KindHTTP, "header over 64 KiB"},
-		{"64 KiB and a body right behind", header(64<<10) + strings.Repeat("body", 4096), "", ""},
-		{"65 KiB and a bit", header(65<<10 + 500), KindHTTP, "header over 64 KiB"},
-		{"many short lines", "HTTP/1.1 200 OK\r\n" + short + "\r\n", KindHTTP, "header over 64 KiB"},
-		{"64 KiB in 1xx answers", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 3000) + ok, KindHTTP, "header over 64 KiB"},
-		{"a status line without end", "HTTP/1.1 200 " + strings.Repeat("O", 70<<10), KindHTTP, "header over 64 KiB"},
-		{"an SSH banner", "SSH-2.0-OpenSSH_9.6\r\n", KindHTTP, `answer is not HTTP: malformed HTTP response "SSH-2.0-OpenSSH_9.6"`},
+		{"101 is an answer", "HTTP/1.1 101 Switching Protocols\r\n\r\n" + ok, KindStatus, "status 101"},
+		{"an encoding that was not asked for", head200 + "Content-Encoding: br\r\nContent-Length: 4\r\n\r\n\x01\x02\x03\x04", "", ""},
+		{"70 KiB of header", header(70 << 10), "", ""},
+		{"70 KiB in many lines", head200 + short[:70<<10] + "\r\n\r\n", "", ""},
+		{"a megabyte of header", header(1 << 20), "", ""},
+		{"a megabyte and a body right behind", header(1<<20) + strings.Repeat("body", 4096), "", ""},
+		{"a megabyte and one byte", header(1<<20 + 1), KindHTTP, "header over 1 MiB"},
+		{"many short lines", head200 + short + "\r\n", KindHTTP, "header over 1 MiB"},
+		{"a megabyte of 1xx answers", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 42000) + ok, KindHTTP, "header over 1 MiB"},
+		{"a megabyte of empty lines", strings.Repeat("\r\n", 1<<19+1) + ok, KindHTTP, "header over 1 MiB"},
+		{"a status line without end", "HTTP/1.1 200 " + strings.Repeat("O", 1<<20), KindHTTP, "header over 1 MiB"},
+		{"an SSH banner", "SSH-2.0-OpenSSH_9.6\r\n", KindHTTP, `answer is not HTTP: it begins with "SSH-2.0-OpenSSH_9.6"`},
+		{"a page alone", "<html></html>\n", KindHTTP, `answer is not HTTP: it begins with "<html></html>"`},
 		{"binary", "\x16\x03\x01\x00\x00\x1b[31m\n", KindHTTP, "answer is not HTTP: "},
 		{"a status that is no number", "HTTP/1.1 abc OK\r\n\r\n", KindHTTP, "answer is not HTTP: "},
-		{"a header line without a colon", "HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", KindHTTP, "answer is not HTTP: "},
+		{"no status", "HTTP/1.1\r\n\r\n", KindHTTP, "answer is not HTTP: "},
+		{"a status of two digits", "HTTP/1.1 20\r\n\r\n", KindHTTP, "answer is not HTTP: "},
+		{"a status of four digits", "HTTP/1.1 2000\r\n\r\n", KindHTTP, "answer is not HTTP: "},
+		{"a status of zeros", "HTTP/1.1 000\r\n\r\n", KindHTTP, "answer is not HTTP: "},
+		{"no blank behind the version", "HTTP/1.1200\r\n\r\n", KindHTTP, "answer is not HTTP: "},
 		{"nothing", "", KindBroken, "connection closed before the answer was complete"},
 		{"the half of a status line", "HTTP/1.1 2", KindBroken, "connection closed before the answer was complete"},
-		{"no blank line", "HTTP/1.1 200 OK\r\n", KindBroken, "connection closed before the answer was complete"},
-		{"the half of a header", "HTTP/1.1 200 OK\r\nServer: ol", KindBroken, "connection closed before the answer was complete"},
+		{"a status line without its end", "HTTP/1.1 200 OK", KindBroken, "connection closed before the answer was complete"},
+		{"no blank line", "HTTP/1.1 200 OK\r\n", "", ""},
+		{"the half of a header", "HTTP/1.1 200 OK\r\nServer: ol", "", ""},
 		{"only a 1xx", "HTTP/1.1 100 Continue\r\n\r\n", KindBroken, "connection closed before the answer was complete"},
+		{"the half of a 1xx", "HTTP/1.1 100 Continue\r\n", KindBroken, "connection closed before the answer was complete"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := serveConn(t, loopback(t), "http", func(c net.Conn, _ string) {
@@ -113,7 +151,7 @@ func TestHTTPHugeHeaderIsDownAndCostsNothing(t *testing.T) {
 				sent <- flood(c, text, huge)
 			})
 			cost := allocated(func() {
-				wantFailure(t, judge(t, testProber(), s.url, Rules{}), KindHTTP, "header over 64 KiB")
+				wantFailure(t, judge(t, testProber(), s.url, Rules{}), KindHTTP, "header over 1 MiB")
 			})
 			if n := <-sent; n == huge {
 				t.Errorf("all %d bytes were read, want the connection closed", n)

@@ -95,7 +95,7 @@ func TestHTTPRedirectsThatLeadNowhere(t *testing.T) {
 		"http://":                            "has no host",
 		"http://user:s3cret@we b/":           "redirect to \"http://***@we b/\", which is not a URL",
 		"http://web:0/":                      "has the port 0",
-		"/" + strings.Repeat("x", 60<<10):    "redirect: URL of 61441 bytes, want at most 16384",
+		"/" + strings.Repeat("x", 60<<10):    "redirect: URL of more than 16384 bytes",
 		"file:///etc/passwd":                 `redirect: "file:///etc/passwd" has an unknown scheme, want tcp, icmp, http or https`,
 		"javascript:f('s3cret')":             `redirect: "javascript:…" has an unknown scheme`,
 		"///":                                "has no host",

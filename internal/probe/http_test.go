@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -122,19 +123,29 @@ func TestHTTPNoProxyFromTheEnvironment(t *testing.T) {
 
 func TestHTTPHeadRefusedIsAskedAgainWithGet(t *testing.T) {
 	for _, tt := range []struct {
-		name      string
 		refuse    int
 		above, to int
 		methods   string
 		up        bool
 	}{
-		{"405", 405, 200, 400, "HEAD GET", true},
-		{"501", 501, 200, 400, "HEAD GET", true},
-		{"404 is an answer", 404, 200, 400, "HEAD", false},
-		{"405 in the healthy range is an answer", 405, 400, 500, "HEAD", true},
-		{"501 in the healthy range is an answer", 501, 500, 502, "HEAD", true},
+		{405, 200, 400, "HEAD GET", true},
+		{501, 200, 400, "HEAD GET", true},
+		{400, 200, 400, "HEAD GET", true},
+		{403, 200, 400, "HEAD GET", true},
+		{404, 200, 400, "HEAD GET", true},
+		{411, 200, 400, "HEAD GET", true},
+		{500, 200, 400, "HEAD GET", true},
+		{503, 200, 400, "HEAD GET", true},
+		{999, 200, 400, "HEAD GET", true},
+		{401, 200, 400, "HEAD", false}, // asking twice does harm
+		{407, 200, 400, "HEAD", false},
+		{429, 200, 400, "HEAD", false},
+		{302, 200, 300, "HEAD", false}, // it has not refused HEAD
+		{405, 400, 500, "HEAD", true},  // in the healthy range it is an answer
+		{501, 500, 502, "HEAD", true},
+		{503, 200, 500, "HEAD GET", true},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d in [%d,%d)", tt.refuse, tt.above, tt.to), func(t *testing.T) {
 			s := serve(t, loopback(t), "http", func(head string) string {
 				if strings.HasPrefix(head, "HEAD") {
 					return status(tt.refuse)
@@ -147,6 +158,29 @@ func TestHTTPHeadRefusedIsAskedAgainWithGet(t *testing.T) {
 			}
 		})
 	}
+	t.Run("closed instead of an answer", func(t *testing.T) {
+		for name, end := range map[string]func(c net.Conn){
+			"by FIN": func(net.Conn) {}, "by RST": func(c net.Conn) { c.(*net.TCPConn).SetLinger(0) },
+		} {
+			s := serveConn(t, loopback(t), "http", func(c net.Conn, head string) {
+				if strings.HasPrefix(head, "HEAD") {
+					end(c)
+					return
+				}
+				io.WriteString(c, ok)
+			})
+			if err := judge(t, testProber(), s.url, Rules{}); err != nil || s.methods() != "HEAD GET" {
+				t.Errorf("%s: got %v after %s, want up after HEAD GET", name, err, s.methods())
+			}
+		}
+	})
+	t.Run("closed within the answer", func(t *testing.T) {
+		s := serve(t, loopback(t), "http", always("HTTP/1.1 100 Continue\r\n\r\n"))
+		wantFailure(t, judge(t, testProber(), s.url, Rules{}), KindBroken, "connection closed before the answer was complete")
+		if s.methods() != "HEAD" {
+			t.Errorf("asked with %s, want HEAD: it was answered", s.methods())
+		}
+	})
 	t.Run("GET refused too is down", func(t *testing.T) {
 		s := serve(t, loopback(t), "http", func(string) string { return status(405) })
 		wantFailure(t, judge(t, testProber(), s.url, Rules{}), KindStatus, "status 405, want 200 to 399")
@@ -168,6 +202,58 @@ func TestHTTPHeadRefusedIsAskedAgainWithGet(t *testing.T) {
 			t.Errorf("got %v after %s, want up after HEAD HEAD GET", err, s.methods())
 		}
 	})
+}
+
+func TestHTTPUpByGetAloneBeginsWithGetForADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var methods []string
+		refuses, answer := true, ok
+		p := piped(t, func(c net.Conn, head string) {
+			method, _, _ := strings.Cut(head, " ")
+			methods = append(methods, method)
+			if method == "HEAD" && refuses {
+				io.WriteString(c, status(404))
+				return
+			}
+			io.WriteString(c, answer)
+		})
+		probe := func(want string) {
+			t.Helper()
+			methods = nil
+			if err := judge(t, p, "http://10.0.0.7/", Rules{}); err != nil && answer == ok {
+				t.Errorf("got %v, want up", err)
+			}
+			synctest.Wait()
+			if got := strings.Join(methods, " "); got != want {
+				t.Errorf("asked with %q, want %q", got, want)
+			}
+		}
+		answer = status(503)
+		probe("HEAD GET") // it was not up, so nothing is known
+		answer = ok
+		probe("HEAD GET")
+		probe("GET")
+		time.Sleep(23 * time.Hour)
+		probe("GET")
+		time.Sleep(time.Hour)
+		probe("HEAD GET")
+		probe("GET")
+		time.Sleep(24 * time.Hour)
+		refuses = false
+		probe("HEAD") // it has learned it
+		probe("HEAD")
+	})
+}
+
+// However many replicas have no HEAD, what is remembered of them is bounded.
+func TestHTTPMemoryOfGetIsBounded(t *testing.T) {
+	h := new(headless)
+	for i := range maxHeadless + 10 {
+		h.add(mustParse(t, fmt.Sprint("http://web.test/", i)))
+	}
+	if n := len(h.until); n > maxHeadless {
+		t.Errorf("%d replicas are remembered, want at most %d", n, maxHeadless)
+	}
 }
 
 func TestHTTPBasicAuthentication(t *testing.T) {
@@ -210,7 +296,7 @@ func TestHTTPHostHeader(t *testing.T) {
 	} {
 		p := testProber()
 		target := mustParse(t, tt.url)
-		if head := string(p.head("HEAD", request{target: target})); !strings.Contains(head, "\r\nHost: "+tt.want+"\r\n") {
+		if head := string(p.head("HEAD", request{target: target}, "")); !strings.Contains(head, "\r\nHost: "+tt.want+"\r\n") {
 			t.Errorf("%s: sent %q, want the host %s", tt.url, head, tt.want)
 		}
 	}

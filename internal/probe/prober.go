@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -25,6 +26,7 @@ type Prober struct {
 	connector connector
 	pinger    *pinger
 	stalls    stalls
+	headless  headless
 
 	// What the attempts are made of; tests put their own in. What connect
 	// returns has no deadline yet, and the caller closes it.
@@ -68,11 +70,20 @@ func (p *Prober) OnNameTrouble(notify func(name, trouble string)) { p.resolver.n
 // in time, and a name is known to fail alone if others were resolved of late.
 func (p *Prober) Refresh() { p.resolver.refresh() }
 
-// attempt is the time that one attempt has.
+// attempt is the time that one attempt has, and what it has to say beside up
+// or down.
 type attempt struct {
 	began   time.Time
 	limit   time.Duration
 	lookups *lookups // of names, in this attempt; may be nil
+}
+
+// note says something that an operator should know of a replica. It is not for
+// goroutines that outlive the attempt.
+func (a attempt) note(text string) {
+	if a.lookups != nil {
+		a.lookups.notes = append(a.lookups.notes, text)
+	}
 }
 
 func (a attempt) deadline() time.Time { return a.began.Add(a.limit) }
@@ -100,6 +111,7 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 		mark := p.stalls.enter()
 		names := newLookups(notBefore)
 		r.Latency, r.Err = p.measure(ctx, c, limit, names)
+		r.addNotes(names.notes)
 		r.note, notBefore = names.note(), names.next()
 		names.release()
 		stalled := p.stalls.leave(mark)
@@ -156,6 +168,15 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 	}
 	r.Health = Dead // cut: there is no time for the attempts that are left
 	return r
+}
+
+// addNotes adds those that r does not have yet.
+func (r *Result) addNotes(notes []string) {
+	for _, text := range notes {
+		if !slices.Contains(r.Notes, text) {
+			r.Notes = append(r.Notes, text)
+		}
+	}
 }
 
 // cancel makes r one without a verdict: what the end of ctx broke off says
