@@ -16,32 +16,25 @@ const (
 
 // chunkedBody is a body that comes in chunks (RFC 9112, 7.1). It forgives what
 // curl does: lines that end with LF alone, blanks around a size, and anything
-// behind it; and trailers of any length are dropped as they come.
+// behind it. The body is whole once its last chunk is there, so the trailers
+// behind that are not waited for, however long they are.
 type chunkedBody struct {
 	from  *bufio.Reader
 	left  uint64 // bytes of the chunk that are to come
-	state chunkState
-	err   error // that the body ended with
+	begun bool   // a chunk was there, so a line end stands before the next
+	err   error  // that the body ended with
 }
-
-type chunkState int
-
-const (
-	beforeSize  chunkState = iota
-	inChunk                // data, or the line end behind it
-	behindChunk            // the last one: trailers
-)
 
 // Read gives out as many chunks as have come whole, so that a body in many
 // small ones costs its reader no more than one in few, and waits only if there
 // is nothing to give out.
 func (c *chunkedBody) Read(b []byte) (n int, err error) {
 	for n < len(b) && c.err == nil {
-		if n > 0 && (c.state == behindChunk || c.left == 0 && !c.comesNext()) {
-			break
-		}
 		if c.left == 0 {
-			c.err = c.next()
+			if n > 0 && !c.comesNext() {
+				break
+			}
+			c.left, c.err = c.next()
 			continue
 		}
 		part := b[n:]
@@ -69,24 +62,20 @@ func (c *chunkedBody) comesNext() bool {
 	return i >= 0 && bytes.IndexByte(have[i+1:], '\n') >= 0
 }
 
-// next reads up to the data of the next chunk, or to the end of the body.
-func (c *chunkedBody) next() error {
-	switch c.state {
-	case behindChunk:
-		return c.trailers()
-	case inChunk:
+// next reads up to the data of the next chunk and returns its size, or io.EOF
+// if it is the last one.
+func (c *chunkedBody) next() (uint64, error) {
+	if c.begun {
 		if err := c.lineEnd(); err != nil {
-			return err
+			return 0, err
 		}
 	}
+	c.begun = true
 	size, err := c.size()
-	if err != nil {
-		return err
+	if err == nil && size == 0 {
+		err = io.EOF
 	}
-	if c.left, c.state = size, inChunk; size == 0 {
-		c.state = behindChunk
-	}
-	return nil
+	return size, err
 }
 
 // lineEnd reads the line end behind the data of a chunk.
@@ -125,35 +114,17 @@ func (c *chunkedBody) size() (uint64, error) {
 			if err := c.from.UnreadByte(); err != nil {
 				return 0, err
 			}
-			_, err := c.dropLine()
-			return size, err
+			return size, c.dropLine()
 		}
 	}
 }
 
-// trailers drops the lines behind the last chunk. They are no part of the
-// body, which is whole whatever they are; where they break off, it is not, as
-// with curl.
-func (c *chunkedBody) trailers() error {
+// dropLine reads to the end of the line.
+func (c *chunkedBody) dropLine() error {
 	for {
-		empty, err := c.dropLine()
-		if err != nil {
-			return err
-		}
-		if empty {
-			return io.EOF
-		}
-	}
-}
-
-// dropLine reads to the end of the line and reports whether nothing was there.
-func (c *chunkedBody) dropLine() (empty bool, err error) {
-	empty = true
-	for {
-		piece, err := c.from.ReadSlice('\n')
-		empty = empty && len(trimEnd(piece)) == 0
+		_, err := c.from.ReadSlice('\n')
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return empty, unexpected(err)
+			return unexpected(err)
 		}
 	}
 }

@@ -36,12 +36,13 @@ const (
 // codingOf returns the coding of that name. "" and "none" are what servers
 // write for identity.
 func codingOf(name []byte) coding {
-	switch strings.ToLower(string(name)) {
-	case "", "none", "identity":
+	is := func(other string) bool { return len(name) == len(other) && hasName(name, other) }
+	switch {
+	case is(""), is("none"), is("identity"):
 		return codingNone
-	case "gzip", "x-gzip":
+	case is("gzip"), is("x-gzip"):
 		return codingGzip
-	case "deflate":
+	case is("deflate"):
 		return codingDeflate
 	}
 	return codingUnknown
@@ -63,7 +64,11 @@ func (c *codings) add(known coding) {
 	c.count++
 }
 
-func (c *codings) refuse(name []byte) { c.unknown = string(name[:min(len(name), 40)]) }
+func (c *codings) refuse(name []byte) {
+	if c.unknown == "" {
+		c.unknown = string(name[:min(len(name), 40)])
+	}
+}
 
 // decoded returns body without its encodings, and what gives back the memory
 // that this takes.

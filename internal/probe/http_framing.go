@@ -59,7 +59,7 @@ func parseLength(text []byte) (int64, bool) {
 func (f *framing) takeTransfer(value []byte) {
 	for item := range bytes.SplitSeq(value, []byte(",")) {
 		name := nameOf(item)
-		if bytes.EqualFold(name, []byte("chunked")) {
+		if len(name) == len("chunked") && hasName(name, "chunked") {
 			f.chunked = true
 		} else if c := codingOf(name); c != codingNone && c != codingUnknown {
 			f.codings.add(c)

@@ -151,11 +151,11 @@ func (h *headReader) fields(a *answerHead) error {
 		if line[0] != ' ' && line[0] != '\t' {
 			line = line[len(fieldNames[f])+1:]
 		}
-		value := bytes.Trim(line, " \t\r\n")
-		if len(value) == 0 {
+		if value := bytes.Trim(line, " \t\r\n"); len(value) > 0 {
+			a.take(f, value)
+		} else {
 			folded = f
 		}
-		a.take(f, value)
 	}
 }
 
