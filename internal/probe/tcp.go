@@ -12,8 +12,9 @@ func (p *Prober) measureTCP(ctx context.Context, t Target, a attempt) error {
 	if err != nil {
 		return err
 	}
+	began, limit := a.began, a.limit // all that the dials need: thousands of them may wait, each with its own
 	_, err = race(ctx, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
-		return struct{}{}, p.touch(ctx, addr, a)
+		return struct{}{}, p.touch(ctx, addr, attempt{began: began, limit: limit})
 	}, func(struct{}) {})
 	return err
 }
