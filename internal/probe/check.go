@@ -109,11 +109,11 @@ type Result struct {
 	Err      error         // why the last attempt was not up; nil if it was
 	Notes    []string      // what an operator should know beside, once each
 
-	note string // what was odd about the look-up of the name in that attempt
+	note string // what was odd about that attempt: its look-ups, or its answer
 }
 
 // Reason says in words why the health is what it is; it is empty for a healthy
-// replica, but for the part that a slow resolver had in it.
+// replica, but for what was odd about its look-up or its answer.
 func (r Result) Reason() string {
 	reason := r.note
 	switch {

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,7 +49,14 @@ func resetOnClose(fd int) error {
 // where this host allows it, else a whole one. The error is an *Error, or
 // the cause of ctx's end.
 func (c connector) touch(ctx context.Context, addr netip.AddrPort, a attempt) error {
-	if a.left() <= 0 {
+	if err := c.touchOnce(ctx, addr, a); err != nil {
+		return explain(ctx, addr, a, err)
+	}
+	return nil
+}
+
+func (c connector) touchOnce(ctx context.Context, addr netip.AddrPort, a attempt) error {
+	if a.left() <= 0 && !a.prolong() {
 		return noAnswer(a.limit)
 	}
 	fd, sa, err := socket(addr)
@@ -82,7 +87,15 @@ func (c connector) touch(ctx context.Context, addr netip.AddrPort, a attempt) er
 // it. The error is an *Error, or the cause of ctx's end; ctx says nothing to the
 // connection once it is there.
 func (c connector) connect(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error) {
-	if a.left() <= 0 {
+	tcp, err := c.connectOnce(ctx, addr, a)
+	if err != nil {
+		return nil, explain(ctx, addr, a, err)
+	}
+	return tcp, nil
+}
+
+func (c connector) connectOnce(ctx context.Context, addr netip.AddrPort, a attempt) (*conn, error) {
+	if a.left() <= 0 && !a.prolong() {
 		return nil, noAnswer(a.limit)
 	}
 	fd, sa, err := socket(addr)
@@ -94,7 +107,7 @@ func (c connector) connect(ctx context.Context, addr netip.AddrPort, a attempt) 
 		unix.Close(fd)
 		return nil, err
 	}
-	tcp := &conn{File: os.NewFile(uintptr(fd), "tcp"), addr: addr}
+	tcp := &conn{File: os.NewFile(uintptr(fd), "tcp"), addr: addr, attempt: a}
 	if !established {
 		if err := await(ctx, tcp.File, sa, a); err != nil {
 			tcp.reset()
@@ -132,6 +145,17 @@ func sockaddr(addr netip.AddrPort) (int, unix.Sockaddr, error) {
 	return unix.AF_INET6, sa, nil
 }
 
+// addrIn returns the address in sa, without zone; invalid if there is none.
+func addrIn(sa unix.Sockaddr) netip.Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(sa.Addr)
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(sa.Addr).Unmap()
+	}
+	return netip.Addr{}
+}
+
 // begin starts to connect fd and reports whether it is established already.
 func begin(fd int, sa unix.Sockaddr) (bool, error) {
 	switch err := unix.Connect(fd, sa); err {
@@ -139,6 +163,9 @@ func begin(fd int, sa unix.Sockaddr) (bool, error) {
 		return true, nil
 	case unix.EINPROGRESS, unix.EINTR:
 	default:
+		if refused := fromRefusedSend(addrIn(sa), err); refused != nil {
+			return false, refused
+		}
 		return false, fromSyscall("connecting", err)
 	}
 	// On this host itself the handshake is over by now. To ask costs less than
@@ -185,15 +212,22 @@ func await(ctx context.Context, f *os.File, sa unix.Sockaddr, a attempt) error {
 		return fromSyscall("waiting for the connection", err)
 	}
 	var connectErr error
-	err = raw.Write(func(fd uintptr) bool {
+	settled := func(fd uintptr) bool {
 		// Asked again, connect says how far it is (connect(2)).
 		connectErr = unix.Connect(int(fd), sa)
 		return connectErr != unix.EALREADY && connectErr != unix.EINPROGRESS && connectErr != unix.EINTR
-	})
+	}
+	err = raw.Write(settled)
+	late := false
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// After a stall of this process the time is up before the poller has had
+		// its turn: what has come by now counts.
+		err = raw.Control(func(fd uintptr) { late = !settled(fd) })
+	}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case late:
 		return noAnswer(a.limit)
 	case err != nil:
 		return fromSyscall("waiting for the connection", err)
@@ -202,37 +236,3 @@ func await(ctx context.Context, f *os.File, sa unix.Sockaddr, a attempt) error {
 	}
 	return fromSocket(connectErr)
 }
-
-// fromSocket turns the error that a socket got from the network into a failure.
-func fromSocket(err error) *Error {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		if e := fromNetwork(errno); e != nil {
-			return e
-		}
-	}
-	return fromSyscall("connecting", err)
-}
-
-// expireWith makes what waits on c give up when ctx is done. The returned
-// function ends that.
-func expireWith(ctx context.Context, c interface{ SetDeadline(time.Time) error }) func() bool {
-	return context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
-}
-
-// conn is a connection made by connector.connect. What its reads and writes
-// return is for fromConn to tell apart.
-type conn struct {
-	*os.File
-	addr netip.AddrPort
-}
-
-// reset closes the connection with RST.
-func (c *conn) reset() {
-	if raw, err := c.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { resetOnClose(int(fd)) })
-	}
-	c.Close()
-}
-
-func (c *conn) LocalAddr() net.Addr  { return &net.TCPAddr{} }
-func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.addr) }

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -15,7 +14,6 @@ type lookups struct {
 	longest   time.Duration // how long that was
 	stale     string        // a host whose addresses are those of an earlier look-up
 	joinable  time.Time     // when one began that was not over yet when the attempt ended
-	notes     []string      // what else the operator should know of the attempt
 }
 
 // next returns what a look-up of the next attempt must not precede: the end of
@@ -92,16 +90,3 @@ func (l *lookups) excuse(err error) error {
 	}
 	return err
 }
-
-// accounts holds those that no attempt uses: a probe of an address has one for
-// the redirect to a name that seldom comes, and must not allocate for it.
-var accounts = sync.Pool{New: func() any { return new(lookups) }}
-
-// newLookups returns the account of an attempt. The caller releases it.
-func newLookups(notBefore time.Time) *lookups {
-	l := accounts.Get().(*lookups)
-	*l = lookups{notBefore: notBefore}
-	return l
-}
-
-func (l *lookups) release() { accounts.Put(l) }

@@ -24,9 +24,9 @@ func FuzzDNSAnswer(f *testing.F) {
 		f.Fatal(err)
 	}
 	a.name, a.family = "web.test.", typeA
-	loop := a.respond(dnsmessage.RCodeSuccess, record("web.test.", "a.test."), record("a.test.", "web.test."))
-	pushed := a.respond(dnsmessage.RCodeSuccess, opt(), record("web.test.", "10.0.0.1"))
-	pushed.Additionals = []dnsmessage.Resource{opt(), record("web.test.", "10.0.0.2")}
+	loop := a.respond(dnsmessage.RCodeSuccess, recordOf("web.test.", "a.test."), recordOf("a.test.", "web.test."))
+	pushed := a.respond(dnsmessage.RCodeSuccess, opt(), recordOf("web.test.", "10.0.0.1"))
+	pushed.Additionals = []dnsmessage.Resource{opt(), recordOf("web.test.", "10.0.0.2")}
 	for _, seed := range [][]byte{
 		good(a), nxdomain(a), truncated("10.0.0.1", "10.0.0.1")(a), packed(loop), packed(pushed), ask, ask[:12], nil,
 		append(packed(loop), 0xc0, 0xff),

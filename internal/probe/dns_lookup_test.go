@@ -22,9 +22,9 @@ func wrong(change func(*dnsmessage.Message)) func(asked) []byte {
 		m := q.respond(dnsmessage.RCodeSuccess)
 		switch q.family {
 		case typeA:
-			m.Answers = []dnsmessage.Resource{record(q.name, "10.0.0.5")}
+			m.Answers = []dnsmessage.Resource{recordOf(q.name, "10.0.0.5")}
 		case typeAAAA:
-			m.Answers = []dnsmessage.Resource{record(q.name, "2001:db8::5")}
+			m.Answers = []dnsmessage.Resource{recordOf(q.name, "2001:db8::5")}
 		}
 		change(&m)
 		return packed(m)
@@ -58,15 +58,15 @@ func TestWhatNameserversDo(t *testing.T) {
 		{name: "records that nobody asked for", servers: []func(asked) []byte{wrong(func(m *dnsmessage.Message) {
 			txt := m.Answers[0]
 			txt.Body = &dnsmessage.TXTResource{TXT: []string{"10.0.0.9"}}
-			m.Answers = append([]dnsmessage.Resource{txt, record("other.test.", "10.0.0.9")}, m.Answers...)
-			m.Additionals = []dnsmessage.Resource{record("web.test.", "10.0.0.9"), opt()}
+			m.Answers = append([]dnsmessage.Resource{txt, recordOf("other.test.", "10.0.0.9")}, m.Answers...)
+			m.Additionals = []dnsmessage.Resource{recordOf("web.test.", "10.0.0.9"), opt()}
 		})}, want: "10.0.0.5 2001:db8::5"},
 		{name: "a chain of CNAME records in the wrong order", servers: []func(asked) []byte{wrong(func(m *dnsmessage.Message) {
 			m.Answers[0].Header.Name = dnsmessage.MustNewName("b.test.")
-			m.Answers = append(m.Answers, record("A.test.", "b.test."), record("web.test.", "a.test."))
+			m.Answers = append(m.Answers, recordOf("A.test.", "b.test."), recordOf("web.test.", "a.test."))
 		})}, want: "10.0.0.5 2001:db8::5"},
 		{name: "a CNAME loop", servers: []func(asked) []byte{wrong(func(m *dnsmessage.Message) {
-			m.Answers = []dnsmessage.Resource{record("web.test.", "a.test."), record("a.test.", "web.test.")}
+			m.Answers = []dnsmessage.Resource{recordOf("web.test.", "a.test."), recordOf("a.test.", "web.test.")}
 		})}, err: "CNAME loop"},
 		{name: "EDNS is FORMERR", servers: []func(asked) []byte{func(q asked) []byte {
 			if len(q.message.Additionals) > 0 {
@@ -195,7 +195,7 @@ func truncated(addrs ...string) func(asked) []byte {
 		m := q.respond(dnsmessage.RCodeSuccess)
 		m.Truncated = true
 		for _, addr := range addrs {
-			if r := record(q.name, addr); typeOf(r) == q.family {
+			if r := recordOf(q.name, addr); typeOf(r) == q.family {
 				m.Answers = append(m.Answers, r)
 			}
 		}

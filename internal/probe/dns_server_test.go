@@ -163,7 +163,7 @@ func (s *dnsServer) questions() (all []string) {
 func (s *dnsServer) port() uint16 { return s.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
 
 // record returns an A, AAAA or CNAME record.
-func record(owner, value string) dnsmessage.Resource {
+func recordOf(owner, value string) dnsmessage.Resource {
 	h := dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(owner), Class: dnsmessage.ClassINET}
 	addr, err := netip.ParseAddr(value)
 	switch {
@@ -216,7 +216,7 @@ func zone(records ...string) func(asked) []byte {
 			owner, value, _ := strings.Cut(r, " ")
 			if strings.EqualFold(owner, q.name) {
 				exists = true
-				if r := record(owner, value); typeOf(r) == q.family {
+				if r := recordOf(owner, value); typeOf(r) == q.family {
 					found = append(found, r)
 				}
 			}

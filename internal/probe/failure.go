@@ -117,6 +117,10 @@ func fromSyscall(call string, err error) *Error {
 	return &Error{Kind: KindLocal, Reason: call + ": " + err.Error(), Err: err}
 }
 
+// prohibited is the reason of what an ICMP message calls administratively
+// prohibited.
+const prohibited = "prohibited by a firewall or router"
+
 // fromNetwork turns an errno that the network delivered (the target's refusal,
 // a router's ICMP message) into a failure of the target, and returns nil for
 // any other.
@@ -134,6 +138,31 @@ func fromNetwork(errno syscall.Errno) *Error {
 		return &Error{Kind: KindUnreachable, Reason: "network unreachable", Err: errno}
 	case syscall.ENOPROTOOPT, syscall.EPROTO:
 		return &Error{Kind: KindRefused, Reason: "protocol unreachable", Err: errno}
+	case syscall.EOPNOTSUPP:
+		return &Error{Kind: KindUnreachable, Reason: "source route failed", Err: errno}
+	case syscall.EMSGSIZE:
+		return &Error{Kind: KindUnreachable, Reason: "packet too big for the way to it", Err: errno}
 	}
 	return nil
+}
+
+// fromSocket turns what a socket learned after the call that began it had
+// returned into a failure: whatever its number, it came from the network, unless
+// it is a shortage that only this host can have. EACCES and EPERM are no
+// exception: so IPv6 says that a firewall or router prohibits the connection.
+func fromSocket(err error) *Error {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
+		return fromSyscall("connecting", err)
+	}
+	if e := fromNetwork(errno); e != nil {
+		return e
+	}
+	switch errno {
+	case syscall.EACCES, syscall.EPERM:
+		return &Error{Kind: KindUnreachable, Reason: prohibited, Err: errno}
+	case syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EBADF:
+		return fromSyscall("connecting", err)
+	}
+	return &Error{Kind: KindUnreachable, Reason: "the network reports: " + errno.Error(), Err: errno}
 }

@@ -47,7 +47,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		rules := DefaultRules()
 		rules.HealthyMatch, rules.DeadMatch = healthy, dead
-		_, err := p.measure(t.Context(), Check{Target: mustParse(t, "http://user:s3cr3t-w0rd@10.0.0.7/"), Rules: rules}, 10*time.Second, nil)
+		_, err := p.measure(t.Context(), Check{Target: mustParse(t, "http://user:s3cr3t-w0rd@10.0.0.7/"), Rules: rules}, within(10*time.Second))
 		if err != nil {
 			e, isError := errors.AsType[*Error](err)
 			if !isError || e.Reason == "" || e.Kind == KindTimeout || strings.Contains(e.Reason, "internal error") {
@@ -88,7 +88,7 @@ func FuzzHangingAnswer(f *testing.F) {
 			rules := DefaultRules()
 			rules.HealthyMatch = healthy
 			start := time.Now()
-			p.measure(t.Context(), Check{Target: mustParse(t, "http://10.0.0.7/"), Rules: rules}, 10*time.Second, nil)
+			p.measure(t.Context(), Check{Target: mustParse(t, "http://10.0.0.7/"), Rules: rules}, within(10*time.Second))
 			// A redirect to https ends with the alert that nobody reads,
 			// which package tls gives five seconds.
 			if took := time.Since(start); took > 15*time.Second {

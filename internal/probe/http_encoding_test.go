@@ -174,12 +174,12 @@ func TestMatchesInEncodedBodies(t *testing.T) {
 func TestEncodingsThatAreNotDecoded(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Encoding: br\x1b\r\nContent-Length: 4\r\n\r\n\x01\x02\x03\x04"
 	s := serve(t, loopback(t), "http", always(answer))
-	wantFailure(t, judge(t, testProber(), s.url, Rules{HealthyMatch: "ok"}), KindBody, `body has the encoding "br?", in which healthy_match cannot be found`)
+	wantFailure(t, judge(t, testProber(), s.url, Rules{HealthyMatch: "ok"}), KindBody, `body has the encoding "br\x1b", in which healthy_match cannot be found`)
 	wantFailure(t, judge(t, testProber(), s.url, Rules{HealthyMatch: "ok", DeadMatch: "gone"}), KindBody, "body has the encoding")
 	rules := DefaultRules()
 	rules.DeadMatch = "gone"
 	r := testProber().Probe(t.Context(), Check{Target: mustParse(t, s.url), Rules: rules}, MaxProbe)
-	if r.Health != Healthy || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], `body has the encoding "br?", in which dead_match cannot be found`) {
+	if r.Health != Healthy || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], `body has the encoding "br\x1b", in which dead_match cannot be found`) {
 		t.Errorf("got %q because %v with the notes %q, want healthy and one that names the encoding", r.Health, r.Err, r.Notes)
 	}
 }

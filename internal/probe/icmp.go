@@ -74,18 +74,18 @@ func spoken(lack *Error) *Error {
 	return lack
 }
 
-// ping sends one echo to addr and returns its round trip. It waits for the
+// ping sends one echo to addr and returns what was answered. It waits for the
 // answer no longer than limit from when the echo has left; while this host's
 // send buffer is full it waits for that, too, at most limit. The error is an
 // *Error, KindLocal where the echo could not be sent, or the cause of ctx's end.
-func (p *pinger) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (time.Duration, error) {
+func (p *pinger) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
 	addr = addr.Unmap()
 	s, lack := p.v4, p.lackV4
 	if !addr.Is4() {
 		s, lack = p.v6, p.lackV6
 	}
 	if lack != nil {
-		return 0, lack
+		return pong{}, lack
 	}
 	return s.ping(ctx, addr, limit)
 }
@@ -102,39 +102,50 @@ func notPermitted(err error) *Error {
 	}
 }
 
+// maxPinged bounds how many addresses of a name are asked: nobody's name server
+// may make this host send without end.
+const maxPinged = 64
+
 // pingAll makes one attempt at the addresses of a name, all at the same time.
 // It is up when every address answers within limit, and its latency is the
 // highest round trip. An address that this host has no way to (no address of
 // its family, no route) does not count unless none is left; an address that is
 // down outweighs this host's trouble with another. No ping outlives the call.
 func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
-	ping func(context.Context, netip.Addr, time.Duration) (time.Duration, error)) (time.Duration, error) {
+	ping func(context.Context, netip.Addr, time.Duration) (pong, error)) (pong, error) {
 	if len(addrs) == 1 {
 		return ping(ctx, addrs[0], limit)
 	}
-	trips, errs := make([]time.Duration, len(addrs)), make([]error, len(addrs))
-	// As many goroutines as there are addresses: DNS bounds them.
+	asked := addrs[:min(len(addrs), maxPinged)]
+	pongs, errs := make([]pong, len(asked)), make([]error, len(asked))
 	var wg sync.WaitGroup
-	for i, addr := range addrs {
-		wg.Go(func() { trips[i], errs[i] = ping(ctx, addr, limit) })
+	for i, addr := range asked {
+		wg.Go(func() { pongs[i], errs[i] = ping(ctx, addr, limit) })
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+		return pong{}, context.Cause(ctx)
 	}
-	return slowest(addrs, trips, errs)
+	p, err := slowest(asked, pongs, errs)
+	if err == nil && len(asked) < len(addrs) && p.note == "" {
+		p.note = fmt.Sprintf("the name has %d addresses, %d of them were asked", len(addrs), len(asked))
+	}
+	return p, err
 }
 
 // slowest makes one outcome of those of all the addresses of a name.
-func slowest(addrs []netip.Addr, trips []time.Duration, errs []error) (time.Duration, error) {
-	var highest time.Duration
+func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
+	var all pong
 	var down, local, noWay error
 	answered := false
 	for i, err := range errs {
 		switch {
 		case err == nil:
 			answered = true
-			highest = max(highest, trips[i])
+			all.trip = max(all.trip, pongs[i].trip)
+			if note := pongs[i].note; note != "" && all.note == "" {
+				all.note = addrs[i].String() + ": " + note
+			}
 		case hasNoWay(err):
 			noWay = first(noWay, ofAddress(addrs[i], err))
 		case isLocal(err):
@@ -145,15 +156,15 @@ func slowest(addrs []netip.Addr, trips []time.Duration, errs []error) (time.Dura
 	}
 	switch {
 	case down != nil:
-		return 0, down
+		return pong{}, down
 	case local != nil:
-		return 0, local
+		return pong{}, local
 	case answered:
-		return highest, nil
+		return all, nil
 	case noWay != nil:
-		return 0, noWay
+		return pong{}, noWay
 	}
-	return 0, failure(KindDNS, "the name has no address")
+	return pong{}, failure(KindDNS, "the name has no address")
 }
 
 // hasNoWay reports whether err is that this host has no address of the

@@ -18,30 +18,43 @@ type echo struct {
 	reply
 	packet   [echoLen]byte
 	timeout  *time.Timer
-	answered chan time.Time // holds one: when the answer was read; zero when none can come any more
-	heard    syscall.Errno  // what the network said of it; protected by the socket's mu
+	answered chan answer // holds one; a zero one when none can come any more
+	heard    icmpError   // what the network said of it; protected by the socket's mu
+	next     *echo       // another with the same sequence number; protected by the socket's mu
+}
+
+// answer is that of an echo.
+type answer struct {
+	at   time.Time  // when it was read
+	from netip.Addr // invalid: from where the echo went
+}
+
+// pong is what an echo that was answered comes to.
+type pong struct {
+	trip time.Duration
+	note string // what is odd about the answer
 }
 
 // ping is pinger.ping for an addr of the socket's family.
-func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (time.Duration, error) {
+func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
 	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+		return pong{}, context.Cause(ctx)
 	}
-	e := s.expect(addr)
-	if e == nil {
-		return 0, socketClosed()
+	e, err := s.expect(addr)
+	if err != nil {
+		return pong{}, err
 	}
 	defer s.recycle(e)
 	sent, err := s.launch(ctx, e, addr, limit)
 	if err != nil {
-		return 0, err
+		return pong{}, err
 	}
 	e.timeout.Reset(limit)
 	select {
-	case at := <-e.answered:
-		return roundTrip(sent, at)
+	case got := <-e.answered:
+		return got.since(sent)
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return pong{}, context.Cause(ctx)
 	case <-e.timeout.C:
 	}
 	// After a stall of this process the timer is up before the receiver has had
@@ -49,22 +62,26 @@ func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Durat
 	s.collect()
 	s.recall(e)
 	select {
-	case at := <-e.answered:
-		return roundTrip(sent, at)
+	case got := <-e.answered:
+		return got.since(sent)
 	default:
 	}
-	if said := fromICMP(e.heard); said != nil {
-		return 0, said
+	if said := e.heard.ofEcho(); said != nil {
+		return pong{}, said
 	}
-	return 0, noAnswer(limit)
+	return pong{}, noAnswer(limit)
 }
 
-// roundTrip is the outcome of an echo that was sent and answered.
-func roundTrip(sent, at time.Time) (time.Duration, error) {
-	if at.IsZero() {
-		return 0, socketClosed()
+// since is the outcome of an echo that was sent at the time sent and got a.
+func (a answer) since(sent time.Time) (pong, error) {
+	if a.at.IsZero() {
+		return pong{}, socketClosed()
 	}
-	return at.Sub(sent), nil
+	p := pong{trip: a.at.Sub(sent)}
+	if a.from.IsValid() {
+		p.note = "answered from another address, " + a.from.String()
+	}
+	return p, nil
 }
 
 func socketClosed() *Error { return failure(KindLocal, "the ICMP socket was closed") }
@@ -124,47 +141,77 @@ func fromSend(addr netip.Addr, err error) *Error {
 	case errors.Is(err, unix.EINVAL) && addr.Is6() && addr.IsLinkLocalUnicast() && addr.Zone() == "":
 		reason = "a link-local address needs a zone, as in fe80::1%eth0"
 	default:
+		if refused := fromRefusedSend(addr, err); refused != nil {
+			return refused
+		}
 		return fromSyscall("sending an ICMP echo", err)
 	}
 	return &Error{Kind: KindLocal, Reason: reason, Err: err}
 }
 
-// fromICMP turns what the network said of an echo into a failure; nil if it
-// says nothing, or what nobody knows.
-func fromICMP(said syscall.Errno) *Error {
-	switch said {
-	case unix.ECONNREFUSED: // port unreachable, which no echo has
-		return &Error{Kind: KindRefused, Reason: "refused by a firewall", Err: said}
-	case unix.EACCES: // of IPv6 alone
-		return &Error{Kind: KindUnreachable, Reason: "prohibited by a firewall or router", Err: said}
+// ofEcho returns what e comes to that was said of an echo; nil if that is
+// nothing, or what nobody knows.
+func (e icmpError) ofEcho() *Error {
+	switch {
+	case e.errno == 0:
+		return nil
+	case e.errno == unix.ECONNREFUSED: // port unreachable, which no echo has
+		return &Error{Kind: KindRefused, Reason: "refused by a firewall", Err: e.errno}
+	case e.errno == unix.EACCES, e.kind != 0:
+		return e.failure()
 	}
-	return fromNetwork(said)
+	return fromNetwork(e.errno)
 }
 
-// expect returns an echo to send to addr, whose answer deliver will know; nil
-// when the socket is closed. The caller gives it back to recycle.
-func (s *echoSocket) expect(addr netip.Addr) *echo {
+// expect returns an echo to send to addr, whose answer deliver will know. The
+// caller gives it back to recycle.
+func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
 	e, ok := s.idle.Get().(*echo)
 	if !ok {
-		e = &echo{timeout: time.NewTimer(time.Hour), answered: make(chan time.Time, 1)}
+		e = &echo{timeout: time.NewTimer(time.Hour), answered: make(chan answer, 1)}
 	}
-	e.addr, e.heard = addr.WithZone(""), 0
-	e.reply = reply{id: s.id, seq: uint16(rand.Uint32()), token: rand.Uint64()}
-	marshalEcho(&e.packet, s.request, e.reply)
+	e.addr, e.heard = addr.WithZone(""), icmpError{}
+	e.reply = reply{id: s.id, seq: uint16(rand.Uint32()), token: rand.Uint64() | 1}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting == nil {
-		return nil
+		return nil, socketClosed()
 	}
-	s.waiting[e.token] = e
-	return e
+	// Devices answer with other data: then nothing else tells two echoes to the
+	// same address apart.
+	for range 1 << 16 {
+		if s.ofAddrLocked(e.seq, e.addr) == nil {
+			e.next = s.waiting[e.seq]
+			s.waiting[e.seq] = e
+			marshalEcho(&e.packet, s.request, e.reply)
+			return e, nil
+		}
+		e.seq++
+	}
+	return nil, failure(KindLocal, "65536 ICMP echoes to it wait for an answer, which is all that there can be")
 }
 
 // recall makes e unknown to deliver and hear.
 func (s *echoSocket) recall(e *echo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.waiting, e.token)
+	s.forgetLocked(e)
+}
+
+func (s *echoSocket) forgetLocked(e *echo) {
+	if s.waiting[e.seq] == e {
+		if e.next != nil {
+			s.waiting[e.seq] = e.next
+		} else {
+			delete(s.waiting, e.seq)
+		}
+	}
+	for other := s.waiting[e.seq]; other != nil; other = other.next {
+		if other.next == e {
+			other.next = e.next
+		}
+	}
+	e.next = nil
 }
 
 func (s *echoSocket) recycle(e *echo) {
@@ -177,42 +224,65 @@ func (s *echoSocket) recycle(e *echo) {
 	s.idle.Put(e)
 }
 
-// deliver hands packet, read at the time at, to the echo that it answers: one
-// to the address that it came from, with the same sequence number and the same
-// token, which nobody off the path can guess. Any other packet is nobody's: a
-// stranger's, forged, a duplicate, too late.
+// deliver hands packet, read at the time at, to the echo that it answers. Any
+// other packet is nobody's: a stranger's, forged, damaged, a duplicate, too late.
 func (s *echoSocket) deliver(packet []byte, from netip.Addr, at time.Time) {
 	if s.ipHeader {
 		packet = stripIPv4(packet)
 	}
+	// A raw IPv4 socket gets what the kernel has not looked at. The sum of IPv6
+	// covers addresses, and the kernel verifies it for either kind of socket.
+	if s.reply == icmpv4Reply && checksum(packet) != 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.findLocked(packet, s.reply, from); e != nil {
-		delete(s.waiting, e.token) // a second answer would find the channel full
-		e.answered <- at
+	e := s.findLocked(packet, s.reply, from)
+	if e == nil {
+		return
 	}
+	s.forgetLocked(e) // a second answer would find the channel full
+	got := answer{at: at}
+	if from != e.addr {
+		got.from = from
+	}
+	e.answered <- got
 }
 
 // hear keeps what the network said of the echo to an address of which packet is
 // the beginning. Its ping waits on all the same, since an answer is what counts,
 // and what is wrong may pass; but if there is none, this is why.
-func (s *echoSocket) hear(packet []byte, to netip.Addr, said syscall.Errno) {
+func (s *echoSocket) hear(packet []byte, to netip.Addr, said icmpError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.findLocked(packet, s.request, to); e != nil {
+	if e := s.findLocked(packet, s.request, to); e != nil && e.addr == to {
 		e.heard = said
 	}
 }
 
 // findLocked returns the echo that packet, of the ICMP type kind, belongs to;
-// nil if there is none.
+// nil if there is none. Its sequence number is that of the packet, and so is its
+// token, which nobody off the path can guess: a host may answer from another of
+// its addresses. Or its address is: a device may answer with no data, or its own.
 func (s *echoSocket) findLocked(packet []byte, kind byte, addr netip.Addr) *echo {
 	r, ok := parseReply(packet, kind)
 	if !ok || s.raw && r.id != s.id {
 		return nil
 	}
-	if e := s.waiting[r.token]; e != nil && e.addr == addr && e.seq == r.seq {
-		return e
+	for e := s.waiting[r.seq]; e != nil; e = e.next {
+		if e.token == r.token {
+			return e
+		}
+	}
+	return s.ofAddrLocked(r.seq, addr)
+}
+
+// ofAddrLocked returns the echo with that sequence number to addr, or nil.
+func (s *echoSocket) ofAddrLocked(seq uint16, addr netip.Addr) *echo {
+	for e := s.waiting[seq]; e != nil; e = e.next {
+		if e.addr == addr {
+			return e
+		}
 	}
 	return nil
 }
@@ -221,8 +291,10 @@ func (s *echoSocket) findLocked(packet []byte, kind byte, addr netip.Addr) *echo
 func (s *echoSocket) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.waiting {
-		e.answered <- time.Time{}
+	for _, first := range s.waiting {
+		for e := first; e != nil; e = e.next {
+			e.answered <- answer{}
+		}
 	}
 	s.waiting = nil
 }

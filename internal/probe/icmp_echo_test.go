@@ -66,11 +66,11 @@ func TestPingsFetchAnswersWithoutTheReceiver(t *testing.T) {
 		var soon atomic.Int32
 		for range 1000 {
 			wg.Go(func() {
-				trip, err := s.ping(t.Context(), echoV4, time.Second)
+				answer, err := s.ping(t.Context(), echoV4, time.Second)
 				if err != nil {
 					t.Errorf("got %v, want it up", err)
 				}
-				if trip == 0 {
+				if answer.trip == 0 {
 					soon.Add(1)
 				}
 			})
@@ -89,8 +89,8 @@ func TestPingTakesTheAnswerThatTheKernelHoldsWhenTimeIsUp(t *testing.T) {
 		var answer []byte
 		s.send = func(packet []byte, _ netip.Addr) error { answer = echoAnswer(packet); return nil }
 		s.collect = func() { s.deliver(answer, echoV4, time.Now()) }
-		if trip, err := s.ping(t.Context(), echoV4, time.Second); trip != time.Second || err != nil {
-			t.Errorf("got %v, %v, want it up after 1s", trip, err)
+		if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.trip != time.Second || err != nil {
+			t.Errorf("got %v, %v, want it up after 1s", answer.trip, err)
 		}
 	})
 }
@@ -212,8 +212,9 @@ func TestPingSaysWhyThereIsNoAnswer(t *testing.T) {
 		{"prohibited", unix.EACCES, same, echoV4, KindUnreachable, "prohibited by a firewall or router"},
 		{"what nobody knows", unix.EXDEV, same, echoV4, KindTimeout, "no answer within 1s"},
 		{"of an echo to another address", unix.EHOSTUNREACH, same, echoV6, KindTimeout, "no answer within 1s"},
-		{"of an echo that is not known", unix.EHOSTUNREACH, func(p []byte) []byte { p[8]++; return p }, echoV4, KindTimeout, "no answer within 1s"},
-		{"of an echo cut before its token", unix.EHOSTUNREACH, func(p []byte) []byte { return p[:8] }, echoV4, KindTimeout, "no answer within 1s"},
+		{"of an echo that is not known", unix.EHOSTUNREACH, func(p []byte) []byte { p[6]++; return p }, echoV4, KindTimeout, "no answer within 1s"},
+		{"of an echo cut behind its header", unix.EHOSTUNREACH, func(p []byte) []byte { return p[:8] }, echoV4, KindUnreachable, "host unreachable"},
+		{"of an echo cut in its header", unix.EHOSTUNREACH, func(p []byte) []byte { return p[:7] }, echoV4, KindTimeout, "no answer within 1s"},
 		{"of an answer", unix.EHOSTUNREACH, echoAnswer, echoV4, KindTimeout, "no answer within 1s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -224,7 +225,7 @@ func TestPingSaysWhyThereIsNoAnswer(t *testing.T) {
 				s.send = func(packet []byte, _ netip.Addr) error {
 					packet = slices.Clone(packet)
 					if tt.said != 0 {
-						s.hear(tt.change(slices.Clone(packet)), tt.to, tt.said)
+						s.hear(tt.change(slices.Clone(packet)), tt.to, icmpError{errno: tt.said})
 					}
 					if answer {
 						time.AfterFunc(time.Millisecond, func() { s.deliver(echoAnswer(packet), echoV4, time.Now()) })
@@ -234,8 +235,8 @@ func TestPingSaysWhyThereIsNoAnswer(t *testing.T) {
 				_, err := s.ping(t.Context(), echoV4, time.Second)
 				wantPingError(t, err, tt.kind, tt.reason)
 				answer = true
-				if trip, err := s.ping(t.Context(), echoV4, time.Second); trip != time.Millisecond || err != nil {
-					t.Errorf("answered after that: got %v, %v, want it up after 1ms", trip, err)
+				if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.trip != time.Millisecond || err != nil {
+					t.Errorf("answered after that: got %v, %v, want it up after 1ms", answer.trip, err)
 				}
 				answer, tt.said = false, 0
 				_, err = s.ping(t.Context(), echoV4, time.Second)
@@ -259,8 +260,8 @@ func TestPingWaitsForRoomInTheSendBuffer(t *testing.T) {
 		}
 		// The round trip begins when the echo leaves: this host's queue is not
 		// the target's latency, nor does it take from the time to answer.
-		if trip, err := s.ping(t.Context(), echoV4, time.Second); trip != 500*time.Millisecond || err != nil {
-			t.Errorf("got %v, %v, want a round trip of 500ms", trip, err)
+		if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.trip != 500*time.Millisecond || err != nil {
+			t.Errorf("got %v, %v, want a round trip of 500ms", answer.trip, err)
 		}
 
 		s.send = func([]byte, netip.Addr) error { return unix.EAGAIN }
@@ -283,7 +284,10 @@ func TestEchoesAreUnpredictable(t *testing.T) {
 	tokens, seqs, ids := map[uint64]bool{}, map[uint16]bool{}, map[uint16]bool{}
 	for range 100 {
 		s := newEchoSocket(unix.AF_INET)
-		e := s.expect(echoV4)
+		e, err := s.expect(echoV4)
+		if err != nil {
+			t.Fatal(err)
+		}
 		tokens[e.token], seqs[e.seq], ids[s.id] = true, true, true
 	}
 	if len(tokens) < 100 || len(seqs) < 90 || len(ids) < 90 {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +19,15 @@ func echoAnswer(echo []byte) []byte {
 		p[0] = 0
 	} else {
 		p[0]++
+	}
+	return summed(p)
+}
+
+// summed returns the ICMP packet p with the right checksum, as IPv4 has it.
+func summed(p []byte) []byte {
+	if len(p) >= 4 {
+		p[2], p[3] = 0, 0
+		binary.BigEndian.PutUint16(p[2:], checksum(p))
 	}
 	return p
 }
@@ -44,38 +52,56 @@ func TestPingTakesOnlyItsOwnAnswer(t *testing.T) {
 	linkLocal := socket{"raw IPv6 with a zone", unix.AF_INET6, true, false, netip.MustParseAddr("fe80::1%eth0")}
 
 	same := func(p []byte) []byte { return p }
+	other4, other6 := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
+	const elsewhere4 = "answered from another address, 192.0.2.2"
 	for _, tt := range []struct {
 		socket
 		name   string
 		change func(answer []byte) []byte
 		from   netip.Addr
 		want   bool
+		note   string
 	}{
-		{datagram, "answer", same, echoV4, true},
-		{datagram, "the kernel's own identifier", func(p []byte) []byte { p[4]++; return p }, echoV4, true},
-		{datagram, "cut behind the token", func(p []byte) []byte { return p[:16] }, echoV4, true},
-		{rawV4, "answer", func(p []byte) []byte { return behindIPv4(p, 0) }, echoV4, true},
-		{rawV4, "answer with IP options", func(p []byte) []byte { return behindIPv4(p, 40) }, echoV4, true},
-		{rawV6, "answer", same, echoV6, true},
-		{linkLocal, "answer", same, netip.MustParseAddr("fe80::1"), true},
+		{datagram, "answer", same, echoV4, true, ""},
+		{datagram, "the kernel's own identifier", func(p []byte) []byte { p[4]++; return summed(p) }, echoV4, true, ""},
+		{datagram, "cut behind the token", func(p []byte) []byte { return summed(p[:16]) }, echoV4, true, ""},
+		{datagram, "no data", func(p []byte) []byte { return summed(p[:8]) }, echoV4, true, ""},
+		{datagram, "an odd number of bytes", func(p []byte) []byte { return summed(p[:15]) }, echoV4, true, ""},
+		{datagram, "data of its own", func(p []byte) []byte { copy(p[8:], "a device's own words"); return summed(p) }, echoV4, true, ""},
+		{datagram, "more data of its own", func(p []byte) []byte { return summed(append(p[:8], make([]byte, 9000)...)) }, echoV4, true, ""},
+		{datagram, "another of its addresses", same, other4, true, elsewhere4},
+		{rawV4, "answer", func(p []byte) []byte { return behindIPv4(p, 0) }, echoV4, true, ""},
+		{rawV4, "answer with IP options", func(p []byte) []byte { return behindIPv4(p, 40) }, echoV4, true, ""},
+		{rawV4, "no data", func(p []byte) []byte { return behindIPv4(summed(p[:8]), 0) }, echoV4, true, ""},
+		{rawV4, "another of its addresses", func(p []byte) []byte { return behindIPv4(p, 0) }, other4, true, elsewhere4},
+		{rawV6, "answer", same, echoV6, true, ""},
+		{rawV6, "no data", func(p []byte) []byte { return p[:8] }, echoV6, true, ""},
+		{rawV6, "data of its own", func(p []byte) []byte { clear(p[8:]); return p }, echoV6, true, ""},
+		{rawV6, "another of its addresses", same, other6, true, "answered from another address, 2001:db8::2"},
+		{linkLocal, "answer", same, netip.MustParseAddr("fe80::1"), true, ""},
+		{linkLocal, "no data", func(p []byte) []byte { return p[:8] }, netip.MustParseAddr("fe80::1"), true, ""},
 
-		{datagram, "another address", same, netip.MustParseAddr("192.0.2.2"), false},
-		{datagram, "no address", same, netip.Addr{}, false},
-		{datagram, "forged token", func(p []byte) []byte { p[15] ^= 1; return p }, echoV4, false},
-		{datagram, "another sequence number", func(p []byte) []byte { p[7]++; return p }, echoV4, false},
-		{datagram, "the echo itself", func(p []byte) []byte { p[0] = 8; return p }, echoV4, false},
-		{datagram, "destination unreachable", func(p []byte) []byte { p[0] = 3; return p }, echoV4, false},
-		{datagram, "a code that is not 0", func(p []byte) []byte { p[1] = 1; return p }, echoV4, false},
-		{datagram, "cut in the token", func(p []byte) []byte { return p[:15] }, echoV4, false},
-		{datagram, "cut in the header", func(p []byte) []byte { return p[:3] }, echoV4, false},
-		{datagram, "empty", func([]byte) []byte { return nil }, echoV4, false},
-		{rawV4, "another process's identifier", func(p []byte) []byte { p[4]++; return behindIPv4(p, 0) }, echoV4, false},
-		{rawV4, "no IP header", same, echoV4, false},
-		{rawV4, "IP header that is too short", func(p []byte) []byte { p = behindIPv4(p, 0); p[0] = 4<<4 | 1; return p }, echoV4, false},
-		{rawV4, "IP header longer than the packet", func(p []byte) []byte { p = behindIPv4(p[:8], 0); p[0] = 4<<4 | 15; return p }, echoV4, false},
-		{rawV6, "another process's identifier", func(p []byte) []byte { p[4]++; return p }, echoV6, false},
-		{rawV6, "an IPv4 answer", func(p []byte) []byte { p[0] = 0; return p }, echoV6, false},
-		{rawV6, "another address", same, netip.MustParseAddr("2001:db8::2"), false},
+		{datagram, "another address without our bytes", func(p []byte) []byte { return summed(p[:8]) }, other4, false, ""},
+		{datagram, "another address with forged bytes", func(p []byte) []byte { p[15] ^= 1; return summed(p) }, other4, false, ""},
+		{datagram, "no address, no bytes", func(p []byte) []byte { return summed(p[:8]) }, netip.Addr{}, false, ""},
+		{datagram, "another sequence number", func(p []byte) []byte { p[7]++; return summed(p) }, echoV4, false, ""},
+		{datagram, "a wrong checksum", func(p []byte) []byte { p[2] ^= 1; return p }, echoV4, false, ""},
+		{datagram, "a checksum of 0", func(p []byte) []byte { p[2], p[3] = 0, 0; return p }, echoV4, false, ""},
+		{datagram, "damaged data", func(p []byte) []byte { p[63] ^= 1; return p }, echoV4, false, ""},
+		{datagram, "the echo itself", func(p []byte) []byte { p[0] = 8; return summed(p) }, echoV4, false, ""},
+		{datagram, "destination unreachable", func(p []byte) []byte { p[0] = 3; return summed(p) }, echoV4, false, ""},
+		{datagram, "a code that is not 0", func(p []byte) []byte { p[1] = 1; return summed(p) }, echoV4, false, ""},
+		{datagram, "cut in the header", func(p []byte) []byte { return summed(p[:7]) }, echoV4, false, ""},
+		{datagram, "empty", func([]byte) []byte { return nil }, echoV4, false, ""},
+		{rawV4, "a wrong checksum", func(p []byte) []byte { p[2] ^= 1; return behindIPv4(p, 0) }, echoV4, false, ""},
+		{rawV4, "damaged data", func(p []byte) []byte { p[40] ^= 1; return behindIPv4(p, 0) }, echoV4, false, ""},
+		{rawV4, "another process's identifier", func(p []byte) []byte { p[4]++; return behindIPv4(summed(p), 0) }, echoV4, false, ""},
+		{rawV4, "no IP header", same, echoV4, false, ""},
+		{rawV4, "IP header that is too short", func(p []byte) []byte { p = behindIPv4(p, 0); p[0] = 4<<4 | 1; return p }, echoV4, false, ""},
+		{rawV4, "IP header longer than the packet", func(p []byte) []byte { p = behindIPv4(p[:8], 0); p[0] = 4<<4 | 15; return p }, echoV4, false, ""},
+		{rawV6, "another process's identifier", func(p []byte) []byte { p[4]++; return p }, echoV6, false, ""},
+		{rawV6, "an IPv4 answer", func(p []byte) []byte { p[0] = 0; return p }, echoV6, false, ""},
+		{rawV6, "another address without our bytes", func(p []byte) []byte { return p[:8] }, other6, false, ""},
 	} {
 		t.Run(tt.socket.name+"/"+tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -90,10 +116,13 @@ func TestPingTakesOnlyItsOwnAnswer(t *testing.T) {
 					time.AfterFunc(30*time.Millisecond, func() { s.deliver(answer, tt.from, time.Now()) })
 					return nil
 				}
-				trip, err := s.ping(t.Context(), tt.addr, time.Second)
+				answer, err := s.ping(t.Context(), tt.addr, time.Second)
 				if tt.want {
-					if trip != 30*time.Millisecond || err != nil {
-						t.Errorf("got %v, %v, want a round trip of 30ms", trip, err)
+					if answer.trip != 30*time.Millisecond || err != nil {
+						t.Errorf("got %v, %v, want a round trip of 30ms", answer.trip, err)
+					}
+					if answer.note != tt.note {
+						t.Errorf("got the note %q, want %q", answer.note, tt.note)
 					}
 					return
 				}
@@ -111,7 +140,9 @@ func TestPingIgnoresDuplicatesAndLateAnswers(t *testing.T) {
 		var answers [][]byte
 		s.send = func(packet []byte, _ netip.Addr) error {
 			for _, answer := range answers { // to the pings before
-				s.deliver(answer, echoV4, time.Now())
+				if !bytes.Equal(answer[6:8], packet[6:8]) { // one in 65,536 has the same number
+					s.deliver(answer, echoV4, time.Now())
+				}
 			}
 			answer := echoAnswer(packet)
 			answers = append(answers, answer)
@@ -148,6 +179,7 @@ func FuzzParseReply(f *testing.F) {
 	f.Add(answer, byte(0))
 	f.Add(behindIPv4(answer, 4), byte(0))
 	f.Add(answer[:15], byte(0))
+	f.Add(answer[:8], byte(0))
 	f.Add(append([]byte{4<<4 | 1, 0, 0, 0}, answer...), byte(0)) // a header of 4 bytes
 	f.Add([]byte{0x4f}, byte(129))
 	f.Fuzz(func(t *testing.T, packet []byte, kind byte) {
@@ -158,7 +190,7 @@ func FuzzParseReply(f *testing.F) {
 			}
 			var again [echoLen]byte
 			marshalEcho(&again, kind, r)
-			if !slices.Equal(again[4:16], p[4:16]) {
+			if n := min(len(p), 16); n == 16 && !slices.Equal(again[4:16], p[4:16]) || n < 16 && r.token != 0 {
 				t.Errorf("%x was read as %+v, which is %x", p, r, again)
 			}
 		}
@@ -195,23 +227,93 @@ func TestParseErrorOfTheErrorQueue(t *testing.T) {
 		return append(b.Bytes(), data...)
 	}
 	said := binary.NativeEndian.AppendUint32(nil, uint32(unix.EHOSTUNREACH))
-	said = append(said, 2, 3, 1, 0) // by ICMP, destination unreachable, host
+	bare := append(slices.Clone(said), 2, 3, 1, 0) // by ICMP, destination unreachable, host
+	v4 := append(slices.Clone(bare), make([]byte, 8)...)
+	v4 = append(v4, 2, 0, 0, 0, 192, 0, 2, 9)
+	v6 := append(slices.Clone(said), 3, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	v6 = append(append(v6, 10, 0, 0, 0, 0, 0, 0, 0), netip.MustParseAddr("2001:db8::9").AsSlice()...)
+	local := append(append(slices.Clone(said), 1, 0, 0, 0), make([]byte, 16)...)
+	unknown := icmpError{errno: unix.EHOSTUNREACH}
+	full := icmpError{unix.EHOSTUNREACH, false, 3, 1, netip.MustParseAddr("192.0.2.9")}
 	for _, tt := range []struct {
 		name    string
 		control []byte
-		want    syscall.Errno
+		want    icmpError
 	}{
-		{"IPv4", message(unix.IPPROTO_IP, unix.IP_RECVERR, said...), unix.EHOSTUNREACH},
-		{"IPv6", message(unix.IPPROTO_IPV6, unix.IPV6_RECVERR, said...), unix.EHOSTUNREACH},
+		{"IPv4", message(unix.IPPROTO_IP, unix.IP_RECVERR, v4...), full},
+		{"IPv6", message(unix.IPPROTO_IPV6, unix.IPV6_RECVERR, v6...),
+			icmpError{unix.EHOSTUNREACH, true, 1, 3, netip.MustParseAddr("2001:db8::9")}},
+		{"of this host's own stack", message(unix.IPPROTO_IP, unix.IP_RECVERR, local...), unknown},
+		{"without a sender", message(unix.IPPROTO_IP, unix.IP_RECVERR, v4[:16]...), icmpError{errno: unix.EHOSTUNREACH, kind: 3, code: 1}},
+		{"without a message", message(unix.IPPROTO_IP, unix.IP_RECVERR, bare...), unknown},
 		{"behind another", append(message(unix.SOL_SOCKET, unix.SO_TIMESTAMP, make([]byte, 16)...),
-			message(unix.IPPROTO_IP, unix.IP_RECVERR, said...)...), unix.EHOSTUNREACH},
-		{"another", message(unix.SOL_SOCKET, unix.SO_TIMESTAMP, said...), 0},
-		{"too short", message(unix.IPPROTO_IP, unix.IP_RECVERR, 1, 2), 0},
-		{"cut", message(unix.IPPROTO_IP, unix.IP_RECVERR, said...)[:20], 0},
-		{"none", nil, 0},
+			message(unix.IPPROTO_IP, unix.IP_RECVERR, v4...)...), full},
+		{"another", message(unix.SOL_SOCKET, unix.SO_TIMESTAMP, said...), icmpError{}},
+		{"too short", message(unix.IPPROTO_IP, unix.IP_RECVERR, 1, 2), icmpError{}},
+		{"cut", message(unix.IPPROTO_IP, unix.IP_RECVERR, v4...)[:20], icmpError{}},
+		{"none", nil, icmpError{}},
 	} {
 		if got := parseError(tt.control); got != tt.want {
-			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// Devices answer with other data than was sent: then a sequence number that two
+// echoes to one address had would leave open which was answered.
+func TestEchoesToOneAddressDifferInTheirNumbers(t *testing.T) {
+	s := newEchoSocket(unix.AF_INET)
+	other := netip.MustParseAddr("192.0.2.2")
+	seqs := map[uint16]bool{}
+	var last *echo
+	for range 1 << 16 {
+		e, err := s.expect(echoV4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs[e.seq], last = true, e
+	}
+	if len(seqs) != 1<<16 {
+		t.Errorf("%d echoes have %d numbers, want one each", 1<<16, len(seqs))
+	}
+	_, err := s.expect(echoV4)
+	wantPingError(t, err, KindLocal, "65536 ICMP echoes")
+	if _, err := s.expect(other); err != nil {
+		t.Errorf("to another address: got %v, want an echo", err)
+	}
+	s.recycle(last)
+	if _, err := s.expect(echoV4); err != nil {
+		t.Errorf("after one was given back: got %v, want an echo", err)
+	}
+}
+
+// Of two addresses that happen to be asked with the same number each gets what
+// is its own.
+func TestEchoesOfOneNumberAreToldApart(t *testing.T) {
+	s := newEchoSocket(unix.AF_INET)
+	var echoes []*echo
+	for i := range 3 {
+		e, err := s.expect(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.recall(e)
+		e.seq, e.next = 7, s.waiting[7]
+		s.waiting[7] = e
+		marshalEcho(&e.packet, s.request, e.reply)
+		echoes = append(echoes, e)
+	}
+	bare := func(e *echo) []byte { return summed(echoAnswer(e.packet[:])[:8]) }
+	s.deliver(bare(echoes[1]), echoes[1].addr, time.Now())
+	// From the address of one, with the bytes of the other.
+	s.deliver(echoAnswer(echoes[0].packet[:]), echoes[2].addr, time.Now())
+	for i, want := range []int{1, 1, 0} {
+		if got := len(echoes[i].answered); got != want {
+			t.Errorf("the echo to %v has %d answers, want %d", echoes[i].addr, got, want)
+		}
+	}
+	s.deliver(bare(echoes[2]), echoes[2].addr, time.Now())
+	if len(echoes[2].answered) != 1 || len(s.waiting) != 0 {
+		t.Errorf("the last has %d answers, %d numbers are taken, want 1 and 0", len(echoes[2].answered), len(s.waiting))
 	}
 }

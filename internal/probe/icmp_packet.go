@@ -1,11 +1,6 @@
 package probe
 
-import (
-	"encoding/binary"
-	"syscall"
-
-	"golang.org/x/sys/unix"
-)
+import "encoding/binary"
 
 // The ICMP types of an echo and its reply (RFC 792, RFC 4443).
 const (
@@ -42,17 +37,19 @@ func marshalEcho(p *[echoLen]byte, kind byte, r reply) {
 	binary.BigEndian.PutUint16(p[2:], checksum(p[:tokenTo]))
 }
 
-// parseReply reads packet as an echo or reply of the ICMP type kind; not ok if it
-// is none, or too short to hold a token.
+// parseReply reads packet as an echo or reply of the ICMP type kind; not ok if
+// it is none. What is too short to hold a token has the token 0, which no echo
+// has.
 func parseReply(packet []byte, kind byte) (r reply, ok bool) {
-	if len(packet) < tokenTo || packet[0] != kind || packet[1] != 0 {
+	if len(packet) < tokenFrom || packet[0] != kind || packet[1] != 0 {
 		return reply{}, false
 	}
-	return reply{
-		id:    binary.BigEndian.Uint16(packet[4:]),
-		seq:   binary.BigEndian.Uint16(packet[6:]),
-		token: binary.BigEndian.Uint64(packet[tokenFrom:]),
-	}, true
+	r.id = binary.BigEndian.Uint16(packet[4:])
+	r.seq = binary.BigEndian.Uint16(packet[6:])
+	if len(packet) >= tokenTo {
+		r.token = binary.BigEndian.Uint64(packet[tokenFrom:])
+	}
+	return r, true
 }
 
 // stripIPv4 returns what follows the IPv4 header of packet; nil if that is not
@@ -68,32 +65,18 @@ func stripIPv4(packet []byte) []byte {
 	return packet[header:]
 }
 
-// checksum returns the Internet checksum (RFC 1071) of p, whose length is even.
+// checksum returns the Internet checksum (RFC 1071) of p, which is 0 for what
+// holds its own.
 func checksum(p []byte) uint16 {
 	var sum uint32
 	for ; len(p) >= 2; p = p[2:] {
 		sum += uint32(binary.BigEndian.Uint16(p))
 	}
+	if len(p) == 1 {
+		sum += uint32(p[0]) << 8
+	}
 	for sum > 0xffff {
 		sum = sum>>16 + sum&0xffff
 	}
 	return ^uint16(sum)
-}
-
-// parseError returns what went wrong with a packet, as the control messages say
-// that come with it from a socket's error queue (struct sock_extended_err of
-// ip(7) and ipv6(7)); 0 if they do not.
-func parseError(control []byte) syscall.Errno {
-	messages, err := unix.ParseSocketControlMessage(control)
-	if err != nil {
-		return 0
-	}
-	for _, m := range messages {
-		v4 := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_RECVERR
-		v6 := m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR
-		if (v4 || v6) && len(m.Data) >= 4 {
-			return syscall.Errno(binary.NativeEndian.Uint32(m.Data))
-		}
-	}
-	return 0
 }

@@ -33,13 +33,13 @@ type echoSocket struct {
 	ended    chan struct{} // closed when it has
 	launched atomic.Uint32 // echoes sent
 
-	reading sync.Mutex // held from reading a packet until it is delivered
-	buffer  [256]byte  // of longer packets nobody needs the rest
-	control [256]byte  // what comes with a packet of the error queue
+	reading sync.Mutex     // held from reading a packet until it is delivered
+	buffer  [16 << 10]byte // of a longer packet the checksum would be wrong; no echo of ours has such an answer
+	control [256]byte      // what comes with a packet of the error queue
 
 	idle    sync.Pool        // of *echo
 	mu      sync.Mutex       // protects waiting
-	waiting map[uint64]*echo // by token; nil when the receiver is gone
+	waiting map[uint16]*echo // the first of each sequence number; nil when the receiver is gone
 }
 
 // openEchoSocket opens an ICMP socket of family, AF_INET or AF_INET6: of the
@@ -81,7 +81,7 @@ func newEchoSocket(family int) *echoSocket {
 		request: icmpv4Echo, reply: icmpv4Reply,
 		id:      uint16(rand.Uint32()),
 		ended:   make(chan struct{}),
-		waiting: make(map[uint64]*echo),
+		waiting: make(map[uint16]*echo),
 	}
 	if family == unix.AF_INET6 {
 		s.request, s.reply = icmpv6Echo, icmpv6Reply

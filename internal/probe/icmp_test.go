@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,14 +63,14 @@ func TestICMPIsUpWhenEveryAddressAnswers(t *testing.T) {
 					longest = max(longest, o.after)
 				}
 				began := time.Now()
-				trip, err := pingAll(t.Context(), addrs, time.Second,
-					func(_ context.Context, addr netip.Addr, limit time.Duration) (time.Duration, error) {
+				answer, err := pingAll(t.Context(), addrs, time.Second,
+					func(_ context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
 						if limit != time.Second {
 							t.Errorf("%v had %v, want 1s", addr, limit)
 						}
 						o := outcomes[addr]
 						time.Sleep(o.after)
-						return o.after, o.err
+						return pong{trip: o.after}, o.err
 					})
 				if got := time.Since(began); got != longest {
 					t.Errorf("took %v, want %v: all at the same time", got, longest)
@@ -81,8 +82,8 @@ func TestICMPIsUpWhenEveryAddressAnswers(t *testing.T) {
 					}
 					return
 				}
-				if trip != tt.want || err != nil {
-					t.Errorf("got %v, %v, want %v", trip, err, tt.want)
+				if answer.trip != tt.want || err != nil {
+					t.Errorf("got %v, %v, want %v", answer.trip, err, tt.want)
 				}
 			})
 		})
@@ -94,12 +95,12 @@ func TestICMPAttemptEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Millisecond, cancel)
 		addrs := []netip.Addr{echoV4, echoV6}
-		_, err := pingAll(ctx, addrs, time.Second, func(ctx context.Context, addr netip.Addr, _ time.Duration) (time.Duration, error) {
+		_, err := pingAll(ctx, addrs, time.Second, func(ctx context.Context, addr netip.Addr, _ time.Duration) (pong, error) {
 			if addr == echoV4 {
-				return 0, failure(KindUnreachable, "host unreachable")
+				return pong{}, failure(KindUnreachable, "host unreachable")
 			}
 			<-ctx.Done()
-			return 0, context.Cause(ctx)
+			return pong{}, context.Cause(ctx)
 		})
 		if err != context.Canceled {
 			t.Errorf("got %v, want %v", err, context.Canceled)
@@ -171,9 +172,9 @@ func TestPingLoopback(t *testing.T) {
 		t.Run(addr, func(t *testing.T) {
 			addr := netip.MustParseAddr(addr)
 			p := loopbackPinger(t, addr)
-			trip, err := p.ping(t.Context(), addr, 10*time.Second)
-			if trip <= 0 || err != nil {
-				t.Errorf("got %v, %v, want a round trip", trip, err)
+			answer, err := p.ping(t.Context(), addr, 10*time.Second)
+			if answer.trip <= 0 || answer.note != "" || err != nil {
+				t.Errorf("got %v, %v, want a round trip", answer, err)
 			}
 			if err := p.close(); err != nil {
 				t.Errorf("closing: got %v", err)
@@ -206,6 +207,43 @@ func TestPingLosesNoAnswer(t *testing.T) {
 	for _, p := range pingers {
 		if n := len(p.v4.waiting); n != 0 {
 			t.Errorf("%d echoes still wait, want none", n)
+		}
+	}
+}
+
+func TestAtMost64AddressesOfANameAreAsked(t *testing.T) {
+	var addrs []netip.Addr
+	for i := range 3900 {
+		addrs = append(addrs, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+	}
+	var asked atomic.Int32
+	answer, err := pingAll(t.Context(), addrs, time.Second, func(context.Context, netip.Addr, time.Duration) (pong, error) {
+		asked.Add(1)
+		return pong{}, nil
+	})
+	if asked.Load() != 64 || err != nil || answer.note != "the name has 3900 addresses, 64 of them were asked" {
+		t.Errorf("%d were asked, got %q, %v, want 64, and that said", asked.Load(), answer.note, err)
+	}
+}
+
+func TestReasonNamesTheAddressThatAnswered(t *testing.T) {
+	p := testProber()
+	p.resolver = resolverOf(&nameserver{answer: addresses("192.0.2.1", "192.0.2.2")})
+	p.ping = func(_ context.Context, addr netip.Addr, _ time.Duration) (pong, error) {
+		if addr == echoV4 {
+			return pong{note: "answered from another address, 192.0.2.9"}, nil
+		}
+		return pong{}, nil
+	}
+	check := func(url string) Check { return Check{Target: mustParse(t, url), Rules: DefaultRules()} }
+	for url, want := range map[string]string{
+		"icmp://192.0.2.1": "answered from another address, 192.0.2.9",
+		"icmp://router":    "192.0.2.1: answered from another address, 192.0.2.9",
+		"icmp://192.0.2.2": "",
+	} {
+		r := p.Probe(t.Context(), check(url), MaxProbe)
+		if r.Health != Healthy || r.Reason() != want {
+			t.Errorf("%s: got %q because %q, want healthy because %q", url, r.Health, r.Reason(), want)
 		}
 	}
 }

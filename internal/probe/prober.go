@@ -32,7 +32,7 @@ type Prober struct {
 	// returns has no deadline yet, and the caller closes it.
 	touch   func(ctx context.Context, addr netip.AddrPort, a attempt) error
 	connect func(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error)
-	ping    func(ctx context.Context, addr netip.Addr, limit time.Duration) (time.Duration, error)
+	ping    func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error)
 }
 
 // New returns a Prober that names itself userAgent to HTTP servers. It opens
@@ -70,27 +70,6 @@ func (p *Prober) OnNameTrouble(notify func(name, trouble string)) { p.resolver.n
 // in time, and a name is known to fail alone if others were resolved of late.
 func (p *Prober) Refresh() { p.resolver.refresh() }
 
-// attempt is the time that one attempt has, and what it has to say beside up
-// or down.
-type attempt struct {
-	began   time.Time
-	limit   time.Duration
-	lookups *lookups // of names, in this attempt; may be nil
-}
-
-// note says something that an operator should know of a replica. It is not for
-// goroutines that outlive the attempt.
-func (a attempt) note(text string) {
-	if a.lookups != nil {
-		a.lookups.notes = append(a.lookups.notes, text)
-	}
-}
-
-func (a attempt) deadline() time.Time { return a.began.Add(a.limit) }
-
-// left returns how much of the time is left; it may be negative.
-func (a attempt) left() time.Duration { return time.Until(a.deadline()) }
-
 // Probe judges c once, with its retries. All attempts together take no longer
 // than budget, but the first one always has the rules' DeadAfter whole. What
 // was down while this process stalled is repeated, with the budget anew. A
@@ -108,13 +87,12 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 		pause := Pause
 		r.Attempts++
 		whole := r.Err
-		mark := p.stalls.enter()
-		names := newLookups(notBefore)
-		r.Latency, r.Err = p.measure(ctx, c, limit, names)
-		r.addNotes(names.notes)
-		r.note, notBefore = names.note(), names.next()
-		names.release()
-		stalled := p.stalls.leave(mark)
+		a := p.stalls.enter(limit)
+		a.lookups.notBefore = notBefore
+		r.Latency, r.Err = p.measure(ctx, c, a)
+		r.note, notBefore = a.odd(), a.lookups.next()
+		r.addNotes(a.record.notes)
+		stalled := p.stalls.leave(a, r.Err)
 		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
 			// That a cut attempt had no answer in time explains nothing; and
 			// where this host's trouble has cut it, it is not the target's.
@@ -185,23 +163,22 @@ func (r *Result) cancel(ctx context.Context) {
 	r.Health, r.Err = Unknown, context.Cause(ctx)
 }
 
-// measure makes one attempt, which is given limit, and returns its latency: for
-// ICMP the round trip, otherwise the time of the whole attempt, less what the
-// look-ups took. They are added to names, which may be nil.
-func (p *Prober) measure(ctx context.Context, c Check, limit time.Duration, names *lookups) (latency time.Duration, err error) {
+// measure makes one attempt and returns its latency: for ICMP the round trip,
+// otherwise the time of the whole attempt, less what the
+// look-ups took and what this process was late by.
+func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.Duration, err error) {
 	defer survive(&err)
-	a := attempt{began: time.Now(), limit: limit, lookups: names}
 	t := c.Target
 	switch t.Scheme() {
 	case ICMP:
 		latency, err = p.measureICMP(ctx, t, a)
-		return latency, names.excuse(err)
+		return latency, a.lookups.excuse(err)
 	case TCP:
 		err = p.measureTCP(ctx, t, a)
 	default:
 		err = p.measureHTTP(ctx, t, c.rules(), a)
 	}
-	return time.Since(a.began) - names.time(), names.excuse(err)
+	return max(0, a.latency()-a.lookups.time()), a.lookups.excuse(err)
 }
 
 // survive makes a panic the failure of an attempt: an answer that trips up a
@@ -221,8 +198,13 @@ func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Dur
 	if err != nil {
 		return 0, err
 	}
+	if a.left() <= 0 && !a.prolong() {
+		return 0, noAnswer(a.limit)
+	}
 	// The second begins with the echo: a slow resolver is not a slow target.
-	return pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	a.remark(answer.note)
+	return max(0, answer.trip-a.late()), err
 }
 
 // maxRepeats bounds how often attempts are repeated because this process stalled:

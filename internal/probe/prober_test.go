@@ -280,9 +280,9 @@ func TestEchoHasItsSecondAfterTheLookUp(t *testing.T) {
 			p := testProber()
 			p.resolver = resolverOf(&nameserver{takes: 400 * time.Millisecond, answer: addresses("10.0.0.1")})
 			var limit time.Duration
-			p.ping = func(_ context.Context, _ netip.Addr, given time.Duration) (time.Duration, error) {
+			p.ping = func(_ context.Context, _ netip.Addr, given time.Duration) (pong, error) {
 				limit = given
-				return 20 * time.Millisecond, nil
+				return pong{trip: 20 * time.Millisecond}, nil
 			}
 			c := Check{Target: mustParse(t, "icmp://router"), Rules: &Rules{DeadAfter: tt.dead}}
 			r := p.Probe(t.Context(), c, MaxProbe)

@@ -98,7 +98,7 @@ func judge(t testing.TB, p *Prober, url string, rules Rules) error {
 		rules.HealthyAbove, rules.HealthyBelow = 200, 400
 	}
 	c := Check{Target: mustParse(t, url), Rules: &rules}
-	_, err := p.measure(t.Context(), c, 20*time.Second, nil)
+	_, err := p.measure(t.Context(), c, within(20*time.Second))
 	return err
 }
 

@@ -8,49 +8,70 @@ import (
 )
 
 const (
-	stallTick  = 250 * time.Millisecond // how often it is looked whether time jumped
-	worstStall = time.Second            // what may pass unnoticed between two looks
+	stallTick  = 100 * time.Millisecond // how often it is looked whether time jumped
+	tolerance  = 100 * time.Millisecond // what may pass unnoticed between two looks
+	worstStall = time.Second            // an attempt that failed is repeated if this process was late by more
 )
 
-// stalls notices when this process did not run for more than a second, because
-// it was stopped, starved or suspended with its host: an answer that came
-// meanwhile may not have been taken in time. It looks only while attempts are
-// under way.
+// stalls adds up by how much this process was late, because it was stopped,
+// starved or suspended with its host: an answer that came meanwhile may not have
+// been taken in time. It looks only while attempts are under way.
 //
 // The clock is that of the time since boot, which goes on while the host is
 // suspended, and which nobody sets: the wall clock jumps when NTP steps it.
 type stalls struct {
-	clock func() time.Duration // nil: CLOCK_BOOTTIME
+	clock   func() time.Duration // nil: CLOCK_BOOTTIME
+	records sync.Pool            // of *record
 
 	mu       sync.Mutex // protects all following fields
 	attempts int        // under way
 	seen     time.Duration
-	count    int
+	late     time.Duration
 	timer    *time.Timer
 }
 
-// enter notes that an attempt begins and returns the mark for leave.
-func (s *stalls) enter() (mark int) {
+// enter begins an attempt that has limit. The caller ends it with leave.
+func (s *stalls) enter(limit time.Duration) attempt {
+	r, ok := s.records.Get().(*record)
+	if !ok {
+		r = &record{stalls: s}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.look()
 	if s.attempts++; s.attempts == 1 {
+		s.seen = s.now() // nobody has looked for long
 		if s.timer == nil {
 			s.timer = time.AfterFunc(stallTick, s.tick)
 		} else {
 			s.timer.Reset(stallTick)
 		}
 	}
-	return s.count
+	r.mark = s.late
+	return attempt{began: time.Now(), limit: limit, record: r, lookups: &r.lookups}
 }
 
-// leave notes that the attempt is over and reports whether a stall fell into it.
-func (s *stalls) leave(mark int) bool {
+// leave ends an attempt, which came to err, and reports whether a stall is to
+// blame for it, or may be.
+func (s *stalls) leave(a attempt, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.look()
+	}
+	s.attempts--
+	stalled := err != nil && s.late-a.record.mark > worstStall
+	a.record.extra.Store(0)
+	a.record.remark, a.record.notes, a.record.lookups = "", nil, lookups{}
+	s.records.Put(a.record)
+	return stalled
+}
+
+// sum returns by how much this process was late since it began to look.
+func (s *stalls) sum() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.look()
-	s.attempts--
-	return s.count != mark
+	return s.late
 }
 
 func (s *stalls) tick() {
@@ -62,18 +83,21 @@ func (s *stalls) tick() {
 	}
 }
 
-// look counts a stall if more time has gone by since the last look than can
-// have while this process ran. The caller holds the lock.
+// look adds what has gone by since the last look beyond what should have. The
+// caller holds the lock.
 func (s *stalls) look() {
-	clock := s.clock
-	if clock == nil {
-		clock = sinceBoot
-	}
-	now := clock()
-	if s.attempts > 0 && now-s.seen > stallTick+worstStall {
-		s.count++
+	now := s.now()
+	if late := now - s.seen - stallTick; late > tolerance {
+		s.late += late
 	}
 	s.seen = now
+}
+
+func (s *stalls) now() time.Duration {
+	if s.clock != nil {
+		return s.clock()
+	}
+	return sinceBoot()
 }
 
 // sinceBoot returns the time since the host was booted, suspensions included.

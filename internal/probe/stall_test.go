@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -58,24 +59,43 @@ func TestProcessThatStallsAgainAndAgainStillJudges(t *testing.T) {
 }
 
 func TestStallIsNoticedOnlyWhileAttemptsAreUnderWay(t *testing.T) {
-	var now time.Duration
-	s := stalls{clock: func() time.Duration { return now }}
-	s.leave(s.enter())
-	now += time.Hour // nobody was looking, and nobody waited
-	mark := s.enter()
-	if s.leave(mark) {
-		t.Error("an hour without attempts counts as a stall, want none")
-	}
-	mark = s.enter()
-	now += stallTick + worstStall
-	if s.leave(mark) {
-		t.Errorf("%v between two looks counts as a stall, want none", stallTick+worstStall)
-	}
-	mark = s.enter()
-	now += stallTick + worstStall + 1
-	if !s.leave(mark) {
-		t.Errorf("more than %v between two looks is not noticed", stallTick+worstStall)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var now time.Duration
+		s := stalls{clock: func() time.Duration { return now }}
+		down := errors.New("down")
+		s.leave(s.enter(time.Second), down)
+		now += time.Hour // nobody was looking, and nobody waited
+		a := s.enter(time.Second)
+		if s.leave(a, down) {
+			t.Error("an hour without attempts counts as a stall, want none")
+		}
+		a = s.enter(time.Second)
+		now += stallTick + worstStall
+		if s.leave(a, down) {
+			t.Errorf("%v between two looks counts as a stall, want none", stallTick+worstStall)
+		}
+		a = s.enter(time.Second)
+		now += stallTick + worstStall + 1
+		if !s.leave(a, down) {
+			t.Errorf("more than %v between two looks is not noticed", stallTick+worstStall)
+		}
+		a = s.enter(time.Second)
+		for range 6 { // 30 ms of running, again and again
+			now += stallTick + 200*time.Millisecond
+			s.tick()
+		}
+		if !s.leave(a, down) {
+			t.Error("1.2 s in pieces are not noticed")
+		}
+		a = s.enter(time.Second)
+		for range 1000 {
+			now += stallTick + tolerance
+			s.tick()
+		}
+		if s.leave(a, down) {
+			t.Errorf("%v more than a tick counts as a stall, want none", tolerance)
+		}
+	})
 }
 
 func TestTimeSinceBootGoesOn(t *testing.T) {

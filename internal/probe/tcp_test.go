@@ -96,7 +96,7 @@ func portAddr(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).Ad
 func attemptAt(t testing.TB, p *Prober, url string, limit time.Duration) error {
 	t.Helper()
 	c := Check{Target: mustParse(t, url), Rules: DefaultRules()}
-	_, err := p.measure(t.Context(), c, limit, nil)
+	_, err := p.measure(t.Context(), c, within(limit))
 	return err
 }
 

@@ -1,0 +1,99 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// conn is a connection made by connector.connect. What its reads and writes
+// return is for fromConn to tell apart. A deadline ends them only if this process
+// was there when it passed: see attempt.prolong.
+type conn struct {
+	*os.File
+	addr    netip.AddrPort
+	attempt attempt
+
+	mu      sync.Mutex // held while a deadline is set
+	expired bool       // by expireWith; protected by mu
+}
+
+// expiry is the deadline of what nobody waits for any more.
+func expiry() time.Time { return time.Unix(1, 0) }
+
+// expireWith makes what waits on c give up when ctx is done. The returned
+// function ends that.
+func expireWith(ctx context.Context, c interface{ SetDeadline(time.Time) error }) func() bool {
+	return context.AfterFunc(ctx, func() { c.SetDeadline(expiry()) })
+}
+
+// SetDeadline is net.Conn's. No deadline counts any more after expireWith's.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expired = c.expired || t.Equal(expiry()); c.expired {
+		t = expiry()
+	}
+	return c.File.SetDeadline(t)
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.File.Read(b)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.unread() || !c.prolong() {
+			return n, err
+		}
+	}
+}
+
+// Write is io.Writer's. Where the time was up before the target was told
+// everything, there is no answer yet that could lie unread.
+func (c *conn) Write(b []byte) (int, error) {
+	written := 0
+	for {
+		n, err := c.File.Write(b[written:])
+		written += n
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.prolong() {
+			return written, err
+		}
+	}
+}
+
+// unread reports whether something has come that nobody has read, be it the
+// connection's end.
+func (c *conn) unread() bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ready := 0
+	_ = raw.Control(func(fd uintptr) {
+		ready, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	})
+	return ready > 0
+}
+
+// prolong prolongs the attempt where this process was late, and reports whether
+// there is time left.
+func (c *conn) prolong() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.expired && c.attempt.prolong() && c.File.SetDeadline(c.attempt.deadline()) == nil
+}
+
+// reset closes the connection with RST.
+func (c *conn) reset() {
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { resetOnClose(int(fd)) })
+	}
+	c.Close()
+}
+
+func (c *conn) LocalAddr() net.Addr  { return &net.TCPAddr{} }
+func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.addr) }
