@@ -16,7 +16,7 @@ import (
 // return is for fromConn to tell apart. A deadline ends them only if this process
 // was there when it passed: see attempt.prolong.
 type conn struct {
-	*os.File
+	file    *os.File // not embedded: it has ways to read and write past ours
 	addr    netip.AddrPort
 	attempt attempt
 
@@ -40,12 +40,12 @@ func (c *conn) SetDeadline(t time.Time) error {
 	if c.expired = c.expired || t.Equal(expiry()); c.expired {
 		t = expiry()
 	}
-	return c.File.SetDeadline(t)
+	return c.file.SetDeadline(t)
 }
 
 func (c *conn) Read(b []byte) (int, error) {
 	for {
-		n, err := c.File.Read(b)
+		n, err := c.file.Read(b)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.unread() || !c.prolong() {
 			return n, err
 		}
@@ -57,7 +57,7 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	written := 0
 	for {
-		n, err := c.File.Write(b[written:])
+		n, err := c.file.Write(b[written:])
 		written += n
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.prolong() {
 			return written, err
@@ -68,7 +68,7 @@ func (c *conn) Write(b []byte) (int, error) {
 // unread reports whether something has come that nobody has read, be it the
 // connection's end.
 func (c *conn) unread() bool {
-	raw, err := c.SyscallConn()
+	raw, err := c.file.SyscallConn()
 	if err != nil {
 		return false
 	}
@@ -84,16 +84,20 @@ func (c *conn) unread() bool {
 func (c *conn) prolong() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.expired && c.attempt.prolong() && c.File.SetDeadline(c.attempt.deadline()) == nil
+	return !c.expired && c.attempt.prolong() && c.file.SetDeadline(c.attempt.deadline()) == nil
 }
 
 // reset closes the connection with RST.
 func (c *conn) reset() {
-	if raw, err := c.SyscallConn(); err == nil {
+	if raw, err := c.file.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { resetOnClose(int(fd)) })
 	}
 	c.Close()
 }
+
+func (c *conn) Close() error                       { return c.file.Close() }
+func (c *conn) SetReadDeadline(t time.Time) error  { return c.file.SetReadDeadline(t) }
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.file.SetWriteDeadline(t) }
 
 func (c *conn) LocalAddr() net.Addr  { return &net.TCPAddr{} }
 func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.addr) }

@@ -107,9 +107,9 @@ func (c connector) connectOnce(ctx context.Context, addr netip.AddrPort, a attem
 		unix.Close(fd)
 		return nil, err
 	}
-	tcp := &conn{File: os.NewFile(uintptr(fd), "tcp"), addr: addr, attempt: a}
+	tcp := &conn{file: os.NewFile(uintptr(fd), "tcp"), addr: addr, attempt: a}
 	if !established {
-		if err := await(ctx, tcp.File, sa, a); err != nil {
+		if err := await(ctx, tcp.file, sa, a); err != nil {
 			tcp.reset()
 			return nil, err
 		}
