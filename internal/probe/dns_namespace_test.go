@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inNamespace is what the test binary finds in its environment when it was begun
+// dnsNamespace is what the test binary finds in its environment when it was begun
 // anew in namespaces of its own: the directory with their configuration.
-const inNamespace = "CRISP_DNS_NAMESPACE"
+const dnsNamespace = "CRISP_DNS_NAMESPACE"
 
 // The whole way: /etc/resolv.conf and /etc/hosts, port 53, a replica.
 func TestNamesInANamespaceOfItsOwn(t *testing.T) {
-	if dir := os.Getenv(inNamespace); dir != "" {
+	if dir := os.Getenv(dnsNamespace); dir != "" {
 		probeInNamespace(t, dir)
 		return
 	}
@@ -39,7 +39,7 @@ func TestNamesInANamespaceOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, "-test.run=^TestNamesInANamespaceOfItsOwn$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespace+"="+dir)
+	cmd.Env = append(os.Environ(), dnsNamespace+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	switch {
