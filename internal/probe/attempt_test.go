@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,13 +70,12 @@ func TestLatenessIsNoLatency(t *testing.T) {
 		{time.Minute, 0, Healthy},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p, now := testProber(), time.Duration(0)
-			p.stalls.clock = func() time.Duration { return now }
+			p, now := testProber(), new(atomic.Int64)
+			p.stalls.clock = func() time.Duration { return time.Duration(now.Load()) }
 			late := func() {
 				time.Sleep(6*time.Second - time.Millisecond) // between two ticks
-				now += tt.late
 				if tt.late > 0 {
-					now += stallTick
+					now.Add(int64(tt.late + stallTick))
 				}
 				time.Sleep(time.Millisecond)
 			}
@@ -85,7 +85,6 @@ func TestLatenessIsNoLatency(t *testing.T) {
 				return pong{trip: 6 * time.Second}, nil
 			}
 			for _, url := range []string{"tcp://10.0.0.1:1", "icmp://10.0.0.1"} {
-				now = 0
 				c := Check{Target: mustParse(t, url), Rules: &Rules{DeadAfter: 10 * time.Second, SickAfter: 5 * time.Second}}
 				if r := p.Probe(t.Context(), c, MaxProbe); r.Health != tt.want || r.Latency != tt.latency {
 					t.Errorf("%s, late by %v: got %s after %v, want %s after %v", url, tt.late, r.Health, r.Latency, tt.want, tt.latency)
