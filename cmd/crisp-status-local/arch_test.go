@@ -37,13 +37,16 @@ var architecture = map[string]struct {
 		why:    "a configuration is a value; of logrus it takes the level",
 	},
 	"internal/scheduler": {
-		ours:   []string{"internal/probe", "internal/statusapi"},
+		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
 		why:    "the heartbeat knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
 	},
 	"internal/logging": {
 		theirs: []string{"github.com/sirupsen/logrus"},
 		why:    "lines are lines, whoever writes them; of logrus it takes the hook, which knows an entry's level",
+	},
+	"internal/pace": {
+		why: "every duration that follows from the interval, so that all parts keep the same promise",
 	},
 	"internal/probe": {
 		ours:   []string{"internal/redact"},
@@ -54,16 +57,16 @@ var architecture = map[string]struct {
 		why: "it is a leaf: whoever quotes words from outside hands it the secrets, and it knows neither configuration nor targets",
 	},
 	"internal/report": {
-		ours:   []string{"internal/probe"},
+		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus"},
-		why:    "the outbox delivers verdicts through an interface of its own; only statusapi knows the wire",
+		why:    "the outbox knows the errors of the API by their meaning, and nothing of its wire; of probes it knows the names of replicas",
 	},
 	"internal/sandbox": {
 		theirs: []string{"github.com/BurntSushi/toml"},
 		why:    "with wire types of the daemon's, the tests would judge themselves",
 	},
 	"internal/statusapi": {
-		ours:   []string{"internal/probe", "internal/redact"},
+		ours:   []string{"internal/pace", "internal/probe", "internal/redact"},
 		theirs: []string{"github.com/hashicorp/go-retryablehttp", "github.com/nlnwa/whatwg-url/url", "golang.org/x/net/http/httpproxy"},
 		why:    "the wire format is turned into checks here; a client returns its errors and does not log",
 	},

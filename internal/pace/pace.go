@@ -1,0 +1,127 @@
+// Package pace holds every duration that follows from the report interval, and
+// the inequality that they keep.
+//
+// The page shows a replica dead Grace (40 s) after the interval that its last
+// report promised. For a replica that is up, with i as the interval:
+//
+//	           i = 10 s  i = 120 s  rule                            bounds
+//	Spread        2.5 s       30 s  min(i/4, 30 s)                  the starts of a cycle
+//	Budget          5 s       35 s  max(dead, min(i/2, 35 s))       all attempts of one probe
+//	Repeat          5 s        5 s                                  from a turn to a report, its verdict or the last one
+//	RepeatFor      90 s      240 s  max(2i, 90 s)                   how long a last verdict is repeated
+//	Trial        1.25 s        5 s  min(max(i/8, 0.5 s), 5 s)       two tries at an API that takes nothing; what Retry-After can ask for
+//	Deadline       40 s      150 s  i + 30 s                        two reports, when the API has refused some
+//	Recovery        3 s        3 s                                  the delivery of all that waits, once the API takes reports
+//
+// Turns of a replica lie i apart, so two of its reports lie at most
+//
+//	i + Repeat + Outage + Trial + Recovery ≤ i + 5 s + 25 s + 5 s + 3 s = i + 38 s < i + Grace
+//
+// apart when the API is away for an Outage (25 s), whenever that begins. Without
+// an outage, a report that was refused alone is tried again at its deadline,
+// Grace − 30 s = 10 s before the page turns red.
+//
+// Recovery is what bounds the number of replicas: B verdicts need B·RTT/2 s
+// requests in flight, and the daemon some 0.2 ms of processor each, so that 3 s
+// are kept up to some 10,000 that wait on one core. A cycle of N verdicts needs
+// N·0.2 ms too: at an interval below 6 s, 5,000 replicas that all fail and
+// are tried three times take the whole of it, and nothing is left to catch up.
+package pace
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// Grace is how long after the promised interval the page still shows the
+	// last health of a replica. It is the default of Vigil, the open sibling of
+	// Crisp Status.
+	Grace = 40 * time.Second
+
+	// Outage is the longest outage of the API that the page does not show.
+	Outage = 25 * time.Second
+
+	// Repeat is how long after its turn a replica that was last reported up
+	// and has no verdict yet repeats the last one, so that the time that
+	// attempts take never adds to a silence.
+	Repeat = 5 * time.Second
+
+	// Recovery is the longest that the delivery of all waiting verdicts takes
+	// once the API takes reports again.
+	Recovery = 3 * time.Second
+
+	// StatusLine is how long a report may go without a status line before it
+	// counts as failed, though it is still waited for.
+	StatusLine = 5 * time.Second
+
+	// Shortest is the shortest wait before anything is tried again: at most two
+	// tries a second meet an API that is in trouble.
+	Shortest = 500 * time.Millisecond
+
+	// LongestProbe is the longest that all attempts of one probe take.
+	LongestProbe = 35 * time.Second
+
+	longestSpread = 30 * time.Second
+	longestTrial  = 5 * time.Second
+	lateReport    = 30 * time.Second // beyond the interval
+	shortRepeat   = 90 * time.Second
+)
+
+// Spread returns the time over which the starts of a cycle are spread. The rest
+// of the interval absorbs retries.
+func Spread(interval time.Duration) time.Duration { return min(interval/4, longestSpread) }
+
+// Budget returns the longest that all attempts of one probe may take together.
+// The first attempt has delayDead whole, even where that is more.
+func Budget(interval, delayDead time.Duration) time.Duration {
+	return max(delayDead, min(interval/2, LongestProbe))
+}
+
+// Trial returns the longest time between two tries at an API that takes no
+// report, and the most that a Retry-After is obeyed: a page that turns red
+// because of politeness is a false outage.
+func Trial(interval time.Duration) time.Duration {
+	return min(max(interval/8, Shortest), longestTrial)
+}
+
+// Deadline returns the time from a report that was taken to the report deadline
+// of its replica: ten seconds before the page turns red.
+func Deadline(interval time.Duration) time.Duration { return interval + lateReport }
+
+// RepeatFor returns the longest time for which the last verdict of a replica is
+// repeated while there is no newer one.
+func RepeatFor(interval time.Duration) time.Duration { return max(2*interval, shortRepeat) }
+
+// Backoff returns the wait before try n, counted from 1: first, doubling with
+// each, at most longest.
+func Backoff(first, longest time.Duration, n int) time.Duration {
+	d := min(first, longest)
+	for ; n > 1 && d < longest; n-- {
+		d = min(2*d, longest)
+	}
+	return d
+}
+
+// Jitter returns d less up to a fifth, so that daemons which fail together do
+// not come back together. A limit on d is one on the result.
+func Jitter(d time.Duration) time.Duration {
+	return d - time.Duration(rand.Float64()*0.2*float64(d))
+}
+
+// MapAttempt returns the wait before another attempt within one map request,
+// jitter included.
+func MapAttempt(interval time.Duration) time.Duration {
+	return Jitter(min(5*time.Second, interval/2))
+}
+
+// MapMissing returns the wait before map request n, counted from 1, while no
+// map is held: 1, 2, 4 … 15 s, whatever the answer was.
+func MapMissing(n int) time.Duration { return Backoff(time.Second, 15*time.Second, n) }
+
+// MapRefused returns the wait before map request n, counted from 1, after a 401
+// or while the API does not know replicas of the map in hand: 5 s, doubling up
+// to the interval.
+func MapRefused(interval time.Duration, n int) time.Duration {
+	return Backoff(5*time.Second, interval, n)
+}
