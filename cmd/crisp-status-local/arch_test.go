@@ -24,7 +24,7 @@ var architecture = map[string]struct {
 	why    string
 }{
 	"cmd/crisp-status-local": {
-		ours:   []string{"internal/config", "internal/logging", "internal/scheduler", "internal/probe", "internal/redact", "internal/report", "internal/statusapi", "internal/service"},
+		ours:   []string{"internal/config", "internal/logging", "internal/pace", "internal/probe", "internal/redact", "internal/report", "internal/scheduler", "internal/service", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "github.com/spf13/pflag"},
 		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it",
 	},

@@ -302,19 +302,15 @@ func roots(b *testing.B, f farm) *x509.CertPool {
 
 func BenchmarkReport(b *testing.B) {
 	f := startFarm(b)
-	target, err := probe.ParseTarget("tcp://10.0.0.5:3306")
-	if err != nil {
-		b.Fatal(err)
-	}
-	r := probe.Result{Check: probe.Check{ServiceID: "3f0c", NodeID: "9b1e", Target: target}, Health: probe.Healthy}
-	client := statusapi.New(f.API+"/v1", "token", userAgent, 2*time.Minute)
+	v := statusapi.Verdict{ID: probe.ID{Service: "3f0c", Node: "9b1e", Replica: "tcp://10.0.0.5:3306"}, Health: probe.Healthy}
+	client := statusapi.New(f.API+"/v1", "token", userAgent, nil)
 	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots(b, f)}}}
 	host := strings.TrimPrefix(f.API, "http://")
 	body := `{"replica_id":"tcp://10.0.0.5:3306","health":"healthy","interval":120}`
 	request := fmt.Sprintf("POST /v1/report/3f0c/9b1e HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic OnRva2Vu\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		host, len(body), body)
 	compare(b, 1_000, func(n int) {
-		together(b, n, func() error { return client.Report(context.Background(), r, 2*time.Minute) })
+		together(b, n, func() error { return client.Report(context.Background(), v, 2*time.Minute) })
 	}, map[string]func(int){
 		"bare-keep-alive": func(n int) {
 			var workers sync.WaitGroup

@@ -7,11 +7,13 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 	"github.com/crisp-im/crisp-status-local/v2/internal/logging"
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
 	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
@@ -55,12 +57,14 @@ func newDaemon(c config.Config, sys system) *daemon {
 		d.log.WithFields(logrus.Fields{"name": name, "trouble": trouble}).Warn("names of replicas are not looked up as they should")
 	})
 	d.outbox = report.New(d.client, c.Interval, d.log)
-	d.loop = scheduler.New(d.settings(false), d.prober, d.outbox, d.log)
+	d.loop = scheduler.New(d.settings(false), d.prober, verdicts{d.outbox}, d.log)
 	return d
 }
 
 func newClient(c config.Config) *statusapi.Client {
-	return statusapi.New(c.Endpoint, c.Token.Reveal(), userAgent, c.Interval)
+	return statusapi.New(c.Endpoint, c.Token.Reveal(), userAgent, func(retryAfter time.Duration) time.Duration {
+		return pace.MapAttempt(c.Interval, retryAfter)
+	})
 }
 
 // settings returns what the loop works by.
@@ -198,7 +202,10 @@ func (d *daemon) reload(ctx context.Context) {
 	d.log.SetLevel(c.Level)
 	d.warn()
 	d.prober.TrustRoots(c.RootCAs)
-	d.outbox.Reload(d.client, c.Interval, otherPage)
+	if otherPage {
+		d.outbox.Forget()
+	}
+	d.outbox.Reload(d.client, c.Interval)
 	d.loop.Reload(ctx, d.settings(otherPage))
 	d.log.WithField("config", c.Path).Info("reloaded")
 }

@@ -42,7 +42,7 @@ func (f *flapper) Probe(_ context.Context, c probe.Check, _ time.Duration) probe
 	return r
 }
 
-func (f *flapper) Report(context.Context, probe.Result, time.Duration) error {
+func (f *flapper) Report(context.Context, statusapi.Verdict, time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.sent++; f.sent%11 == 0 {
@@ -66,7 +66,7 @@ func TestTenThousandCyclesLeaveNothingBehind(t *testing.T) {
 		log.SetOutput(io.Discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		outbox := report.New(f, interval, log)
-		loop := scheduler.New(scheduler.Settings{API: f, Interval: interval}, f, outbox, log)
+		loop := scheduler.New(scheduler.Settings{API: f, Interval: interval}, f, verdicts{outbox}, log)
 		var parts sync.WaitGroup
 		parts.Go(func() { outbox.Run(ctx) })
 		parts.Go(func() { loop.Run(ctx) })

@@ -59,6 +59,10 @@ const (
 	// tries a second meet an API that is in trouble.
 	Shortest = 500 * time.Millisecond
 
+	// UnauthorizedPatience is how long a token that is not accepted may be a
+	// passing mood of a proxy.
+	UnauthorizedPatience = 10 * time.Minute
+
 	// LongestProbe is the longest that all attempts of one probe take.
 	LongestProbe = 35 * time.Second
 
@@ -109,9 +113,35 @@ func Jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Float64()*0.2*float64(d))
 }
 
+// TrialWait returns the wait before trial n, counted from 1, at an API that
+// takes no report: half a second, doubling up to Trial, jitter included.
+func TrialWait(interval time.Duration, n int) time.Duration {
+	return max(Shortest, Jitter(Backoff(Shortest, Trial(interval), n)))
+}
+
+// RejectedWait returns the wait before a verdict that was rejected alone, or of
+// an unknown replica, is sent for the n-th time more: 1, 2, 4 … s up to half the
+// interval.
+func RejectedWait(interval time.Duration, n int) time.Duration {
+	return max(Shortest, Backoff(time.Second, interval/2, n))
+}
+
+// UnauthorizedWait returns the wait before report n, counted from 1, after a
+// token was not accepted: 1, 2, 4, 5, 5 … s. After ten minutes only an operator
+// can help, and it is a minute.
+func UnauthorizedWait(refusedFor time.Duration, n int) time.Duration {
+	if refusedFor >= UnauthorizedPatience {
+		return time.Minute
+	}
+	return Backoff(time.Second, 5*time.Second, n)
+}
+
 // MapAttempt returns the wait before another attempt within one map request,
-// jitter included.
-func MapAttempt(interval time.Duration) time.Duration {
+// jitter included. The API can ask for another one by Retry-After, up to Trial.
+func MapAttempt(interval, retryAfter time.Duration) time.Duration {
+	if retryAfter > 0 {
+		return min(retryAfter, Trial(interval))
+	}
 	return Jitter(min(5*time.Second, interval/2))
 }
 

@@ -73,6 +73,15 @@ func TestTableOfTheComment(t *testing.T) {
 		{"MapRefused(60s, 3)", MapRefused(time.Minute, 3), 20 * time.Second},
 		{"MapRefused(60s, 5)", MapRefused(time.Minute, 5), time.Minute},
 		{"MapRefused(3s, 1)", MapRefused(3*time.Second, 1), 3 * time.Second},
+		{"RejectedWait(120s, 1)", RejectedWait(2*time.Minute, 1), time.Second},
+		{"RejectedWait(120s, 7)", RejectedWait(2*time.Minute, 7), time.Minute},
+		{"RejectedWait(1s, 1)", RejectedWait(time.Second, 1), 500 * time.Millisecond},
+		{"UnauthorizedWait(0, 1)", UnauthorizedWait(0, 1), time.Second},
+		{"UnauthorizedWait(0, 4)", UnauthorizedWait(0, 4), 5 * time.Second},
+		{"UnauthorizedWait(10m, 9)", UnauthorizedWait(10*time.Minute, 9), time.Minute},
+		{"TrialWait(120s, 1)", TrialWait(2*time.Minute, 1), 500 * time.Millisecond},
+		{"MapAttempt(120s, 1h)", MapAttempt(2*time.Minute, time.Hour), 5 * time.Second},
+		{"MapAttempt(120s, 1s)", MapAttempt(2*time.Minute, time.Second), time.Second},
 		{"Backoff after a million tries", Backoff(time.Second, time.Hour, 1e6), time.Hour},
 	} {
 		if tt.got != tt.want {

@@ -1,86 +1,118 @@
 package report
 
 import (
-	"math/rand/v2"
+	"slices"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 const (
-	firstBackoff   = 500 * time.Millisecond // a passing failure must not make a report late
-	longestBackoff = 30 * time.Second
-
-	downFailures = 5 // failures in a row, over downReplicas, after which the API is down
-	downReplicas = 3
-	tellFailures = 3 // failures of one verdict after which that is told of
+	breakerFailures = 5 // in a row, over breakerReplicas, open the breaker
+	breakerReplicas = 3 // or all that there are
 )
 
-// outage is what is known of failures in a row. A new one begins with every
-// answer.
-type outage struct {
-	failures int
-	of       map[probe.ID]bool // the replicas whose reports failed, downReplicas at most
-	down     bool              // one trial at a time
-	trials   int               // that failed
-	next     time.Time         // of the next trial
-	trying   bool              // a trial is under way
+// state is one of a circuit breaker's:
+//
+//	          five failures in a row              trial begins
+//	closed ─────────────────────────────► open ─────────────────► halfOpen
+//	  ▲                                     ▲                        │
+//	  │                                     └──── trials fail ───────┤
+//	  └───────────────────────── report taken ───────────────────────┘
+type state int
+
+const (
+	closed   state = iota // reports flow
+	open                  // the next trial is waited for
+	halfOpen              // trials are under way
+)
+
+// breaker stops the flow of reports at an API that takes none of them, whatever
+// the reason.
+type breaker struct {
+	generation int // counts the times that it was closed; what began before tells nothing new
+	failures   int // in a row
+	replicas   []probe.ID
+	tripped    bool
+	tried      int // trials since it opened
+	trials     trials
 }
 
-// answered notes that the API is there. What hung while it was down is begun
-// anew: it would hang to its end.
-func (o *Outbox) answered() {
-	if o.outage.failures == 0 {
-		return
-	}
-	if o.outage.down {
-		for _, r := range o.underway {
-			r.cancel()
-		}
-		o.log.WithField("verdicts", len(o.entries)).Warn("the Status API answers again; sending what waits")
-	}
-	o.outage = new(outage)
-}
-
-// failed notes that the API was not there for r, or answered with status. hold
-// is how long it wants to be left alone.
-func (o *Outbox) failed(r *request, status int, hold time.Duration, err error) {
-	r.entry.logTo(o.log).WithError(err).Debug("report failed; it will be sent again")
-	if r.entry.failures+1 >= tellFailures && !o.outage.down {
-		o.tell(r.entry, status, err)
-	}
-	out := o.outage
-	out.failures++
-	if out.of == nil {
-		out.of = make(map[probe.ID]bool)
-	}
-	if len(out.of) < downReplicas {
-		out.of[r.entry.id] = true
-	}
+func (b *breaker) state() state {
 	switch {
-	case out.down && r.trial == out:
-		out.trials++
-	case !out.down && out.failures >= downFailures && len(out.of) >= min(downReplicas, max(1, o.replicas)):
-		out.down = true
-		o.allDue() // only the trials are waited for now
-		o.log.WithError(err).WithField("verdicts", len(o.entries)).
-			Error("the Status API is down; verdicts wait, and one at a time is tried")
-	default: // a request that began before the API was down tells nothing new
-		o.again(r.entry, hold)
-		return
+	case !b.tripped:
+		return closed
+	case b.trials.inFlight == 0:
+		return open
+	default:
+		return halfOpen
 	}
-	out.next = time.Now().Add(max(hold, o.backoff(out.trials+1)))
-	o.again(r.entry, hold)
 }
 
-// backoff is how long to wait after so many failures: doubling, with a fifth of
-// jitter, and never longer than the interval. When the daemon ends, there is
-// no time for that.
-func (o *Outbox) backoff(failures int) time.Duration {
-	if o.draining {
-		failures = 1
+// failure notes that the report of e was not taken; the map has so many
+// replicas. It reports whether that opens the breaker.
+func (b *breaker) failure(now time.Time, e *entry, replicas int) bool {
+	if e.generation != b.generation || b.tripped {
+		return false
 	}
-	longest := min(longestBackoff, o.interval) * 5 / 6 // leaves room for the jitter
-	d := min(firstBackoff<<min(failures-1, 10), longest)
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+	b.failures++
+	if len(b.replicas) < breakerReplicas && !slices.Contains(b.replicas, e.verdict.ID) {
+		b.replicas = append(b.replicas, e.verdict.ID)
+	}
+	if b.failures < breakerFailures || len(b.replicas) < min(breakerReplicas, max(1, replicas)) {
+		return false
+	}
+	b.tripped = true
+	b.trials.next = now.Add(pace.Shortest)
+	return true
+}
+
+// success notes that a report was taken. It reports whether that closes the
+// breaker.
+func (b *breaker) success() bool {
+	was := b.tripped
+	if was {
+		b.reset()
+	}
+	b.failures, b.replicas = 0, b.replicas[:0]
+	return was
+}
+
+// reset closes the breaker; what began before counts no more.
+func (b *breaker) reset() { *b = breaker{generation: b.generation + 1} }
+
+// next returns when a report may begin; false if the end of one comes first.
+func (b *breaker) next(now time.Time) (time.Time, bool) {
+	if !b.tripped {
+		return now, true
+	}
+	return b.trials.at()
+}
+
+// hold makes the next trial wait until then, but never so long that two of them
+// are further apart than an API that hangs makes them.
+func (b *breaker) hold(until time.Time) {
+	if limit := b.trials.began.Add(pace.StatusLine); until.After(limit) {
+		until = limit
+	}
+	if b.tripped && until.After(b.trials.next) {
+		b.trials.next = until
+	}
+}
+
+// begin notes that the report of e begins; wait is the pause before trial n.
+func (b *breaker) begin(now time.Time, e *entry, wait func(n int) time.Duration) {
+	e.generation, e.trial = b.generation, b.tripped
+	if b.tripped {
+		b.tried++
+		b.trials.begin(now, wait(b.tried+1))
+	}
+}
+
+// end notes that the request of e is over.
+func (b *breaker) end(e *entry) {
+	if e.trial && e.generation == b.generation {
+		b.trials.inFlight--
+	}
 }

@@ -2,42 +2,43 @@ package report
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 // TestFailedReportIsSentAgain: with a backoff that doubles, jittered, and never
-// above min(30 s, interval).
+// above what the interval allows.
 func TestFailedReportIsSentAgain(t *testing.T) {
-	for _, err := range []error{errUnreachable, refusing{500, 0}, refusing{503, 0}, refusing{429, 0}, refusing{400, 0}} {
-		for _, interval := range []time.Duration{2 * time.Minute, 4 * time.Second, time.Second} {
+	for _, err := range []error{errUnreachable, refusing(500, 0), refusing(503, 0), refusing(429, 0)} {
+		for _, interval := range []time.Duration{2 * time.Minute, 10 * time.Second, time.Second} {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, 100, interval, always(err, 0))
 				b.Put(verdict(1, 1, probe.Healthy))
 				time.Sleep(30 * time.Minute)
 				got := b.answered()
-				longest := min(30*time.Second, interval)
+				longest := min(max(interval/8, 500*time.Millisecond), 5*time.Second)
 				varied := make(map[time.Duration]bool)
 				for i := 1; i < len(got); i++ {
 					pause := got[i].at.Sub(got[i-1].at)
-					middle := min(500*time.Millisecond<<min(i-1, 10), longest*5/6)
-					if pause < middle*79/100 || pause > middle*121/100 || pause > longest {
-						t.Errorf("%v, interval %v: got the pause %v before attempt %d, want %v, a fifth more or less, at most %v", err, interval, pause, i+1, middle, longest)
+					most := min(500*time.Millisecond<<min(i-1, 10), longest)
+					// After a 429 the rate that 100 replicas need is one report in 0.6 s.
+					if pause < max(500*time.Millisecond, most*79/100) || pause > max(most, 600*time.Millisecond) {
+						t.Errorf("%v, interval %v: got the pause %v before attempt %d, want %v, at most a fifth less", err, interval, pause, i+1, most)
 					}
 					varied[pause] = true
 				}
-				if len(got) < 60 || len(varied) < len(got)/2 {
+				if len(got) < 350 || interval >= 10*time.Second && len(varied) < len(got)/2 {
 					t.Errorf("%v, interval %v: got %d attempts in half an hour with %d different pauses, want more and jittered", err, interval, len(got), len(varied))
 				}
 				b.answers(nil)
-				time.Sleep(longest)
+				time.Sleep(longest + time.Millisecond)
 				if b.Waiting() != 0 {
 					t.Errorf("%v, interval %v: got the verdict still waiting %v after the API is back, want it taken", err, interval, longest)
 				}
@@ -48,50 +49,55 @@ func TestFailedReportIsSentAgain(t *testing.T) {
 }
 
 // TestRetryAfterHoldsOneReplica: also when a newer verdict of it comes, and
-// nobody else.
+// nobody else; but for no longer than is between two trials.
 func TestRetryAfterHoldsOneReplica(t *testing.T) {
-	for _, code := range []int{429, 503} {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, 100, 2*time.Minute, always(refusing{code, 40 * time.Second}, 0))
-			defer b.stop()
-			began := time.Now()
-			b.Put(verdict(1, 1, probe.Healthy))
-			b.answered()
-			b.answers(nil)
-			time.Sleep(10 * time.Second)
-			b.Put(verdict(1, 2, probe.Dead))
-			b.Put(verdict(2, 1, probe.Healthy))
-			if got := b.answered(); len(got) != 1 || got[0].replica != "tcp://replica-2:1" {
-				t.Errorf("status %d: got %v, want the other replica's verdict alone", code, got)
-			}
-			time.Sleep(time.Minute)
-			got := b.answered()
-			if len(got) != 1 || got[0].n != 2 || got[0].at.Sub(began) != 40*time.Second {
-				t.Errorf("status %d: got %v, want the newer verdict when the 40s are over", code, got)
-			}
-		})
+	for _, tt := range []struct{ interval, asked, want time.Duration }{
+		{2 * time.Minute, 4 * time.Second, 4 * time.Second},
+		{2 * time.Minute, time.Hour, 5 * time.Second},
+		{24 * time.Second, time.Hour, 3 * time.Second},
+	} {
+		for _, code := range []int{429, 503} {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, 100, tt.interval, always(refusing(code, tt.asked), 0))
+				defer b.stop()
+				began := time.Now()
+				b.Put(verdict(1, 1, probe.Healthy))
+				b.answered()
+				b.answers(nil)
+				time.Sleep(2 * time.Second)
+				b.Put(verdict(1, 2, probe.Dead))
+				b.Put(verdict(2, 1, probe.Healthy))
+				if got := b.answered(); len(got) != 1 || got[0].replica != "tcp://replica-2:1" {
+					t.Errorf("status %d: got %v, want the other replica's verdict alone", code, got)
+				}
+				time.Sleep(time.Minute)
+				got := b.answered()
+				if len(got) != 1 || got[0].n != 2 || got[0].at.Sub(began) != tt.want {
+					t.Errorf("status %d: got %v, want the newer verdict after %v", code, got, tt.want)
+				}
+			})
+		}
 	}
 }
 
-// TestRetryAfterHoldsTheTrials: a down API is left alone as long as it wants.
+// TestRetryAfterHoldsTheTrials: a down API is left alone as long as it wants,
+// up to the longest pause between two trials.
 func TestRetryAfterHoldsTheTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 100, 2*time.Minute, always(refusing{503, 50 * time.Second}, 0))
+		b := newBench(t, 100, 2*time.Minute, always(refusing(503, 50*time.Second), 0))
 		defer b.stop()
 		for i := range 100 {
 			b.Put(verdict(i, 1, probe.Healthy))
 		}
-		first := b.answered()
-		if len(first) == 0 || len(first) > 2*fewestInFlight {
-			t.Fatalf("got %d requests at once, want a few", len(first))
+		time.Sleep(time.Minute)
+		got := b.answered()
+		if len(got) < 11 || len(got) > 12+2*fewestInFlight {
+			t.Errorf("got %d requests in a minute, want a trial every 5s", len(got))
 		}
-		time.Sleep(49 * time.Second)
-		if got := b.answered(); len(got) != 0 {
-			t.Errorf("got %d requests before the 50s are over, want none", len(got))
-		}
-		time.Sleep(time.Second)
-		if got := b.answered(); len(got) != 1 {
-			t.Errorf("got %d requests when the 50s are over, want one trial", len(got))
+		for i := len(got) - 5; i < len(got); i++ {
+			if pause := got[i].at.Sub(got[i-1].at); pause != 5*time.Second {
+				t.Errorf("got the pause %v between two trials, want 5s", pause)
+			}
 		}
 	})
 }
@@ -100,7 +106,7 @@ func TestRetryAfterHoldsTheTrials(t *testing.T) {
 // its end cut short what the API wants for one replica.
 func TestRetryAfterOutlastsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 100, 2*time.Minute, always(refusing{429, 50 * time.Second}, 0))
+		b := newBench(t, 100, 2*time.Minute, always(refusing(503, 50*time.Second), 0))
 		defer b.stop()
 		began := time.Now()
 		b.Put(verdict(0, 1, probe.Healthy))
@@ -108,28 +114,25 @@ func TestRetryAfterOutlastsAnOutage(t *testing.T) {
 		b.answers(always(errUnreachable, 0))
 		for i := range 5 {
 			b.Put(verdict(1+i, 1, probe.Healthy))
+			synctest.Wait()
 		}
 		if b.logged("is down") != 1 {
 			t.Fatal("the API is not called down after six failures in a row")
 		}
-		time.Sleep(10 * time.Second)
-		held := verdict(0, 0, "").Check.ID()
-		b.Retain(1, func(id probe.ID) bool { return id == held }) // no other is left to try
-		time.Sleep(10 * time.Second)
+		time.Sleep(2 * time.Second)
 		b.answers(nil)
-		b.Put(verdict(1, 2, probe.Healthy))
-		time.Sleep(29 * time.Second)
-		for _, s := range b.answered() {
-			if s.replica == held.Replica {
-				t.Errorf("got a request for the replica that is held after %v, want none before 50s", s.at.Sub(began))
-			}
-		}
+		time.Sleep(2900 * time.Millisecond)
 		if b.logged("answers again") != 1 {
 			t.Error("the API is not called back after a report that it took")
 		}
+		for _, s := range b.answered() {
+			if s.replica == "tcp://replica-0:1" {
+				t.Errorf("got a request for the replica that is held after %v, want none before 5s", s.at.Sub(began))
+			}
+		}
 		time.Sleep(time.Second)
-		if got := b.answered(); len(got) != 1 || got[0].at.Sub(began) != 50*time.Second {
-			t.Errorf("got %v, want the replica's verdict when the 50s are over", got)
+		if got := b.answered(); len(got) != 1 || got[0].at.Sub(began) != 5*time.Second {
+			t.Errorf("got %v, want the replica's verdict when the 5s are over", got)
 		}
 	})
 }
@@ -194,12 +197,12 @@ func TestWhenTheAPIIsDown(t *testing.T) {
 		{"ten over two of ten", 10, 2, 5, errUnreachable, false},
 		{"six over two of two", 2, 2, 3, errUnreachable, true},
 		{"five of the one", 1, 1, 5, errUnreachable, true},
-		{"status 500", 10, 5, 1, refusing{500, 0}, true},
-		{"status 503", 10, 5, 1, refusing{503, 0}, true},
-		{"status 429", 10, 5, 1, refusing{429, 0}, true},
-		{"status 400", 10, 5, 1, refusing{400, 0}, false},
-		{"status 404", 10, 5, 1, refusing{404, 0}, false},
-		{"status 302", 10, 5, 1, refusing{302, 0}, false},
+		{"status 500", 10, 5, 1, refusing(500, 0), true},
+		{"status 503", 10, 5, 1, refusing(503, 0), true},
+		{"status 429", 10, 5, 1, refusing(429, 0), true},
+		{"status 400", 10, 5, 1, refusing(400, 0), true},
+		{"status 404", 10, 5, 1, refusing(404, 0), true},
+		{"status 302", 10, 5, 1, refusing(302, 0), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -209,6 +212,9 @@ func TestWhenTheAPIIsDown(t *testing.T) {
 					for i := range tt.failing {
 						b.Put(verdict(i, n, probe.Healthy)) // a newer verdict is sent at once
 						synctest.Wait()
+						if strings.HasSuffix(tt.name, "429") {
+							time.Sleep(10 * time.Minute) // its own tries are over, and they are slow
+						}
 					}
 				}
 				if got := b.logged("the Status API is down") == 1; got != tt.down {
@@ -256,7 +262,7 @@ func down(t *testing.T, answer reporterFunc) *bench {
 func TestTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
-		b := newBench(t, 20, 2*time.Minute, func(ctx context.Context, _ probe.Result, _ time.Duration) error {
+		b := newBench(t, 20, 2*time.Minute, func(ctx context.Context, _ statusapi.Verdict, _ time.Duration) error {
 			if n := now.Add(1); n > most.Load() {
 				most.Store(n)
 			}
@@ -279,8 +285,8 @@ func TestTrials(t *testing.T) {
 		if most.Load() != 1 {
 			t.Errorf("got %d trials at a time, want 1", most.Load())
 		}
-		if len(got) < 20 || len(got) > 45 {
-			t.Fatalf("got %d trials in 12 minutes, want one every 30s or so", len(got))
+		if len(got) < 144 || len(got) > 181 {
+			t.Fatalf("got %d trials in 12 minutes, want one every 4s to 5s", len(got))
 		}
 		fresh := 20 - len(tried)
 		for _, s := range got[:fresh] {
@@ -304,20 +310,21 @@ func TestTrials(t *testing.T) {
 	})
 }
 
-// TestWhatEndsAnOutage: any answer below 500 but 429.
+// TestWhatEndsAnOutage: a report that is taken.
 func TestWhatEndsAnOutage(t *testing.T) {
 	for _, tt := range []struct {
 		err error
 		end bool
 	}{
 		{nil, true},
-		{refusing{302, 0}, true},
-		{refusing{400, 0}, true},
-		{refusing{401, 0}, true},
-		{refusing{404, 0}, true},
-		{refusing{429, 0}, false},
-		{refusing{500, 0}, false},
-		{refusing{503, 0}, false},
+		{statusapi.ErrWebPage, true},
+		{refusing(302, 0), false},
+		{refusing(400, 0), false},
+		{refusing(401, 0), false},
+		{refusing(404, 0), false},
+		{refusing(429, 0), false},
+		{refusing(500, 0), false},
+		{refusing(503, 0), false},
 		{errUnreachable, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -337,24 +344,19 @@ func TestWhatEndsAnOutage(t *testing.T) {
 func TestTenThousandVerdictsInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const replicas, cycles = 10_000, 5
-		results := make([]probe.Result, replicas)
-		for i := range results {
-			results[i] = verdict(i, 0, probe.Healthy)
-		}
 		b := newBench(t, replicas, 2*time.Minute, always(errUnreachable, 10*time.Millisecond))
 		defer b.stop()
 		for n := range cycles {
-			for i := range results {
-				results[i].Attempts = n
-				b.Put(results[i])
+			for i := range replicas {
+				b.Put(verdict(i, n, probe.Healthy))
 			}
 			time.Sleep(2 * time.Minute)
 		}
 		if b.Waiting() != replicas {
 			t.Errorf("got %d waiting, want one for each of %d replicas", b.Waiting(), replicas)
 		}
-		if got := len(b.answered()); got > 150 {
-			t.Errorf("got %d requests in an outage of 10 minutes, want few", got)
+		if got := len(b.answered()); got > 200 {
+			t.Errorf("got %d requests in an outage of 10 minutes, want one every 4s to 5s", got)
 		}
 		b.answers(always(nil, 50*time.Millisecond))
 		time.Sleep(30*time.Second + 35*time.Second) // the backoff step, and the time that so many take
@@ -376,7 +378,7 @@ func TestTenThousandVerdictsInAnOutage(t *testing.T) {
 // TestAllThatIsDueFollowsTheEndOfAnOutage, at once.
 func TestAllThatIsDueFollowsTheEndOfAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := down(t, always(refusing{500, 0}, 0))
+		b := down(t, always(refusing(500, 0), 0))
 		defer b.stop()
 		time.Sleep(5 * time.Minute)
 		b.answered()
@@ -395,11 +397,11 @@ func TestRefusedTrialsBlockNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		poison := make(map[string]bool)
 		for i := range 3 {
-			poison[verdict(i, 0, "").Check.Target.ID()] = true
+			poison[verdict(i, 0, "").ID.Replica] = true
 		}
-		b := newBench(t, 100, 2*time.Minute, func(_ context.Context, r probe.Result, _ time.Duration) error {
-			if poison[r.Check.Target.ID()] {
-				return refusing{500, 0}
+		b := newBench(t, 100, 2*time.Minute, func(_ context.Context, r statusapi.Verdict, _ time.Duration) error {
+			if poison[r.ID.Replica] {
+				return refusing(500, 0)
 			}
 			return nil
 		})
@@ -425,32 +427,37 @@ func TestRefusedTrialsBlockNobody(t *testing.T) {
 	})
 }
 
-// TestTrialThatHangs holds up the others no longer than its own time-out.
+// TestTrialThatHangs holds up the others no longer than five seconds.
 func TestTrialThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := down(t, always(errUnreachable, 0))
 		defer b.stop()
-		var once sync.Once
-		b.answers(func(ctx context.Context, r probe.Result, i time.Duration) (err error) {
-			once.Do(func() { err = always(fmt.Errorf("no answer within 20s"), 20*time.Second)(ctx, r, i) })
-			return err
+		var hung atomic.Bool
+		b.answers(func(ctx context.Context, r statusapi.Verdict, i time.Duration) error {
+			if hung.CompareAndSwap(false, true) {
+				return always(errors.New("no answer within 20s"), 20*time.Second)(ctx, r, i)
+			}
+			return nil
 		})
-		time.Sleep(40 * time.Second)
+		for !hung.Load() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(5100 * time.Millisecond)
 		if b.Waiting() != 0 {
-			t.Errorf("got %d waiting, want all taken after the trial that hung", b.Waiting())
+			t.Errorf("got %d waiting, want all taken at the trial after the one that hangs, 5s later", b.Waiting())
 		}
 		b.settled(t)
 	})
 }
 
-// TestVerdictThatAloneFailsIsToldOf: once per map request, and not after a first
+// TestVerdictThatAloneFailsIsToldOf: once an interval, and not after a first
 // passing failure.
 func TestVerdictThatAloneFailsIsToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const told = "the Status API does not take this verdict"
-		b := newBench(t, 20, time.Minute, func(_ context.Context, r probe.Result, _ time.Duration) error {
-			if strings.Contains(r.Check.Target.ID(), "replica-0:") {
-				return refusing{500, 0}
+		b := newBench(t, 20, time.Minute, func(_ context.Context, r statusapi.Verdict, _ time.Duration) error {
+			if strings.Contains(r.ID.Replica, "replica-0:") {
+				return refusing(500, 0)
 			}
 			return nil
 		})
@@ -461,12 +468,11 @@ func TestVerdictThatAloneFailsIsToldOf(t *testing.T) {
 		}
 		time.Sleep(59 * time.Second)
 		if n := b.logged(told); n != 1 {
-			t.Errorf("told %d times before the next map request, want once", n)
+			t.Errorf("told %d times in an interval, want once", n)
 		}
-		b.Resume()
-		b.Put(verdict(0, 2, probe.Healthy))
+		time.Sleep(time.Minute)
 		if n := b.logged(told); n != 2 {
-			t.Errorf("told %d times after the next map request, want once more", n)
+			t.Errorf("told %d times in two intervals, want once more", n)
 		}
 	})
 }
@@ -476,7 +482,7 @@ func TestVerdictThatAloneFailsIsToldOf(t *testing.T) {
 func TestWhatHungIsBegunAnewWhenTheAPIAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const replicas = 200
-		hangs := func(ctx context.Context, _ probe.Result, _ time.Duration) error {
+		hangs := func(ctx context.Context, _ statusapi.Verdict, _ time.Duration) error {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

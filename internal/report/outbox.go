@@ -4,10 +4,18 @@
 // An outage of the API costs constant memory, and when it ends, the page gets
 // what is true then. There is one request per replica at a time, so an older
 // verdict can never overwrite a newer one.
+//
+// The outbox has four parts under one mutex:
+//
+//	queue    one verdict per replica; recoveries first, then by report deadline
+//	limiter  the requests in flight, and after a 429 the reports a second
+//	breaker  opens when nothing is taken: one trial at a time
+//	gate     closes when the token is not accepted: one report at a time
+//
+// What follows from an answer of the API stands in answer.go.
 package report
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"sync"
@@ -16,138 +24,130 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// Reporter delivers one verdict; statusapi.Client is one. Where the API
-// answered, but did not take it, the error is, or wraps, a refusal.
+// Reporter delivers one verdict; statusapi.Client is one. Its errors are those
+// of statusapi.
 type Reporter interface {
-	Report(ctx context.Context, r probe.Result, interval time.Duration) error
-}
-
-// refusal is an answer that did not take a verdict.
-type refusal interface {
-	error
-	Status() int               // the HTTP status
-	RetryAfter() time.Duration // how long the API wants to be left alone; 0: it did not say
+	Report(ctx context.Context, v statusapi.Verdict, interval time.Duration) error
 }
 
 // Outbox holds the verdicts that are to be delivered. Its methods may be
 // called by many goroutines.
 type Outbox struct {
 	log   logrus.FieldLogger
-	wake  chan struct{} // holds a token when something changed for Run
+	wake  chan struct{} // holds a token when Run has to look at the time again
 	pings chan struct{}
 
 	mu       sync.Mutex // protects all following fields
 	reporter Reporter
-	interval time.Duration
-	spread   time.Duration // over which the verdicts of a cycle come
-	replicas int           // how many the map has
+	queue    queue
+	limiter  limiter
+	breaker  breaker
+	gate     gate
+	inFlight requests
 
-	entries  map[probe.ID]*entry
-	underway map[probe.ID]*request // also for what was dropped: a replica has one at a time
-	waiting  queue                 // the entries to send that have none
-	order    int                   // counts what was put, so that equal times keep their order
-	inFlight int                   // requests under way that are younger than slowAfter
-	slow     int                   // the older ones
-	rtt      time.Duration
+	running  run
+	catchUp  bool // what waits was held up by the breaker or the gate
+	outdated bool // 404: the map in hand is not the API's
+	warned   map[outcome]time.Time
+}
 
-	refused  bool         // 401: nothing is sent until Resume
-	stale    bool         // 404: the map in hand is not the API's
-	said     map[int]bool // the other statuses that were told of since Resume
-	draining bool         // the daemon ends
-	outage   *outage
+// run is what Run lends to the requests; the zero value begins none.
+type run struct {
+	ctx      context.Context // ends the requests; nil while Run does not run
+	requests *sync.WaitGroup
+	alarm    time.Time // when Run will look at the time; zero: it will not
+	draining bool      // the daemon ends
+	hopeless bool      // the token was not accepted while it did
 }
 
 // New returns an empty outbox that delivers through reporter, with the promise
 // that the next verdict comes within interval.
 func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Outbox {
-	o := &Outbox{
+	return &Outbox{
 		log:      log,
 		wake:     make(chan struct{}, 1),
 		pings:    make(chan struct{}),
-		said:     make(map[int]bool),
-		entries:  make(map[probe.ID]*entry),
-		underway: make(map[probe.ID]*request),
-		outage:   new(outage),
-		rtt:      100 * time.Millisecond,
+		reporter: reporter,
+		queue:    newQueue(),
+		limiter:  limiter{interval: interval, rtt: firstRTT},
+		warned:   make(map[outcome]time.Time),
 	}
-	o.Reload(reporter, interval, false)
-	return o
 }
 
-// Reload replaces the reporter and the interval. With another page, what waits
-// or is under way is dropped: it may not be that page's.
-func (o *Outbox) Reload(reporter Reporter, interval time.Duration, otherPage bool) {
+// Reload replaces the reporter and the interval. What is under way is left so.
+func (o *Outbox) Reload(reporter Reporter, interval time.Duration) {
 	o.mu.Lock()
-	defer o.unlock()
-	o.reporter, o.interval = reporter, interval
-	o.spread = min(interval/4, 30*time.Second)
-	if otherPage {
-		for _, e := range o.entries {
-			o.drop(e)
-		}
-		o.refused, o.stale, o.outage = false, false, new(outage)
-	}
+	defer o.mu.Unlock()
+	o.reporter, o.limiter.interval = reporter, interval
+	o.dispatch()
 }
 
-// Put makes r the verdict to deliver of its replica, in place of an older one
+// Forget drops all verdicts and what is known of the API and its page. It is
+// called before Reload when the next reporter has another page: they may not be
+// that one's.
+func (o *Outbox) Forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, e := range o.queue.all {
+		o.drop(e)
+	}
+	o.queue.page = newPage()
+	o.queue.ready.before = byDeadline // of nothing
+	o.breaker.reset()
+	o.gate.open()
+	o.outdated, o.catchUp = false, false
+}
+
+// Put makes v the verdict to deliver of its replica, in place of an older one
 // that was not taken yet.
-func (o *Outbox) Put(r probe.Result) {
+func (o *Outbox) Put(v statusapi.Verdict) {
 	o.mu.Lock()
-	defer o.unlock()
-	id := r.Check.ID()
-	e := o.entries[id]
-	if e == nil {
-		e = &entry{id: id, index: -1}
-		o.entries[id] = e
-	}
-	e.result, e.newer = r, o.underway[id] != nil
-	// What is due keeps its turn: else those would never get one whose next
-	// verdict always comes before it.
-	if now := time.Now(); e.index < 0 || e.due.After(now) {
-		o.queue(e, now)
-	}
+	defer o.mu.Unlock()
+	o.queue.put(time.Now(), v)
+	o.dispatch()
 }
 
 // Retain drops the verdicts of all replicas but those for which keep is true;
 // replicas is how many the map has.
 func (o *Outbox) Retain(replicas int, keep func(probe.ID) bool) {
 	o.mu.Lock()
-	defer o.unlock()
-	o.replicas = replicas
-	for id, e := range o.entries {
+	defer o.mu.Unlock()
+	o.limiter.replicas = replicas
+	for id, e := range o.queue.all {
 		if !keep(id) {
 			o.drop(e)
 		}
 	}
+	o.queue.page.prune(time.Now())
+	o.dispatch()
 }
 
-// Resume lets reports go out again after the API did not accept the token, and
-// has what it does not take told of again. It is called after every map request
-// that did not end with the same.
-func (o *Outbox) Resume() {
-	o.mu.Lock()
-	defer o.unlock()
-	o.refused = false
-	clear(o.said)
+// drop forgets the verdict of e, and breaks its request off.
+func (o *Outbox) drop(e *entry) {
+	o.queue.drop(e)
+	if e.phase == gone {
+		e.cancel()
+	}
 }
 
-// Stale reports, once, whether the API answered since the last call that it
-// does not know a replica: then the map in hand is not the one that it has.
-func (o *Outbox) Stale() bool {
+// MapOutdated reports, once, whether the API answered since the last call that
+// it does not know a replica: then the map in hand is not the one that it has.
+func (o *Outbox) MapOutdated() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	stale := o.stale
-	o.stale = false
-	return stale
+	outdated := o.outdated
+	o.outdated = false
+	return outdated
 }
 
 // Waiting returns how many verdicts were not taken yet.
 func (o *Outbox) Waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.entries)
+	return o.queue.Len()
 }
 
 // Ping returns nil when Run has come round to it, which it does at once unless
@@ -157,58 +157,6 @@ func (o *Outbox) Ping(ctx context.Context) error {
 	case o.pings <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the outbox stands still: %w", context.Cause(ctx))
+		return fmt.Errorf("the outbox does not respond: %w", context.Cause(ctx))
 	}
-}
-
-// unlock wakes Run, since something may have changed for it.
-func (o *Outbox) unlock() {
-	o.mu.Unlock()
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-// queue makes e wait until due. While the API is down, all are due, and who was
-// not tried for the longest time comes first. The caller holds the lock.
-func (o *Outbox) queue(e *entry, due time.Time) {
-	o.order++
-	e.order = o.order
-	if o.outage.down {
-		due = e.tried
-	}
-	if e.due = due; due.Before(e.held) {
-		e.due = e.held
-	}
-	switch {
-	case o.underway[e.id] != nil: // it is queued when that is over
-	case e.index >= 0:
-		heap.Fix(&o.waiting, e.index)
-	default:
-		heap.Push(&o.waiting, e)
-	}
-}
-
-// allDue makes all that waits due now, but what the API wants to be left alone
-// with. What was never tried comes first. The caller holds the lock.
-func (o *Outbox) allDue() {
-	now := time.Now()
-	for _, e := range o.waiting {
-		if !e.held.After(now) {
-			e.due = e.tried
-		}
-	}
-	heap.Init(&o.waiting)
-}
-
-// drop forgets e, and breaks its request off. The caller holds the lock.
-func (o *Outbox) drop(e *entry) {
-	if e.index >= 0 {
-		heap.Remove(&o.waiting, e.index)
-	}
-	if r := o.underway[e.id]; r != nil && r.entry == e {
-		r.cancel()
-	}
-	delete(o.entries, e.id)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,41 +17,58 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 // reporterFunc is a Status API.
-type reporterFunc func(ctx context.Context, r probe.Result, interval time.Duration) error
+type reporterFunc func(ctx context.Context, r statusapi.Verdict, interval time.Duration) error
 
-func (f reporterFunc) Report(ctx context.Context, r probe.Result, interval time.Duration) error {
+func (f reporterFunc) Report(ctx context.Context, r statusapi.Verdict, interval time.Duration) error {
 	return f(ctx, r, interval)
 }
 
-// refusing is an answer that does not take a verdict.
-type refusing struct {
-	code int
-	hold time.Duration
+// refusing returns the error of an answer that does not take a verdict.
+func refusing(code int, retryAfter time.Duration) error {
+	switch {
+	case code == 401:
+		return statusapi.ErrUnauthorized
+	case code == 404:
+		return statusapi.ErrUnknownReplica
+	case code == 429 || code >= 500:
+		return &statusapi.UnavailableError{RetryAfter: retryAfter, Throttled: code == 429}
+	}
+	return &statusapi.RejectedError{}
 }
-
-func (r refusing) Error() string             { return fmt.Sprint("status ", r.code) }
-func (r refusing) Status() int               { return r.code }
-func (r refusing) RetryAfter() time.Duration { return r.hold }
 
 var errUnreachable = errors.New("connection refused")
 
 // hang is an API that takes a request and never answers.
-func hang(ctx context.Context, _ probe.Result, _ time.Duration) error {
+func hang(ctx context.Context, _ statusapi.Verdict, _ time.Duration) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
 // verdict returns the verdict that a replica has this health. n tells verdicts
-// of one replica apart.
-func verdict(replica, n int, health probe.Health) probe.Result {
-	target, err := probe.ParseTarget(fmt.Sprintf("tcp://replica-%d:1", replica))
+// of one replica apart; it is written behind the health.
+func verdict(replica, n int, health probe.Health) statusapi.Verdict {
+	id := probe.ID{Service: "s", Node: "n", Replica: fmt.Sprintf("tcp://replica-%d:1", replica)}
+	return statusapi.Verdict{ID: id, Health: health + probe.Health("#"+strconv.Itoa(n))}
+}
+
+// number returns the n of a verdict.
+func number(v statusapi.Verdict) int {
+	_, text, _ := strings.Cut(string(v.Health), "#")
+	n, err := strconv.Atoi(text)
 	if err != nil {
 		panic(err)
 	}
-	return probe.Result{Check: probe.Check{ServiceID: "s", NodeID: "n", Target: target}, Health: health, Attempts: n}
+	return n
+}
+
+// health returns the health of a verdict.
+func health(v statusapi.Verdict) probe.Health {
+	text, _, _ := strings.Cut(string(v.Health), "#")
+	return probe.Health(text)
 }
 
 // sent is a request that reached the API.
@@ -88,15 +106,13 @@ func newBench(t *testing.T, replicas int, interval time.Duration, answer reporte
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := b.Run(ctx); err != nil {
-			t.Errorf("Run: got the error %v, want none", err)
-		}
+		b.Run(ctx)
 	}()
 	b.stop = func() { cancel(); <-done }
 	return b
 }
 
-func (b *bench) report(ctx context.Context, r probe.Result, interval time.Duration) error {
+func (b *bench) report(ctx context.Context, r statusapi.Verdict, interval time.Duration) error {
 	b.mu.Lock()
 	answer := b.answer
 	b.mu.Unlock()
@@ -106,7 +122,7 @@ func (b *bench) report(ctx context.Context, r probe.Result, interval time.Durati
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sent = append(b.sent, sent{r.Check.Target.ID(), r.Attempts, r.Health, interval, time.Now(), err})
+	b.sent = append(b.sent, sent{r.ID.Replica, number(r), health(r), interval, time.Now(), err})
 	return err
 }
 
@@ -141,14 +157,15 @@ func (b *bench) settled(t *testing.T) {
 	synctest.Wait()
 	b.Outbox.mu.Lock()
 	defer b.Outbox.mu.Unlock()
-	if b.inFlight != 0 || b.slow != 0 || len(b.underway) != 0 || b.outage.trying {
-		t.Errorf("counters: got %d in flight, %d slow, %d under way, trial %v; want none", b.inFlight, b.slow, len(b.underway), b.outage.trying)
+	if b.limiter.fast != 0 || b.limiter.slow != 0 || b.inFlight.first != nil || b.breaker.trials.inFlight != 0 || b.gate.trials.inFlight != 0 || b.queue.gone != 0 {
+		t.Errorf("counters: got %d fast, %d slow, one under way: %v, %d and %d trials, %d gone; want none",
+			b.limiter.fast, b.limiter.slow, b.inFlight.first != nil, b.breaker.trials.inFlight, b.gate.trials.inFlight, b.queue.gone)
 	}
 }
 
 // always is an API that answers so after a while.
 func always(err error, after time.Duration) reporterFunc {
-	return func(ctx context.Context, _ probe.Result, _ time.Duration) error {
+	return func(ctx context.Context, _ statusapi.Verdict, _ time.Duration) error {
 		select {
 		case <-time.After(after):
 			return err
@@ -233,8 +250,8 @@ func TestVerdictsInDisorder(t *testing.T) {
 				defer mu.Unlock()
 				return random.IntN(n)
 			}
-			b := newBench(t, replicas, 10*time.Second, func(ctx context.Context, r probe.Result, _ time.Duration) error {
-				id := r.Check.Target.ID()
+			b := newBench(t, replicas, 10*time.Second, func(ctx context.Context, r statusapi.Verdict, _ time.Duration) error {
+				id := r.ID.Replica
 				mu.Lock()
 				if underway[id] {
 					t.Errorf("seed %d: got a second request for %s at a time, want one", seed, id)
@@ -249,16 +266,16 @@ func TestVerdictsInDisorder(t *testing.T) {
 				case n < 2:
 					return errUnreachable
 				case n < 4:
-					return refusing{500, 0}
+					return refusing(500, 0)
 				case n == 4:
-					return refusing{429, 2 * time.Second}
+					return refusing(429, 2*time.Second)
 				case n == 5:
-					return refusing{400, 0}
+					return refusing(400, 0)
 				}
-				if page[id] > r.Attempts {
-					t.Errorf("seed %d: %s: got verdict %d after %d, want none that is older", seed, id, r.Attempts, page[id])
+				if page[id] > number(r) {
+					t.Errorf("seed %d: %s: got verdict %d after %d, want none that is older", seed, id, number(r), page[id])
 				}
-				page[id] = r.Attempts
+				page[id] = number(r)
 				return nil
 			})
 			defer b.stop()
@@ -266,10 +283,10 @@ func TestVerdictsInDisorder(t *testing.T) {
 			for n := range 600 {
 				r := verdict(draw(replicas), n+1, probe.Healthy)
 				if draw(10) == 0 {
-					b.Retain(replicas, func(id probe.ID) bool { return id != r.Check.ID() })
+					b.Retain(replicas, func(id probe.ID) bool { return id != r.ID })
 				}
 				b.Put(r)
-				newest[r.Check.Target.ID()] = n + 1
+				newest[r.ID.Replica] = n + 1
 				time.Sleep(time.Duration(draw(200)) * time.Millisecond)
 			}
 			time.Sleep(5 * time.Minute)
@@ -286,7 +303,7 @@ func TestVerdictsInDisorder(t *testing.T) {
 func TestDroppedAndPutAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// An API that does not hear that the request is cut.
-		b := newBench(t, 1, time.Minute, func(context.Context, probe.Result, time.Duration) error {
+		b := newBench(t, 1, time.Minute, func(context.Context, statusapi.Verdict, time.Duration) error {
 			time.Sleep(10 * time.Second)
 			return nil
 		})
@@ -305,10 +322,10 @@ func TestDroppedAndPutAgain(t *testing.T) {
 }
 
 func TestReplicasThatLeftTheMapLeaveTheOutbox(t *testing.T) {
-	for name, err := range map[string]error{"failed": errUnreachable, "taken": nil, "unauthorized": refusing{401, 0}, "unknown": refusing{404, 0}} {
+	for name, err := range map[string]error{"failed": errUnreachable, "taken": nil, "unauthorized": refusing(401, 0), "unknown": refusing(404, 0)} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, 20, time.Minute, func(context.Context, probe.Result, time.Duration) error {
+				b := newBench(t, 20, time.Minute, func(context.Context, statusapi.Verdict, time.Duration) error {
 					time.Sleep(10 * time.Second)
 					return err
 				})
@@ -324,7 +341,7 @@ func TestReplicasThatLeftTheMapLeaveTheOutbox(t *testing.T) {
 				if got := b.answered(); len(got) != 1 || got[0].n != 1 {
 					t.Errorf("got %v, want only what was under way", got)
 				}
-				if b.Stale() {
+				if b.MapOutdated() {
 					t.Error("the map is called stale for a replica that left it")
 				}
 				b.settled(t)
@@ -343,7 +360,7 @@ func TestReplicasThatLeftTheMapLeaveTheOutbox(t *testing.T) {
 			b.Put(verdict(i, 1, probe.Healthy))
 		}
 		b.answered()
-		keep := verdict(7, 0, "").Check.ID()
+		keep := verdict(7, 0, "").ID
 		b.Retain(1, func(id probe.ID) bool { return id == keep })
 		b.answers(nil)
 		time.Sleep(time.Minute)
@@ -357,11 +374,11 @@ func TestReplicasThatLeftTheMapLeaveTheOutbox(t *testing.T) {
 // one. Not even a hanging request of it is in the way.
 func TestReloadWithAnotherPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 10, time.Minute, func(ctx context.Context, r probe.Result, _ time.Duration) error {
-			if r.Check.Target.ID() == "tcp://replica-0:1" {
+		b := newBench(t, 10, time.Minute, func(ctx context.Context, r statusapi.Verdict, _ time.Duration) error {
+			if r.ID.Replica == "tcp://replica-0:1" {
 				return hang(ctx, r, 0)
 			}
-			return refusing{401, 0}
+			return refusing(401, 0)
 		})
 		defer b.stop()
 		for i := range 10 {
@@ -370,10 +387,11 @@ func TestReloadWithAnotherPage(t *testing.T) {
 		}
 		b.answered()
 		var page []sent
-		b.Reload(reporterFunc(func(_ context.Context, r probe.Result, interval time.Duration) error {
-			page = append(page, sent{replica: r.Check.Target.ID(), n: r.Attempts, interval: interval})
+		b.Forget()
+		b.Reload(reporterFunc(func(_ context.Context, r statusapi.Verdict, interval time.Duration) error {
+			page = append(page, sent{replica: r.ID.Replica, n: number(r), interval: interval})
 			return nil
-		}), 30*time.Second, true)
+		}), 30*time.Second)
 		time.Sleep(time.Minute)
 		if b.Waiting() != 0 || len(page) != 0 {
 			t.Errorf("got %d waiting and %v sent, want all verdicts of the other page dropped", b.Waiting(), page)
@@ -400,7 +418,7 @@ func TestReloadOfTheSamePage(t *testing.T) {
 		b.Put(verdict(1, 1, probe.Healthy))
 		b.answered()
 		b.answers(nil)
-		b.Reload(reporterFunc(b.report), 5*time.Second, false)
+		b.Reload(reporterFunc(b.report), 5*time.Second)
 		time.Sleep(5 * time.Second)
 		if got := b.answered(); len(got) != 1 || got[0].interval != 5*time.Second {
 			t.Errorf("got %v, want the verdict, with the promise of 5s", got)

@@ -13,7 +13,7 @@ import (
 )
 
 func TestOutboxThatTurnsAnswersAtOnce(t *testing.T) {
-	for name, err := range map[string]error{"an API that takes all": nil, "an API that is down": errUnreachable, "a token that is refused": refusing{401, 0}} {
+	for name, err := range map[string]error{"an API that takes all": nil, "an API that is down": errUnreachable, "a token that is refused": refusing(401, 0)} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t, 100, time.Minute, always(err, 20*time.Second))
 			for i := range 100 {
@@ -34,7 +34,7 @@ func TestOutboxThatHangsSaysNothing(t *testing.T) {
 		o := New(reporterFunc(nil), time.Minute, logrus.New()) // which nobody runs
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errors.New("no answer in time"))
 		defer cancel()
-		if err, want := o.Ping(ctx), "the outbox stands still: no answer in time"; err == nil || err.Error() != want {
+		if err, want := o.Ping(ctx), "the outbox does not respond: no answer in time"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	})

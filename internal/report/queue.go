@@ -1,60 +1,278 @@
 package report
 
 import (
+	"container/heap"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// entry is the newest verdict of one replica.
+// entry is the newest verdict of one replica, and the request that delivers it
+// or an older one:
+//
+//	waiting ──► processing ──► taken, or waiting again
+//	                │  ▲
+//	    newer ones  ▼  │
+//	              dirty ──► waiting
+//
+// A replica that left the map while its request is under way is gone: it keeps
+// its entry until that is over, so that it has one request at a time.
 type entry struct {
-	id       probe.ID
-	result   probe.Result
-	newer    bool      // result came while an older one was under way
-	failures int       // in a row, of this replica
-	tried    time.Time // when the last of them was; zero if there is none
-	held     time.Time // until when the API wants to be left alone with it
+	verdict statusapi.Verdict
+	phase   phase
+
+	// While it is waiting.
+	in       *entries // ready or later
+	index    int      // in it
+	order    int      // counts what was put, so that equals keep their order
+	recovery bool     // the page shows the replica dead, though it is up
+	deadline time.Time
 	due      time.Time
-	order    int
-	index    int // in the queue; -1 while it is not in it
+
+	failures  int       // of its reports, in a row
+	tried     time.Time // when the last one ended; zero if there was none
+	notBefore time.Time // until when the API wants to be left alone with it
+	rejected  bool      // the last one was, by an API that takes others
+
+	request
+}
+
+// phase is what an entry is doing.
+type phase int
+
+const (
+	idle       phase = iota
+	waiting          // for its turn
+	processing       // its verdict is under way
+	dirty            // an older verdict is under way
+	gone             // a verdict is under way that nobody wants any more
+)
+
+// entries is a heap.
+type entries struct {
+	list   []*entry
+	before func(a, b *entry) bool
+}
+
+func (h *entries) Len() int           { return len(h.list) }
+func (h *entries) Less(i, j int) bool { return h.before(h.list[i], h.list[j]) }
+
+func (h *entries) Swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.list[i].index, h.list[j].index = i, j
+}
+
+func (h *entries) Push(x any) {
+	e := x.(*entry)
+	e.in, e.index = h, len(h.list)
+	h.list = append(h.list, e)
+}
+
+func (h *entries) Pop() any {
+	last := len(h.list) - 1
+	e := h.list[last]
+	h.list[last] = nil
+	if h.list = h.list[:last]; last == 0 && cap(h.list) > 1<<10 {
+		h.list = nil // an outage must not hold its memory for good
+	}
+	e.in = nil
+	return e
+}
+
+// byDeadline puts recoveries first, then the earliest report deadline.
+func byDeadline(a, b *entry) bool {
+	switch {
+	case a.recovery != b.recovery:
+		return a.recovery
+	case !a.deadline.Equal(b.deadline):
+		return a.deadline.Before(b.deadline)
+	}
+	return a.order < b.order
+}
+
+// byTrial puts first who was not tried for the longest time, so that trials
+// rotate through the replicas.
+func byTrial(a, b *entry) bool {
+	if !a.tried.Equal(b.tried) {
+		return a.tried.Before(b.tried)
+	}
+	return byDeadline(a, b)
+}
+
+func byDue(a, b *entry) bool {
+	if !a.due.Equal(b.due) {
+		return a.due.Before(b.due)
+	}
+	return a.order < b.order
+}
+
+// queue holds one entry for each replica whose verdict was not taken yet.
+type queue struct {
+	all   map[probe.ID]*entry
+	gone  int     // entries of all that nobody waits for
+	ready entries // to be sent as soon as a request may begin
+	later entries // that have a time to wait for
+	order int
+	page  page
+}
+
+func newQueue() queue {
+	return queue{
+		all:   make(map[probe.ID]*entry),
+		ready: entries{before: byDeadline},
+		later: entries{before: byDue},
+		page:  newPage(),
+	}
+}
+
+// Len returns how many verdicts were not taken yet.
+func (q *queue) Len() int { return len(q.all) - q.gone }
+
+// put makes v the newest verdict of its replica. It is due at once; but what is
+// ready keeps its place, or a replica that is judged faster than it can be sent
+// would starve.
+func (q *queue) put(now time.Time, v statusapi.Verdict) {
+	e := q.all[v.ID]
+	if e == nil {
+		e = &entry{}
+		q.all[v.ID] = e
+	}
+	e.verdict = v
+	switch e.phase {
+	case processing:
+		e.phase = dirty
+	case gone:
+		e.phase = dirty
+		q.gone--
+	case dirty:
+	default:
+		if e.in == &q.ready {
+			q.rank(now, e)
+			heap.Fix(&q.ready, e.index)
+			return
+		}
+		q.wait(now, e, now)
+	}
+}
+
+// wait makes e wait until due, and as long as the API wants.
+func (q *queue) wait(now time.Time, e *entry, due time.Time) {
+	if e.in != nil {
+		heap.Remove(e.in, e.index)
+	}
+	if due.Before(e.notBefore) {
+		due = e.notBefore
+	}
+	q.order++
+	e.phase, e.order, e.due = waiting, q.order, due
+	q.rank(now, e)
+	if due.After(now) {
+		heap.Push(&q.later, e)
+	} else {
+		heap.Push(&q.ready, e)
+	}
+}
+
+// rank notes what the order of e follows from.
+func (q *queue) rank(now time.Time, e *entry) {
+	e.deadline = q.page.deadline(e.verdict.ID)
+	e.recovery = e.verdict.Health != probe.Dead && q.page.showsDead(now, e.verdict.ID)
+}
+
+// advance makes ready what is due.
+func (q *queue) advance(now time.Time) {
+	for len(q.later.list) > 0 && !q.later.list[0].due.After(now) {
+		heap.Push(&q.ready, heap.Pop(&q.later))
+	}
+}
+
+// nextDue returns when the next entry becomes ready; zero if none will.
+func (q *queue) nextDue() time.Time {
+	if q.later.Len() == 0 {
+		return time.Time{}
+	}
+	return q.later.list[0].due
+}
+
+// flush makes ready what waits and may: those for which want is true, and with
+// which the API does not want to be left alone.
+func (q *queue) flush(now time.Time, want func(*entry) bool) {
+	for _, e := range q.later.list {
+		if want(e) {
+			e.due = e.notBefore
+		}
+	}
+	heap.Init(&q.later)
+	q.advance(now)
+}
+
+// reorder makes before the order of those that are ready.
+func (q *queue) reorder(now time.Time, before func(a, b *entry) bool) {
+	for _, e := range q.ready.list {
+		q.rank(now, e)
+	}
+	q.ready.before = before
+	heap.Init(&q.ready)
+}
+
+// left returns how long it is until the first report deadline of those that are
+// ready.
+func (q *queue) left(now time.Time) time.Duration {
+	left := time.Hour
+	for _, e := range q.ready.list {
+		left = min(left, e.deadline.Sub(now))
+	}
+	return left
+}
+
+// take takes the first of those that are ready, to process it.
+func (q *queue) take() *entry {
+	e := heap.Pop(&q.ready).(*entry)
+	e.phase = processing
+	return e
+}
+
+// done ends with e, whose verdict was taken or is not wanted, unless a newer one
+// came meanwhile.
+func (q *queue) done(now time.Time, e *entry) {
+	e.failures, e.tried, e.notBefore, e.rejected = 0, time.Time{}, time.Time{}, false
+	if e.phase == dirty {
+		q.wait(now, e, now)
+		return
+	}
+	q.drop(e)
+	if e.phase == gone {
+		e.phase = idle
+		q.gone--
+		q.delete(e)
+	}
+}
+
+// drop forgets the verdict of e, but not that it is under way.
+func (q *queue) drop(e *entry) {
+	switch e.phase {
+	case waiting:
+		heap.Remove(e.in, e.index)
+		e.phase = idle
+		q.delete(e)
+	case processing, dirty:
+		e.phase = gone
+		q.gone++
+	}
+}
+
+func (q *queue) delete(e *entry) {
+	delete(q.all, e.verdict.ID)
+	if len(q.all) == 0 && q.order > 1<<12 {
+		q.all, q.order = make(map[probe.ID]*entry), 0 // an outage must not hold its memory for good
+	}
 }
 
 // logTo returns log with the fields that say which replica it is.
 func (e *entry) logTo(log logrus.FieldLogger) logrus.FieldLogger {
-	c := e.result.Check
-	return log.WithFields(logrus.Fields{"service": c.ServiceID, "node": c.NodeID, "replica": c.Target, "health": e.result.Health})
-}
-
-// queue is a heap of entries, the one that is due first on top.
-type queue []*entry
-
-func (q queue) Len() int { return len(q) }
-
-func (q queue) Less(i, j int) bool {
-	if !q[i].due.Equal(q[j].due) {
-		return q[i].due.Before(q[j].due)
-	}
-	return q[i].order < q[j].order
-}
-
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
-}
-
-func (q *queue) Push(x any) {
-	e := x.(*entry)
-	e.index = len(*q)
-	*q = append(*q, e)
-}
-
-func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	e.index = -1
-	return e
+	id := e.verdict.ID
+	return log.WithFields(logrus.Fields{"service": id.Service, "node": id.Node, "replica": probe.Redact(id.Replica), "health": e.verdict.Health})
 }

@@ -1,224 +1,253 @@
 package report
 
 import (
-	"container/heap"
 	"context"
-	"errors"
-	"math"
 	"sync"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 )
 
-const (
-	drainTime = 5 * time.Second // for what is held when the daemon ends
-
-	fewestInFlight = 8
-	mostInFlight   = 256         // about what servers let one connection carry
-	slowAfter      = time.Second // an older request counts no more against the window
-)
-
-// request is a report that is under way.
-type request struct {
-	entry  *entry
-	trial  *outage // the one whose end it may be; nil if it is no trial
-	began  time.Time
-	slow   *time.Timer // fires when it is one of the slow ones
-	cancel context.CancelFunc
-}
+const drainTime = 5 * time.Second // for what is held when the daemon ends
 
 // Run delivers until ctx is done; then it goes on for a few seconds with what
 // it holds, and says how much of that was not taken. It waits for the requests
-// that it began.
-func (o *Outbox) Run(ctx context.Context) error {
+// that were begun meanwhile.
+func (o *Outbox) Run(ctx context.Context) {
 	var requests sync.WaitGroup
-	defer requests.Wait()
 	// What is under way when ctx ends is still to be delivered.
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+	o.mu.Lock()
+	o.running = run{ctx: sending, requests: &requests}
+	o.mu.Unlock()
+	o.loop(ctx)
+	o.mu.Lock()
+	o.running = run{}
+	o.mu.Unlock()
+	stop()
+	requests.Wait()
+	if n := o.Waiting(); n > 0 {
+		o.log.WithField("verdicts", n).Warn("stopping before the Status API has taken every verdict")
+	}
+}
 
-	defer func() {
-		if n := o.Waiting(); n > 0 {
-			o.log.WithField("verdicts", n).Warn("stopping before the Status API has taken every verdict")
-		}
-	}()
+// loop begins what the time brings, until ctx is done and nothing is left or
+// may be waited for.
+func (o *Outbox) loop(ctx context.Context) {
 	ending := ctx.Done()
 	var end <-chan time.Time
+	alarm := time.NewTimer(time.Hour)
+	defer alarm.Stop()
 	for {
-		next := o.send(sending, &requests)
-		if ending == nil && o.idle() {
-			return nil
+		next, over := o.tick()
+		if over {
+			return
+		}
+		if next.IsZero() {
+			alarm.Stop()
+		} else {
+			alarm.Reset(time.Until(next))
 		}
 		select {
 		case <-o.wake:
 		case <-o.pings:
-		case <-next:
+		case <-alarm.C:
 		case <-ending:
 			ending, end = nil, time.After(drainTime)
-			o.hurry()
+			o.drain()
 		case <-end:
-			return nil
+			return
 		}
 	}
 }
 
-// idle reports whether there is nothing that could be delivered.
-func (o *Outbox) idle() bool {
+// tick does what is due now. It returns when there is more to do, zero if only
+// an answer or a verdict can bring that, and whether the outbox has ended.
+func (o *Outbox) tick() (time.Time, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.entries) == 0 || o.refused && o.inFlight+o.slow == 0
+	o.grow(time.Now())
+	o.running.alarm = o.sendReady()
+	nothing := o.queue.Len() == 0 || o.running.hopeless && o.inFlight.first == nil
+	return o.running.alarm, o.running.draining && nothing
 }
 
-// hurry makes all that waits due now.
-func (o *Outbox) hurry() {
-	o.mu.Lock()
-	defer o.unlock()
-	o.draining = true
-	o.outage.next = time.Now()
-	o.allDue()
-}
-
-// send begins the requests that may begin now and returns a channel that says
-// when there may be more; nil if only a change can bring that.
-func (o *Outbox) send(ctx context.Context, requests *sync.WaitGroup) <-chan time.Time {
+// drain makes all that waits due now: the daemon ends.
+func (o *Outbox) drain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for !o.refused && len(o.waiting) > 0 {
-		e, now := o.waiting[0], time.Now()
-		due := e.due
-		if o.outage.down && due.Before(o.outage.next) {
-			due = o.outage.next
+	now := time.Now()
+	o.running.draining = true
+	o.breaker.trials.next, o.gate.trials.next = now, now
+	o.queue.flush(now, func(*entry) bool { return true })
+	for e := o.inFlight.first; e != nil; e = e.next {
+		if e.age == hung {
+			e.cancel()
 		}
-		if wait := due.Sub(now); wait > 0 {
-			return time.After(wait)
-		}
-		window := o.window()
-		if o.outage.down && o.outage.trying || o.inFlight >= window || o.inFlight+o.slow >= max(4*window, mostInFlight) {
-			return nil
-		}
-		heap.Pop(&o.waiting)
-		o.begin(ctx, e, requests)
 	}
-	return nil
 }
 
-// begin begins the request that is to deliver e. The caller holds the lock.
-func (o *Outbox) begin(ctx context.Context, e *entry, requests *sync.WaitGroup) {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &request{entry: e, began: time.Now(), cancel: cancel}
-	if o.outage.down {
-		r.trial = o.outage
-		r.trial.trying = true
-	}
-	e.newer = false
-	o.underway[e.id] = r
-	o.inFlight++
-	r.slow = time.AfterFunc(slowAfter, o.slowDown)
-	reporter, interval, result := o.reporter, o.interval, e.result
-	requests.Go(func() {
-		defer cancel()
-		err := reporter.Report(ctx, result, interval)
-		o.finished(r, ctx.Err() != nil, err)
-	})
-}
-
-// window is how many requests may be under way: a quarter more than it takes to
-// get the verdicts of a cycle through as they come, at the round trip that was
-// seen. More would only open connections for the bursts that they come in.
-// The caller holds the lock.
-func (o *Outbox) window() int {
-	needed := float64(o.replicas) * o.rtt.Seconds() / max(o.spread.Seconds(), 0.001)
-	return int(min(max(math.Ceil(1.25*needed), fewestInFlight), mostInFlight))
-}
-
-// slowDown counts a request as slow: it may hang, and holds up only itself.
-func (o *Outbox) slowDown() {
-	o.mu.Lock()
-	defer o.unlock()
-	o.inFlight--
-	o.slow++
-}
-
-// finished takes what came of r: err, which means nothing if r was cut.
-func (o *Outbox) finished(r *request, cut bool, err error) {
-	o.mu.Lock()
-	defer o.unlock()
-	if r.slow.Stop() {
-		o.inFlight--
-	} else {
-		o.slow--
-	}
-	if r.trial != nil {
-		r.trial.trying = false
-	}
-	e := r.entry
-	delete(o.underway, e.id)
-	if current := o.entries[e.id]; current != e { // dropped meanwhile: page or map do not know it any more
-		if current != nil {
-			o.queue(current, time.Now())
+// grow notes which requests have become slow, and which hang.
+func (o *Outbox) grow(now time.Time) {
+	for e := o.inFlight.first; e != nil; e = e.next {
+		age := now.Sub(e.began)
+		if age < slowAfter {
+			return // the others are younger
 		}
+		if e.age == fresh {
+			o.limiter.grow(e)
+		}
+		if e.age == slow && age >= pace.StatusLine {
+			o.limiter.grow(e)
+			o.failure(now, e, errNoStatusLine)
+		}
+		// While nothing is taken, another one would hang too.
+		if !e.cut.IsZero() && !now.Before(e.cut) && !o.held() {
+			e.cut = time.Time{}
+			e.cancel()
+		}
+	}
+}
+
+// held reports whether trials alone may begin.
+func (o *Outbox) held() bool { return o.gate.closed || o.breaker.state() != closed }
+
+// dispatch begins the requests that may begin now, and has Run look again when
+// more may. The caller holds the lock.
+func (o *Outbox) dispatch() {
+	if o.running.ctx != nil {
+		o.arm(o.sendReady())
+	}
+}
+
+// sendReady begins the requests that may begin now. It returns when more may, or
+// one under way is to be looked at; zero if neither.
+func (o *Outbox) sendReady() time.Time {
+	now := time.Now()
+	for {
+		e, next := o.pick(now)
+		if e == nil {
+			return earliest(next, o.inFlight.nextAge(now))
+		}
+		ctx, reporter := o.begin(now, e), o.reporter
+		o.running.requests.Go(func() { o.deliver(ctx, reporter, e) })
+	}
+}
+
+// arm has Run look again at a time, unless it will do so before.
+func (o *Outbox) arm(next time.Time) {
+	if next.IsZero() || !o.running.alarm.IsZero() && !next.Before(o.running.alarm) {
 		return
 	}
-	var answer refusal
-	answered := errors.As(err, &answer)
-	switch {
-	case err == nil:
-		o.rtt += (time.Since(r.began) - o.rtt) / 8
-		o.answered()
-		o.taken(e)
-	case cut:
-		o.queue(e, time.Now())
-	case answered && answer.Status() == 401:
-		o.answered()
-		if !o.refused {
-			o.log.Error("the Status API does not accept the token for reports: check report.token; nothing is sent until the map was asked for again")
-		}
-		o.refused = true
-		o.queue(e, time.Now()) // it is not this verdict's fault
-	case answered && answer.Status() == 404:
-		o.answered()
-		if !o.stale { // one line per map request: it may be all of them
-			e.logTo(o.log).Warn("the Status API does not know this replica; the map will be fetched again")
-		}
-		o.stale = true
-		o.taken(e)
-	case answered && answer.Status() < 500 && answer.Status() != 429:
-		o.answered()
-		o.tell(e, answer.Status(), err)
-		o.again(e, 0)
-	case answered:
-		o.failed(r, answer.Status(), answer.RetryAfter(), err)
+	o.running.alarm = next
+	select {
+	case o.wake <- struct{}{}:
 	default:
-		o.failed(r, 0, 0, err)
 	}
 }
 
-// tell warns that a verdict is not taken: one line per status, 0 for no answer,
-// and map request, since it may be so with all of them.
-func (o *Outbox) tell(e *entry, status int, err error) {
-	if !o.said[status] {
-		e.logTo(o.log).WithError(err).WithField("verdicts", len(o.entries)).
-			Warn("the Status API does not take this verdict; those that wait will be sent again")
+// pick returns the entry whose request may begin now, or else when one may;
+// zero if only an answer or a verdict can bring that.
+func (o *Outbox) pick(now time.Time) (*entry, time.Time) {
+	o.queue.advance(now)
+	if o.queue.ready.Len() == 0 {
+		if o.catchUp && !o.held() {
+			o.catchUp = false
+			o.limiter.caughtUp()
+		}
+		return nil, o.queue.nextDue()
 	}
-	o.said[status] = true
+	at, ok := o.mayBegin(now)
+	switch {
+	case !ok:
+		return nil, time.Time{}
+	case at.After(now):
+		return nil, at
+	}
+	return o.queue.take(), now
 }
 
-// taken ends with e, unless a newer verdict has come meanwhile.
-func (o *Outbox) taken(e *entry) {
-	e.failures, e.tried, e.held = 0, time.Time{}, time.Time{}
-	if e.newer {
-		o.queue(e, time.Now())
-		return
+// mayBegin returns when gate, breaker and limiter let a request begin; false if
+// the end of one comes first.
+func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
+	if o.held() {
+		gate, opens := o.gate.next(now)
+		breaker, closes := o.breaker.next(now)
+		return later(gate, breaker), opens && closes
 	}
-	o.drop(e)
+	backlog := 0
+	first := o.queue.ready.list[0]
+	if o.catchUp || !first.deadline.IsZero() && first.deadline.Before(now) {
+		backlog = o.queue.ready.Len()
+	}
+	return o.limiter.at(now, backlog)
 }
 
-// again makes e wait for another request, alone, at least for hold. A newer
-// verdict that has come meanwhile waits just as long: it would fare no better.
-func (o *Outbox) again(e *entry, hold time.Duration) {
-	e.failures++
-	e.tried = time.Now()
-	if hold > 0 {
-		e.held = e.tried.Add(hold)
+// begin begins the request of e, whose context it returns.
+func (o *Outbox) begin(now time.Time, e *entry) context.Context {
+	ctx, cancel := context.WithCancel(o.running.ctx)
+	e.request = request{sent: e.verdict, interval: o.limiter.interval, began: now, cancel: cancel}
+	if e.deadline.After(now) {
+		e.cut = later(e.deadline, now.Add(pace.StatusLine))
 	}
-	o.queue(e, e.tried.Add(o.backoff(e.failures)))
+	o.inFlight.push(e)
+	o.limiter.begin(now)
+	o.gate.begin(now, e)
+	o.breaker.begin(now, e, o.trialWait)
+	return ctx
+}
+
+// trialWait is the pause before trial n. There is no time for more when the
+// daemon ends.
+func (o *Outbox) trialWait(n int) time.Duration {
+	if o.running.draining {
+		return pace.Shortest
+	}
+	return pace.TrialWait(o.limiter.interval, n)
+}
+
+// deliver sends the verdict of e, and then those of others for as long as one
+// may follow at once.
+func (o *Outbox) deliver(ctx context.Context, reporter Reporter, e *entry) {
+	for e != nil {
+		err := reporter.Report(ctx, e.sent, e.interval)
+		if ctx.Err() != nil && err != nil {
+			err = errCut
+		}
+		e.cancel()
+		ctx, reporter, e = o.finished(e, err)
+	}
+}
+
+// finished takes what came of the request of e, and begins the next one that
+// may begin; nil if there is none.
+func (o *Outbox) finished(e *entry, err error) (context.Context, Reporter, *entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	o.inFlight.remove(e)
+	o.limiter.end(e)
+	o.gate.end(e)
+	o.breaker.end(e)
+	o.answer(now, e, err)
+	if o.running.ctx == nil {
+		return nil, nil, nil
+	}
+	following, _ := o.pick(now)
+	var ctx context.Context
+	if following != nil {
+		ctx = o.begin(now, following)
+	}
+	o.dispatch() // an answer may have made room for several
+	if o.running.draining {
+		o.arm(now) // it may have been the last one
+	}
+	return ctx, o.reporter, following
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

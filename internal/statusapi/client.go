@@ -3,40 +3,31 @@
 package statusapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 
-	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/redact"
 )
 
 const (
 	requestTimeout = 20 * time.Second // for a whole answer, by the protocol
 	mapRetries     = 2                // further attempts at the map, by the protocol
-	mapPause       = 5 * time.Second  // between them, by the protocol
-	maxRetryAfter  = 60 * time.Second // how long an API may hold us off
 	maxMap         = 32 << 20         // bytes: a hundred thousand replicas take a third of it
 	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
 	maxIdleConns   = 256              // as many as report.Outbox has requests under way; with HTTP/2 there is one
 	timeoutsInARow = 3                // after which no idle connection is trusted
 )
-
-// ErrUnauthorized is the answer 401: the API does not accept the token.
-var ErrUnauthorized = errors.New("the Status API does not accept the token (status 401)")
 
 // Client speaks to one Status API as one status page's reporter. Its methods
 // may be called by many goroutines.
@@ -44,29 +35,34 @@ type Client struct {
 	endpoint  string
 	authorize func(*http.Request) // holds the token, so that no print of a Client shows it
 	masker    *redact.Masker      // of the token, and of who the daemon is to a proxy
-	interval  time.Duration
+	pause     func(retryAfter time.Duration) time.Duration
 	http      *http.Client
+	reports   *retryablehttp.Client
 	timeouts  atomic.Int32 // requests in a row that got no answer in time
+
+	mu       sync.Mutex // protects bodies
+	bodies   int        // of answers to reports, that are still read
+	bodyRead *sync.Cond // when one of them was
 }
 
 // New returns a client of the API at endpoint, an http or https URL without a
-// trailing slash. Requests name themselves userAgent; interval is how often
-// they come, and bounds how long a failure is waited out.
-func New(endpoint, token, userAgent string, interval time.Duration) *Client {
+// trailing slash. Requests name themselves userAgent; pause is the wait before
+// another attempt at the map, given what the API asks for (0 if it does not).
+func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration) time.Duration) *Client {
 	authorization := "Basic " + base64.StdEncoding.EncodeToString([]byte(":"+token))
 	proxies := proxiesOfEnvironment()
 	secrets := []redact.Secret{redact.Basic(url.UserPassword("", token))}
 	for _, user := range proxies.users() {
 		secrets = append(secrets, redact.Basic(user))
 	}
-	return &Client{
+	c := &Client{
 		endpoint: endpoint,
 		authorize: func(req *http.Request) {
 			req.Header.Set("Authorization", authorization)
 			req.Header.Set("User-Agent", userAgent)
 		},
-		masker:   redact.New(secrets...),
-		interval: interval,
+		masker: redact.New(secrets...),
+		pause:  pause,
 		http: &http.Client{
 			Timeout:   requestTimeout,
 			Transport: newTransport(proxies),
@@ -75,6 +71,9 @@ func New(endpoint, token, userAgent string, interval time.Duration) *Client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
+	c.reports = c.retrying(0)
+	c.bodyRead = sync.NewCond(&c.mu)
+	return c
 }
 
 func newTransport(proxies *proxies) *http.Transport {
@@ -98,8 +97,16 @@ func newTransport(proxies *proxies) *http.Transport {
 	}
 }
 
-// Close closes the connections that are idle. The client can still be used.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close waits for the bodies that are still read, a second at most, and closes
+// the connections that are idle. The client can still be used.
+func (c *Client) Close() {
+	c.mu.Lock()
+	for c.bodies > 0 {
+		c.bodyRead.Wait()
+	}
+	c.mu.Unlock()
+	c.http.CloseIdleConnections()
+}
 
 // Masker hides what the client authenticates with. What package http logs by
 // itself needs it: it repeats what a server sent unasked.
@@ -185,45 +192,13 @@ func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, er
 	case http.StatusUnauthorized:
 		return nil, ErrUnauthorized
 	}
-	return nil, refused(resp, c.interval)
-}
-
-// Report delivers r with the promise that the next report of the replica comes
-// within interval. The error is a *Refusal where the API answered, and matches
-// ErrUnauthorized for a 401.
-func (c *Client) Report(ctx context.Context, r probe.Result, interval time.Duration) error {
-	body, err := encodeReport(r, interval)
-	if err != nil {
-		return err
-	}
-	address := c.endpoint + "/report/" + escape(r.Check.ServiceID) + "/" + escape(r.Check.NodeID)
-	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, address, body)
-	if err != nil {
-		return fmt.Errorf("reporting to %s: %w", c.endpoint, c.quoted(err))
-	}
-	c.authorize(req.Request)
-	req.Header.Set("Content-Type", "application/json")
-	// Reporting the same twice does no harm, so a request that a server
-	// dropped with an idle connection may be sent again at once. The empty key
-	// says so to the transport and does not go over the wire.
-	req.Header["Idempotency-Key"] = []string{}
-
-	resp, err := c.retrying(0).Do(req)
-	if err = c.heard(err); err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // to its end, so that the connection can be used again
-	if resp.StatusCode/100 == 2 {
-		return nil
-	}
-	return refused(resp, c.interval)
+	return nil, answerError(resp)
 }
 
 // retrying returns a client that repeats a failed request so many times.
 func (c *Client) retrying(times int) *retryablehttp.Client {
 	client := *c.http
-	client.Transport = keepIdle{c.http.Transport}
+	client.Transport = keepIdle{c.http}
 	return &retryablehttp.Client{
 		HTTPClient:   &client,
 		RetryMax:     times,
@@ -235,22 +210,15 @@ func (c *Client) retrying(times int) *retryablehttp.Client {
 
 // keepIdle hides that idle connections can be closed. retryablehttp does so
 // after every failure, and one request that fails would cost all others theirs.
-type keepIdle struct{ http.RoundTripper }
+type keepIdle struct{ client *http.Client }
 
-// backoff is how long the map is not asked for after a failed attempt: as long
-// as the API says, else the pause, but never more than half the interval, with
-// a fifth of jitter.
-func (c *Client) backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
-	if hold := retryAfter(resp, c.interval); hold > 0 {
-		return hold
-	}
-	pause := min(mapPause, c.interval/2)
-	return min(jitter(pause), c.interval/2)
+func (k keepIdle) RoundTrip(req *http.Request) (*http.Response, error) {
+	return k.client.Transport.RoundTrip(req)
 }
 
-// jitter returns d, a fifth more or less.
-func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+// backoff is the wait before another attempt at the map.
+func (c *Client) backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
+	return c.pause(retryAfter(resp))
 }
 
 // heard returns what err comes to in quoted words, and counts the requests that got
@@ -276,29 +244,4 @@ func (c *Client) heard(err error) error {
 		err = outer.Err
 	}
 	return c.quoted(err)
-}
-
-// escape returns id as one segment of a path. Segments of dots alone are
-// escaped too, or servers would walk up the path (RFC 3986, 5.2.4).
-func escape(id string) string {
-	if strings.Trim(id, ".") == "" {
-		return strings.ReplaceAll(id, ".", "%2E")
-	}
-	return url.PathEscape(id)
-}
-
-// encodeReport returns the body of a report.
-func encodeReport(r probe.Result, interval time.Duration) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // the id goes back as it came, & and all
-	err := e.Encode(struct {
-		ReplicaID string       `json:"replica_id"`
-		Health    probe.Health `json:"health"`
-		Interval  int          `json:"interval"`
-	}{r.Check.Target.ID(), r.Health, int(interval / time.Second)})
-	if err != nil {
-		return nil, fmt.Errorf("encoding a report: %w", err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

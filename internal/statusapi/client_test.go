@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,9 +30,20 @@ func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { re
 
 // newTestClient returns a client whose requests f answers.
 func newTestClient(interval time.Duration, f roundTripFunc) *Client {
-	c := New("https://report.example.com/v1", testToken, testAgent, interval)
+	c := New("https://report.example.com/v1", testToken, testAgent, paced(interval))
 	c.http.Transport = f
 	return c
+}
+
+// paced is a pause of five seconds, at most half the interval, or what the API
+// asks for.
+func paced(interval time.Duration) func(time.Duration) time.Duration {
+	return func(retryAfter time.Duration) time.Duration {
+		if retryAfter > 0 {
+			return retryAfter
+		}
+		return min(5*time.Second, interval/2)
+	}
 }
 
 // answer returns an answer with a body; header is pairs of names and values.
@@ -60,14 +72,9 @@ func hang(req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// result returns a verdict of a replica.
-func result(t testing.TB, service, node, replica string, health probe.Health) probe.Result {
-	t.Helper()
-	target, err := probe.ParseTarget(replica)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return probe.Result{Check: probe.Check{ServiceID: service, NodeID: node, Target: target}, Health: health}
+// verdict returns a verdict of a replica.
+func verdict(service, node, replica string, health probe.Health) Verdict {
+	return Verdict{probe.ID{Service: service, Node: node, Replica: replica}, health}
 }
 
 func TestReportIsThePostOfTheProtocol(t *testing.T) {
@@ -78,7 +85,7 @@ func TestReportIsThePostOfTheProtocol(t *testing.T) {
 		got, body = r, string(b)
 	}))
 	defer server.Close()
-	c := New(server.URL+"/v1", testToken, testAgent, 2*time.Minute)
+	c := New(server.URL+"/v1", testToken, testAgent, paced(2*time.Minute))
 	defer c.Close()
 
 	for _, tt := range []struct {
@@ -93,7 +100,7 @@ func TestReportIsThePostOfTheProtocol(t *testing.T) {
 		{" HTTP://Example.com/%41 ", probe.Dead, time.Minute, `{"replica_id":" HTTP://Example.com/%41 ","health":"dead","interval":60}`},
 		{`http://example.com/"ü\`, probe.Healthy, time.Minute, `{"replica_id":"http://example.com/\"ü\\","health":"healthy","interval":60}`},
 	} {
-		if err := c.Report(t.Context(), result(t, "service", "node", tt.replica, tt.health), tt.interval); err != nil {
+		if err := c.Report(t.Context(), verdict("service", "node", tt.replica, tt.health), tt.interval); err != nil {
 			t.Fatalf("reporting %q: %v", tt.replica, err)
 		}
 		if body != tt.want {
@@ -127,7 +134,7 @@ func TestIDsAreEscaped(t *testing.T) {
 		path, uri = r.URL.Path, r.RequestURI
 	}))
 	defer server.Close()
-	c := New(server.URL+"/v1", testToken, testAgent, time.Minute)
+	c := New(server.URL+"/v1", testToken, testAgent, paced(time.Minute))
 	defer c.Close()
 	for _, tt := range []struct{ id, want string }{
 		{"3f0c-9b1e", "3f0c-9b1e"},
@@ -145,7 +152,7 @@ func TestIDsAreEscaped(t *testing.T) {
 		{"größe", "gr%C3%B6%C3%9Fe"},
 		{`a\b`, "a%5Cb"},
 	} {
-		if err := c.Report(t.Context(), result(t, tt.id, tt.id, "tcp://a:1", probe.Healthy), time.Minute); err != nil {
+		if err := c.Report(t.Context(), verdict(tt.id, tt.id, "tcp://a:1", probe.Healthy), time.Minute); err != nil {
 			t.Fatalf("reporting for the id %q: %v", tt.id, err)
 		}
 		if want := "/v1/report/" + tt.want + "/" + tt.want; uri != want {
@@ -161,50 +168,121 @@ func TestIDsAreEscaped(t *testing.T) {
 // again: that is the outbox's to decide.
 func TestAnswersToAReport(t *testing.T) {
 	for _, tt := range []struct {
-		code         int
-		unauthorized bool
-		want         string // the error; empty: taken
+		code    int
+		meaning string
+		text    string
 	}{
-		{200, false, ""},
-		{201, false, ""},
-		{204, false, ""},
-		{299, false, ""},
-		{302, false, "status 302 (Found): redirects are not followed"},
-		{307, false, "status 307 (Temporary Redirect): redirects are not followed"},
-		{400, false, "status 400 (Bad Request)"},
-		{401, true, "status 401 (Unauthorized)"},
-		{404, false, "status 404 (Not Found)"},
-		{429, false, "status 429 (Too Many Requests)"},
-		{500, false, "status 500 (Internal Server Error)"},
-		{599, false, "status 599"},
+		{200, "taken", ""},
+		{201, "taken", ""},
+		{204, "taken", ""},
+		{299, "taken", ""},
+		{302, "rejected", "status 302 (Found): redirects are not followed"},
+		{307, "rejected", "status 307 (Temporary Redirect): redirects are not followed"},
+		{400, "rejected", "status 400 (Bad Request)"},
+		{401, "unauthorized", "the Status API does not accept the token (status 401)"},
+		{403, "rejected", "status 403 (Forbidden)"},
+		{404, "unknown", "the Status API does not know the replica (status 404)"},
+		{422, "rejected", "status 422 (Unprocessable Entity)"},
+		{429, "throttled", "status 429 (Too Many Requests)"},
+		{500, "unavailable", "status 500 (Internal Server Error)"},
+		{503, "unavailable", "status 503 (Service Unavailable)"},
+		{599, "unavailable", "status 599"},
 	} {
 		requests := 0
 		c := newTestClient(time.Minute, func(req *http.Request) (*http.Response, error) {
 			requests++
 			return answer(tt.code, "", "Location", "https://elsewhere.example.com/"), nil
 		})
-		err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute)
+		err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute)
 		if requests != 1 {
 			t.Errorf("status %d: got %d requests, want 1", tt.code, requests)
 		}
-		if tt.want == "" {
-			if err != nil {
-				t.Errorf("status %d: got %v, want it taken", tt.code, err)
-			}
-			continue
-		}
-		refusal, ok := errors.AsType[*Refusal](err)
-		if !ok || refusal.Status() != tt.code || err.Error() != tt.want {
-			t.Errorf("status %d: got the error %v, want a refusal: %s", tt.code, err, tt.want)
-		}
-		if got := errors.Is(err, ErrUnauthorized); got != tt.unauthorized {
-			t.Errorf("status %d: is it ErrUnauthorized: got %v, want %v", tt.code, got, tt.unauthorized)
+		if got := meaning(err); got != tt.meaning || got != "taken" && err.Error() != tt.text {
+			t.Errorf("status %d: got %s, %v; want %s, %s", tt.code, got, err, tt.meaning, tt.text)
 		}
 	}
 }
 
+// meaning returns what an error of a report means.
+func meaning(err error) string {
+	away, isAway := errors.AsType[*UnavailableError](err)
+	_, isRejected := errors.AsType[*RejectedError](err)
+	switch {
+	case err == nil:
+		return "taken"
+	case errors.Is(err, ErrUnauthorized):
+		return "unauthorized"
+	case errors.Is(err, ErrUnknownReplica):
+		return "unknown"
+	case errors.Is(err, ErrWebPage):
+		return "web page"
+	case isRejected:
+		return "rejected"
+	case isAway && away.Throttled:
+		return "throttled"
+	case isAway:
+		return "unavailable"
+	}
+	return "no answer"
+}
+
+// TestReportIsDecidedByItsStatus: its body may hang, and is read beside for a
+// second at most.
+func TestReportIsDecidedByItsStatus(t *testing.T) {
+	for code, want := range map[int]string{200: "taken", 404: "unknown", 500: "unavailable"} {
+		synctest.Test(t, func(t *testing.T) {
+			closed := false
+			c := newTestClient(time.Minute, func(req *http.Request) (*http.Response, error) {
+				resp := answer(code, "")
+				resp.ContentLength = -1
+				resp.Body = &hangingBody{req, &closed}
+				return resp, nil
+			})
+			began := time.Now()
+			ctx, cancel := context.WithCancel(t.Context())
+			err := c.Report(ctx, verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute)
+			cancel()
+			if got := meaning(err); got != want || time.Since(began) != 0 {
+				t.Errorf("status %d: got %s after %v, want %s at once", code, got, time.Since(began), want)
+			}
+			c.Close()
+			if !closed || time.Since(began) != time.Second {
+				t.Errorf("status %d: body closed: %v, after %v; want it closed after 1s", code, closed, time.Since(began))
+			}
+		})
+	}
+}
+
+// hangingBody is a body that never comes.
+type hangingBody struct {
+	req    *http.Request
+	closed *bool
+}
+
+func (b *hangingBody) Read([]byte) (int, error) {
+	<-b.req.Context().Done()
+	return 0, b.req.Context().Err()
+}
+
+func (b *hangingBody) Close() error { *b.closed = true; return nil }
+
+// TestWebPageIsTaken, but said to be one.
+func TestWebPageIsTaken(t *testing.T) {
+	for kind, want := range map[string]string{
+		"text/html": "web page", "Text/HTML; charset=utf-8": "web page", "application/json": "taken", "text/plain": "taken", "": "taken",
+	} {
+		c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) {
+			return answer(200, "<html>sign in</html>", "Content-Type", kind), nil
+		})
+		if got := meaning(c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute)); got != want {
+			t.Errorf("content type %q: got %s, want %s", kind, got, want)
+		}
+		c.Close()
+	}
+}
+
 func TestReportWithoutAnAnswer(t *testing.T) {
-	r := result(t, "s", "n", "tcp://a:1", probe.Healthy)
+	r := verdict("s", "n", "tcp://a:1", probe.Healthy)
 	t.Run("transport error", func(t *testing.T) {
 		requests := 0
 		c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) {
@@ -215,8 +293,8 @@ func TestReportWithoutAnAnswer(t *testing.T) {
 		if err == nil || err.Error() != "connection refused" {
 			t.Errorf("got the error %v, want the reason alone", err)
 		}
-		if _, refused := errors.AsType[*Refusal](err); refused || requests != 1 {
-			t.Errorf("got a refusal: %v, after %d requests; want none after 1", refused, requests)
+		if got := meaning(err); got != "no answer" || requests != 1 {
+			t.Errorf("got %s after %d requests, want no answer after 1", got, requests)
 		}
 	})
 	t.Run("no connection in time", func(t *testing.T) {
@@ -250,44 +328,44 @@ func TestReportWithoutAnAnswer(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsObeyed(t *testing.T) {
+// TestRetryAfter: how far it is obeyed is not the client's to decide.
+func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+		const longest = math.MaxInt64 / time.Second * time.Second
 		for _, tt := range []struct {
-			code     int
-			text     string
-			interval time.Duration
-			want     time.Duration
+			code int
+			text string
+			want time.Duration
 		}{
-			{429, "7", 2 * time.Minute, 7 * time.Second},
-			{503, "7", 2 * time.Minute, 7 * time.Second},
-			{503, date(7 * time.Second), 2 * time.Minute, 7 * time.Second},
-			{503, "3600", 2 * time.Minute, time.Minute},
-			{503, date(time.Hour), 2 * time.Minute, time.Minute},
-			{503, "99999999999999999999", 2 * time.Minute, time.Minute},
-			{503, "3600", 10 * time.Second, 10 * time.Second},
-			{503, "0", 2 * time.Minute, 0},
-			{503, "-7", 2 * time.Minute, 0},
-			{503, "soon", 2 * time.Minute, 0},
-			{503, "", 2 * time.Minute, 0},
-			{503, date(-time.Hour), 2 * time.Minute, 0},
-			{500, "7", 2 * time.Minute, 0},
-			{404, "7", 2 * time.Minute, 0},
+			{429, "7", 7 * time.Second},
+			{503, "7", 7 * time.Second},
+			{503, date(7 * time.Second), 7 * time.Second},
+			{503, "3600", time.Hour},
+			{503, date(time.Hour), time.Hour},
+			{503, "99999999999", longest},
+			{503, "99999999999999999999", longest},
+			{503, "0", 0},
+			{503, "-7", 0},
+			{503, "soon", 0},
+			{503, "", 0},
+			{503, date(-time.Hour), 0},
+			{500, "7", 0},
 		} {
-			c := newTestClient(tt.interval, func(*http.Request) (*http.Response, error) {
+			c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) {
 				return answer(tt.code, "", "Retry-After", tt.text), nil
 			})
-			err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute)
-			refusal, ok := errors.AsType[*Refusal](err)
-			if !ok || refusal.RetryAfter() != tt.want {
-				t.Errorf("status %d with Retry-After %q, interval %v: got %v, want to be held %v", tt.code, tt.text, tt.interval, err, tt.want)
+			err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute)
+			away, ok := errors.AsType[*UnavailableError](err)
+			if !ok || away.RetryAfter != tt.want {
+				t.Errorf("status %d with Retry-After %q: got %+v, want it to ask for %v", tt.code, tt.text, away, tt.want)
 			}
 		}
 	})
 }
 
 func TestClientShowsNoToken(t *testing.T) {
-	c := New("https://report.example.com/v1", testToken, testAgent, time.Minute)
+	c := New("https://report.example.com/v1", testToken, testAgent, paced(time.Minute))
 	secrets := []string{testToken, base64.StdEncoding.EncodeToString([]byte(":" + testToken))}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		for _, value := range []any{c, c.http, c.http.Transport, struct{ client *Client }{c}, []any{c}, c.authorize} {

@@ -23,7 +23,7 @@ func TestMapRequestIsTheGetOfTheProtocol(t *testing.T) {
 		io.WriteString(w, emptyMap)
 	}))
 	defer server.Close()
-	c := New(server.URL+"/v1", testToken, testAgent, time.Minute)
+	c := New(server.URL+"/v1", testToken, testAgent, paced(time.Minute))
 	defer c.Close()
 	for _, tt := range []struct {
 		name, want string
@@ -130,68 +130,39 @@ func TestNotModifiedIsTheMapInHand(t *testing.T) {
 	}
 }
 
-// TestMapIsAskedForAgain: two retries, 5 s apart, never more than half the
-// interval, with a fifth of jitter.
+// TestMapIsAskedForAgain: twice, after the pause that it was given, which is
+// told what the API asks for.
 func TestMapIsAskedForAgain(t *testing.T) {
-	for _, tt := range []struct{ interval, shortest, longest time.Duration }{
-		{2 * time.Minute, 4 * time.Second, 6 * time.Second},
-		{10 * time.Second, 4 * time.Second, 5 * time.Second},
-		{4 * time.Second, 1600 * time.Millisecond, 2 * time.Second},
-		{time.Second, 400 * time.Millisecond, 500 * time.Millisecond},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			least, most := time.Hour, time.Duration(0)
-			for range 50 {
-				var last time.Time
-				requests := 0
-				c := newTestClient(tt.interval, func(*http.Request) (*http.Response, error) {
-					if requests++; requests > 1 {
-						least, most = min(least, time.Since(last)), max(most, time.Since(last))
-					}
-					last = time.Now()
-					if requests == 3 {
-						return mapAnswer(emptyMap), nil
-					}
-					return answer(500, ""), nil
-				})
-				if m, err := c.FetchMap(t.Context(), nil); m == nil || err != nil {
-					t.Fatalf("got the error %v, want the map of the third attempt", err)
-				}
-			}
-			if least < tt.shortest || most > tt.longest {
-				t.Errorf("interval %v: got pauses from %v to %v, want %v to %v", tt.interval, least, most, tt.shortest, tt.longest)
-			}
-			if most-least < (tt.longest-tt.shortest)/2 {
-				t.Errorf("interval %v: got pauses from %v to %v, want them jittered over %v to %v", tt.interval, least, most, tt.shortest, tt.longest)
-			}
-		})
-	}
-}
-
-func TestMapRequestWaitsAsLongAsTheAPIWants(t *testing.T) {
 	for _, tt := range []struct {
-		code           int
-		text           string
-		interval, want time.Duration
+		code int
+		text string
+		want time.Duration
 	}{
-		{503, "17", 2 * time.Minute, 17 * time.Second},
-		{429, "17", 2 * time.Minute, 17 * time.Second},
-		{503, "3600", 2 * time.Minute, time.Minute},
-		{503, "3600", 10 * time.Second, 10 * time.Second},
+		{500, "", 0},
+		{503, "", 0},
+		{503, "17", 17 * time.Second},
+		{429, "17", 17 * time.Second},
+		{503, "3600", time.Hour},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var times []time.Time
-			c := newTestClient(tt.interval, func(*http.Request) (*http.Response, error) {
-				if times = append(times, time.Now()); len(times) == 1 {
+			c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) {
+				if times = append(times, time.Now()); len(times) < 3 {
 					return answer(tt.code, "", "Retry-After", tt.text), nil
 				}
 				return mapAnswer(emptyMap), nil
 			})
-			if _, err := c.FetchMap(t.Context(), nil); err != nil || len(times) != 2 {
-				t.Fatalf("got the error %v after %d requests, want a map after 2", err, len(times))
+			c.pause = func(retryAfter time.Duration) time.Duration {
+				if retryAfter != tt.want {
+					t.Errorf("status %d with Retry-After %s: got the wish %v, want %v", tt.code, tt.text, retryAfter, tt.want)
+				}
+				return 3 * time.Second
 			}
-			if got := times[1].Sub(times[0]); got != tt.want {
-				t.Errorf("status %d with Retry-After %s, interval %v: asked again after %v, want %v", tt.code, tt.text, tt.interval, got, tt.want)
+			if m, err := c.FetchMap(t.Context(), nil); m == nil || err != nil || len(times) != 3 {
+				t.Fatalf("got the error %v after %d requests, want the map of the third attempt", err, len(times))
+			}
+			if times[1].Sub(times[0]) != 3*time.Second || times[2].Sub(times[1]) != 3*time.Second {
+				t.Errorf("status %d: got attempts at %v, want them 3s apart", tt.code, times)
 			}
 		})
 	}

@@ -70,13 +70,13 @@ func TestNoErrorRepeatsTheToken(t *testing.T) {
 				words := write(token)
 				answers <- strings.ReplaceAll(strings.ReplaceAll(answer, "%s", words), "%%", "%")
 				defer func() { <-answers }()
-				c := New(endpoint, token, testAgent, 2*time.Millisecond)
+				c := New(endpoint, token, testAgent, paced(2*time.Millisecond))
 				defer c.Close()
 				_, unfetched := c.FetchMap(t.Context(), nil)
 				if unfetched == nil {
 					t.Error("got a map, want an error")
 				}
-				err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Second)
+				err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Second)
 				for _, err := range []error{unfetched, err} {
 					wantHidden(t, err, words, token)
 				}

@@ -34,7 +34,7 @@ func (i *idleCloser) CloseIdleConnections() { i.closed++ }
 // them. One failure costs nobody a connection, and an answer begins anew.
 func TestThreeTimeOutsInARowCloseIdleConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := result(t, "s", "n", "tcp://a:1", probe.Healthy)
+		r := verdict("s", "n", "tcp://a:1", probe.Healthy)
 		taken := func(*http.Request) (*http.Response, error) { return answer(204, ""), nil }
 		failed := func(*http.Request) (*http.Response, error) { return nil, errors.New("connection reset") }
 		network := &idleCloser{}
@@ -80,7 +80,7 @@ func TestFewConnectionsForManyReports(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	c := New(server.URL, testToken, testAgent, time.Minute)
+	c := New(server.URL, testToken, testAgent, paced(time.Minute))
 	defer c.Close()
 	report(t, c, 8, 125)
 	if got := connections.Load(); got > 32 {
@@ -91,7 +91,7 @@ func TestFewConnectionsForManyReports(t *testing.T) {
 // report makes workers × each reports.
 func report(t *testing.T, c *Client, workers, each int) {
 	t.Helper()
-	r := result(t, "s", "n", "tcp://a:1", probe.Healthy)
+	r := verdict("s", "n", "tcp://a:1", probe.Healthy)
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
@@ -120,7 +120,7 @@ func TestHTTP2WhereOffered(t *testing.T) {
 	}
 	server.StartTLS()
 	defer server.Close()
-	c := New(server.URL, testToken, testAgent, time.Minute)
+	c := New(server.URL, testToken, testAgent, paced(time.Minute))
 	defer c.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
@@ -181,10 +181,10 @@ func TestDroppedConnectionFailsNoReport(t *testing.T) {
 			io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 		}
 	})
-	c := New(endpoint, testToken, testAgent, time.Minute)
+	c := New(endpoint, testToken, testAgent, paced(time.Minute))
 	defer c.Close()
 	for _, health := range []probe.Health{probe.Healthy, probe.Dead} {
-		if err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", health), time.Minute); err != nil {
+		if err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", health), time.Minute); err != nil {
 			t.Fatalf("reporting %s: %v", health, err)
 		}
 	}
@@ -208,9 +208,9 @@ func TestWhatIsNotAnAnswerIsSaidSo(t *testing.T) {
 				http.ReadRequest(bufio.NewReader(conn))
 				io.WriteString(conn, tt.answer)
 			})
-			c := New(endpoint, testToken, testAgent, time.Minute)
+			c := New(endpoint, testToken, testAgent, paced(time.Minute))
 			defer c.Close()
-			err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute)
+			err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got the error %v, want %q", err, tt.want)
 			}
@@ -222,8 +222,8 @@ func TestWhatIsNotAnAnswerIsSaidSo(t *testing.T) {
 			t.Fatal(err)
 		}
 		listener.Close()
-		c := New("http://"+listener.Addr().String(), testToken, testAgent, time.Minute)
-		if err := c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		c := New("http://"+listener.Addr().String(), testToken, testAgent, paced(time.Minute))
+		if err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute); err == nil || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("got the error %v, want connection refused", err)
 		}
 	})
@@ -235,14 +235,14 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	endpoint := "http://report.invalid/v1"
 	if os.Getenv("TEST_PROXY") != "" {
 		endpoint = os.Getenv("TEST_PROXY")
-		c := New(endpoint, testToken, testAgent, time.Minute)
+		c := New(endpoint, testToken, testAgent, paced(time.Minute))
 		if os.Getenv("NO_PROXY") != "" {
 			req, _ := http.NewRequest(http.MethodGet, endpoint, nil)
 			u, err := proxiesOfEnvironment().of(req)
 			fmt.Printf("proxy %v, error %v\n", u, err)
 			return
 		}
-		fmt.Printf("error %v\n", c.Report(t.Context(), result(t, "s", "n", "tcp://a:1", probe.Healthy), time.Minute))
+		fmt.Printf("error %v\n", c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute))
 		return
 	}
 	asked := make(chan string, 10)

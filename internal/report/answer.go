@@ -1,0 +1,228 @@
+package report
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
+)
+
+// warnFailures is how many failures of one verdict, by an API that takes
+// others, are no passing one.
+const warnFailures = 3
+
+var (
+	errNoStatusLine = errors.New("no status line within " + pace.StatusLine.String())
+	errCut          = errors.New("the request was cut")
+)
+
+// outcome is what an answer means for the outbox.
+type outcome int
+
+const (
+	taken outcome = iota
+	webPage
+	cut
+	unauthorized
+	unknown
+	rejected
+	throttled
+	unavailable
+)
+
+// outcomeOf returns the meaning of an error of a Reporter.
+func outcomeOf(err error) outcome {
+	if away, ok := errors.AsType[*statusapi.UnavailableError](err); ok && away.Throttled {
+		return throttled
+	}
+	_, isRejected := errors.AsType[*statusapi.RejectedError](err)
+	switch {
+	case err == nil:
+		return taken
+	case err == errCut:
+		return cut
+	case isRejected:
+		return rejected
+	case errors.Is(err, statusapi.ErrWebPage):
+		return webPage
+	case errors.Is(err, statusapi.ErrUnauthorized):
+		return unauthorized
+	case errors.Is(err, statusapi.ErrUnknownReplica):
+		return unknown
+	}
+	return unavailable
+}
+
+// answer does what follows from the answer to the report of e:
+//
+//	outcome       verdict                          breaker  gate            limiter  log
+//	taken         done                             closes   opens           rtt      if it had been closed
+//	web page      done                             closes   opens           rtt      once
+//	cut           at once, in its old place        –        –               –        –
+//	unauthorized  when the gate lets it            –        closes          –        once, and after ten minutes
+//	unknown       1, 2, 4 … s to i/2, deadline     failure  map outdated    –        once per map request
+//	rejected      1, 2, 4 … s to i/2, deadline     failure  –               –        once an interval
+//	throttled     0.5, 1 … s to Trial, Retry-After failure  –               halves   third one, once an interval
+//	unavailable   0.5, 1 … s to Trial, Retry-After failure  –               –        third one, once an interval
+//
+// Deadline: a report deadline that is still ahead shortens the wait. What is
+// gone from the map has no verdict, and says nothing.
+func (o *Outbox) answer(now time.Time, e *entry, err error) {
+	if e.phase == gone {
+		o.queue.done(now, e)
+		return
+	}
+	meaning := outcomeOf(err)
+	switch meaning {
+	case taken, webPage:
+		if meaning == webPage {
+			o.warn(now, e, meaning, err, "the answer to a report is a web page; the report counts as taken")
+		}
+		o.limiter.taken(now.Sub(e.began))
+		o.queue.page.take(now, e.sent.ID, e.sent.Health, e.interval)
+		o.success(now, e)
+		o.queue.done(now, e)
+	case cut:
+		o.queue.wait(now, e, now)
+	case unauthorized:
+		o.unauthorized(now, e)
+		e.tried = now
+		o.queue.wait(now, e, now) // it is not this verdict's fault
+	case unknown:
+		if !o.outdated { // one line per map request: it may be all of them
+			e.logTo(o.log).Warn("the Status API does not know this replica; the map will be fetched again")
+		}
+		o.outdated = true
+		o.failure(now, e, err)
+		o.retry(now, e, err)
+	case rejected:
+		o.failure(now, e, err)
+		o.warn(now, e, meaning, err, notTaken)
+		o.retry(now, e, err)
+	case throttled, unavailable:
+		if meaning == throttled {
+			o.limiter.throttle(now, e.began)
+		}
+		o.failure(now, e, err)
+		if e.failures+1 >= warnFailures && o.breaker.state() == closed {
+			o.warn(now, e, meaning, err, notTaken)
+		}
+		o.retry(now, e, err)
+	}
+}
+
+const notTaken = "the Status API does not take this verdict; those that wait will be sent again"
+
+// warn says something of e, once an interval for each meaning, since it may be
+// so with all of them.
+func (o *Outbox) warn(now time.Time, e *entry, meaning outcome, err error, message string) {
+	if last, ok := o.warned[meaning]; ok && now.Sub(last) < o.limiter.interval {
+		return
+	}
+	o.warned[meaning] = now
+	e.logTo(o.log).WithError(err).WithField("verdicts", o.queue.Len()).Warn(message)
+}
+
+// success notes that a report was taken: all that was held up may go.
+func (o *Outbox) success(now time.Time, e *entry) {
+	o.running.hopeless = false
+	opened, closed := o.gate.open(), o.breaker.success()
+	switch {
+	case closed:
+		o.log.WithField("verdicts", o.queue.Len()).Warn("the Status API answers again; sending what waits")
+	case opened:
+		o.log.WithField("verdicts", o.queue.Len()).Warn("the Status API accepts the token again; sending what waits")
+	default:
+		return
+	}
+	o.queue.flush(now, func(*entry) bool { return true })
+	o.queue.reorder(now, byDeadline)
+	o.limiter.catchUp(o.queue.ready.Len(), o.queue.left(now))
+	// What began before this one hangs since the API was away, to its end.
+	for other := o.inFlight.first; other != nil && other.began.Before(e.began); other = other.next {
+		if other.age != fresh {
+			other.cancel()
+		}
+	}
+}
+
+// failure notes that the report of e was not taken, once even if it hung before.
+func (o *Outbox) failure(now time.Time, e *entry, err error) {
+	if e.failed {
+		return
+	}
+	e.failed = true
+	if !o.breaker.failure(now, e, o.limiter.replicas) {
+		return
+	}
+	o.log.WithError(err).WithField("verdicts", o.queue.Len()).
+		Error("the Status API is down; verdicts wait, and one at a time is tried")
+	o.hold(now)
+	o.queue.flush(now, func(e *entry) bool { return !e.rejected }) // only the trials are waited for now
+}
+
+// unauthorized notes that the token was not accepted for the report of e.
+func (o *Outbox) unauthorized(now time.Time, e *entry) {
+	o.running.hopeless = o.running.draining
+	if !o.gate.refuse(now, e) {
+		return
+	}
+	o.log.WithField("verdicts", o.queue.Len()).
+		Error("the Status API does not accept the token for reports: check report.token; verdicts wait, and one at a time is tried")
+	o.hold(now)
+}
+
+// hold has what is ready wait for trials, which rotate through the replicas.
+func (o *Outbox) hold(now time.Time) {
+	o.catchUp = true
+	o.queue.reorder(now, byTrial)
+}
+
+// retry makes e wait until it is sent again. A newer verdict that has come
+// meanwhile waits just as long: it would fare no better.
+func (o *Outbox) retry(now time.Time, e *entry, err error) {
+	if log, ok := o.log.(*logrus.Logger); !ok || log.IsLevelEnabled(logrus.DebugLevel) {
+		e.logTo(o.log).WithError(err).Debug("report failed; it will be sent again")
+	}
+	e.failures++
+	e.tried, e.notBefore = now, time.Time{}
+	meaning := outcomeOf(err)
+	e.rejected = meaning == unknown || meaning == rejected
+	due := now.Add(o.retryWait(e))
+	if away, ok := errors.AsType[*statusapi.UnavailableError](err); ok && away.RetryAfter > 0 {
+		due = now.Add(min(away.RetryAfter, pace.Trial(o.limiter.interval)))
+		o.breaker.hold(due)
+		e.notBefore = due
+	} else if deadline := o.queue.page.deadline(e.verdict.ID); deadline.After(now) && deadline.Before(due) {
+		due = deadline
+	}
+	// Two tries begin no further apart than that, whatever the first one took.
+	if latest := e.began.Add(pace.StatusLine); !e.rejected && latest.Before(due) {
+		due = latest
+	}
+	if soonest := now.Add(pace.Shortest); due.Before(soonest) {
+		due = soonest
+	}
+	if !e.notBefore.IsZero() {
+		e.notBefore = due
+	}
+	if o.breaker.state() != closed && !e.rejected {
+		due = now // the trials alone are waited for
+	}
+	o.queue.wait(now, e, due)
+}
+
+// retryWait is the pause after the failures of e.
+func (o *Outbox) retryWait(e *entry) time.Duration {
+	switch {
+	case o.running.draining:
+		return pace.Shortest
+	case e.rejected:
+		return pace.RejectedWait(o.limiter.interval, e.failures)
+	default:
+		return pace.TrialWait(o.limiter.interval, e.failures)
+	}
+}

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"context"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
+)
+
+// request is a report that is under way. It lies in its entry, since a replica
+// has one at a time.
+type request struct {
+	sent       statusapi.Verdict
+	interval   time.Duration // the promise
+	began      time.Time
+	cut        time.Time // when it is given up if it hangs; zero: at its time-out
+	age        age
+	failed     bool      // it counts as failed already
+	generation int       // of the breaker when it began
+	trial      bool      // of the breaker
+	gate       time.Time // when the gate through which it was tried was closed
+
+	cancel     context.CancelFunc
+	next, prev *entry // in the order of their beginnings
+}
+
+// age is how long a request has been without a status line.
+type age int
+
+const (
+	fresh age = iota
+	slow      // for slowAfter
+	hung      // for pace.StatusLine: it counts as failed
+)
+
+// requests is the list of those under way, the oldest first.
+type requests struct{ first, last *entry }
+
+func (l *requests) push(e *entry) {
+	e.next, e.prev = nil, l.last
+	if l.last != nil {
+		l.last.next = e
+	} else {
+		l.first = e
+	}
+	l.last = e
+}
+
+func (l *requests) remove(e *entry) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		l.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		l.last = e.prev
+	}
+	e.next, e.prev = nil, nil
+}
+
+// nextAge returns when a request becomes one of the slow or hung ones, or is to
+// be cut; zero if none is.
+func (l *requests) nextAge(now time.Time) time.Time {
+	var next time.Time
+	for e := l.first; e != nil; e = e.next {
+		at := e.cut
+		switch e.age {
+		case fresh:
+			return earliest(next, e.began.Add(slowAfter)) // the others are younger
+		case slow:
+			at = e.began.Add(pace.StatusLine)
+		}
+		if at.After(now) {
+			next = earliest(next, at)
+		}
+	}
+	return next
+}
+
+// earliest returns the earlier of two times; zero is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,116 @@
+package statusapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+)
+
+// bodyTime is how long the body of a report's answer is read, so that its
+// connection can be used again.
+const bodyTime = time.Second
+
+// Report delivers v with the promise that the next report of the replica comes
+// within interval. It returns when the status of the answer is known: nil, or
+// ErrWebPage, when the report was taken; ErrUnauthorized, ErrUnknownReplica, a
+// *RejectedError or an *UnavailableError when it was not; any other error when
+// there was no answer. The body of the answer is read beside; Close waits for it.
+func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) error {
+	body, err := encodeReport(v, interval)
+	if err != nil {
+		return err
+	}
+	// The body is read after the caller may have cancelled ctx.
+	request, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	stop := context.AfterFunc(ctx, cancel)
+	address := c.endpoint + "/report/" + escape(v.ID.Service) + "/" + escape(v.ID.Node)
+	req, err := retryablehttp.NewRequestWithContext(request, http.MethodPost, address, body)
+	if err != nil {
+		stop()
+		cancel()
+		return fmt.Errorf("reporting to %s: %w", c.endpoint, c.quoted(err))
+	}
+	c.authorize(req.Request)
+	req.Header.Set("Content-Type", "application/json")
+	// Reporting the same twice does no harm, so a request that a server
+	// dropped with an idle connection may be sent again at once. The empty key
+	// says so to the transport and does not go over the wire.
+	req.Header["Idempotency-Key"] = []string{}
+
+	resp, err := c.reports.Do(req)
+	stop()
+	if err = c.heard(err); err != nil {
+		cancel()
+		return err
+	}
+	c.readBody(resp, cancel)
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return ErrUnknownReplica
+	case resp.StatusCode/100 != 2:
+		return answerError(resp)
+	case strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "text/html"):
+		return ErrWebPage
+	}
+	return nil
+}
+
+// readBody reads the body of an answer to its end beside the caller, so that
+// the connection can be used again, for no longer than bodyTime. It calls
+// cancel after that.
+func (c *Client) readBody(resp *http.Response, cancel context.CancelFunc) {
+	if resp.Body == http.NoBody || resp.ContentLength == 0 {
+		resp.Body.Close()
+		cancel()
+		return
+	}
+	c.mu.Lock()
+	c.bodies++
+	c.mu.Unlock()
+	go func() {
+		limit := time.AfterFunc(bodyTime, cancel)
+		io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+		limit.Stop()
+		resp.Body.Close()
+		cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.bodies--
+		c.bodyRead.Broadcast()
+	}()
+}
+
+// escape returns id as one segment of a path. Segments of dots alone are
+// escaped too, or servers would walk up the path (RFC 3986, 5.2.4).
+func escape(id string) string {
+	if strings.Trim(id, ".") == "" {
+		return strings.ReplaceAll(id, ".", "%2E")
+	}
+	return url.PathEscape(id)
+}
+
+// encodeReport returns the body of a report.
+func encodeReport(v Verdict, interval time.Duration) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // the id goes back as it came, & and all
+	err := e.Encode(struct {
+		ReplicaID string       `json:"replica_id"`
+		Health    probe.Health `json:"health"`
+		Interval  int          `json:"interval"`
+	}{v.ID.Replica, v.Health, int(interval / time.Second)})
+	if err != nil {
+		return nil, fmt.Errorf("encoding a report: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
