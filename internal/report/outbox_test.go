@@ -234,7 +234,8 @@ func TestNewerVerdictReplacesOneThatFailed(t *testing.T) {
 	})
 }
 
-// TestVerdictsInDisorder puts, drops, fails, hangs and reloads at random. At
+// TestVerdictsInDisorder puts, drops, fails in every way, hangs and reloads at
+// random. At
 // any time there is one request for a replica, and what the page holds in the
 // end is the newest verdict of each.
 func TestVerdictsInDisorder(t *testing.T) {
@@ -258,12 +259,16 @@ func TestVerdictsInDisorder(t *testing.T) {
 				}
 				underway[id] = true
 				mu.Unlock()
-				time.Sleep(time.Duration(draw(3000)) * time.Millisecond) // it does not hear that it is cut
+				takes := draw(3000)
+				if takes%20 == 0 {
+					takes = 20_000 // it hangs
+				}
+				time.Sleep(time.Duration(takes) * time.Millisecond) // it does not hear that it is cut
 				mu.Lock()
 				defer mu.Unlock()
 				underway[id] = false
-				switch n := random.IntN(10); {
-				case n < 2:
+				switch n := random.IntN(16); {
+				case n < 2 || takes == 20_000:
 					return errUnreachable
 				case n < 4:
 					return refusing(500, 0)
@@ -271,6 +276,12 @@ func TestVerdictsInDisorder(t *testing.T) {
 					return refusing(429, 2*time.Second)
 				case n == 5:
 					return refusing(400, 0)
+				case n == 6:
+					return refusing(401, 0)
+				case n == 7:
+					return refusing(404, 0)
+				case n == 8:
+					return refusing(503, time.Hour)
 				}
 				if page[id] > number(r) {
 					t.Errorf("seed %d: %s: got verdict %d after %d, want none that is older", seed, id, number(r), page[id])
@@ -282,7 +293,12 @@ func TestVerdictsInDisorder(t *testing.T) {
 			newest := make(map[string]int)
 			for n := range 600 {
 				r := verdict(draw(replicas), n+1, probe.Healthy)
-				if draw(10) == 0 {
+				switch draw(20) {
+				case 0:
+					b.Reload(reporterFunc(b.report), time.Duration(1+draw(20))*time.Second)
+				case 1:
+					b.MapOutdated()
+				case 2, 3:
 					b.Retain(replicas, func(id probe.ID) bool { return id != r.ID })
 				}
 				b.Put(r)
