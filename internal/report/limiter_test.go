@@ -1,0 +1,105 @@
+package report
+
+import (
+	"testing"
+	"time"
+)
+
+// TestRequestsInFlight: Little's law, from eight to as many as a map needs.
+func TestRequestsInFlight(t *testing.T) {
+	for _, tt := range []struct {
+		replicas          int
+		interval, rtt     time.Duration
+		backlog           int
+		inFlight, ceiling int
+	}{
+		{10, 2 * time.Minute, 50 * time.Millisecond, 0, 8, 256},
+		{10_000, 2 * time.Minute, 50 * time.Millisecond, 0, 21, 256},
+		{10_000, 2 * time.Minute, 50 * time.Millisecond, 10_000, 250, 256},
+		{2_000, 2 * time.Minute, 100 * time.Millisecond, 2_000, 100, 256},
+		{2_000, 10 * time.Second, 100 * time.Millisecond, 2_000, 100, 400},
+		{600_000, 2 * time.Minute, 100 * time.Millisecond, 0, 2500, 10_000},
+		{6_000_000, 2 * time.Minute, 100 * time.Millisecond, 0, 25_000, 100_000},
+	} {
+		l := limiter{replicas: tt.replicas, interval: tt.interval, rtt: tt.rtt}
+		if got := l.maxInFlight(tt.backlog); got != tt.inFlight || l.ceiling() != tt.ceiling {
+			t.Errorf("%d replicas, interval %v, round trip %v, %d behind: got %d in flight, %d at most; want %d and %d",
+				tt.replicas, tt.interval, tt.rtt, tt.backlog, got, l.ceiling(), tt.inFlight, tt.ceiling)
+		}
+	}
+}
+
+// TestSlowRequestsMakeRoom, and those that hang even more.
+func TestSlowRequestsMakeRoom(t *testing.T) {
+	now := time.Now()
+	l := limiter{replicas: 10, interval: time.Minute, rtt: firstRTT}
+	for range fewestInFlight {
+		l.begin(now)
+	}
+	var e entry
+	if _, ok := l.at(now, 0); ok {
+		t.Fatal("got a request more than fit")
+	}
+	l.grow(&e)
+	if _, ok := l.at(now, 0); !ok {
+		t.Error("got no room beside a slow request")
+	}
+	l.grow(&e)
+	if l.fast != fewestInFlight-1 || l.slow != 0 {
+		t.Errorf("got %d fast and %d slow, want the one that hangs to count no more", l.fast, l.slow)
+	}
+	if l.end(&e); l.fast != fewestInFlight-1 || l.slow != 0 {
+		t.Errorf("after its end: got %d fast and %d slow, want no change", l.fast, l.slow)
+	}
+}
+
+// sendFor begins requests as the limiter lets them for a while, and returns how
+// many.
+func sendFor(l *limiter, now time.Time, d time.Duration) int {
+	sent, end := 0, now.Add(d)
+	for now.Before(end) {
+		at, _ := l.at(now, 0)
+		if at.After(now) {
+			now = at
+			continue
+		}
+		l.begin(now)
+		l.end(&entry{})
+		sent++
+		now = now.Add(time.Millisecond)
+	}
+	return sent
+}
+
+// TestTooManyRequestsHalveTheRate: once for all that were under way; it grows by
+// a tenth a second, and is never below what the report deadlines need.
+func TestTooManyRequestsHalveTheRate(t *testing.T) {
+	start := time.Now()
+	l := limiter{replicas: 600, interval: 2 * time.Minute, rtt: firstRTT}
+	before := sendFor(&l, start, time.Second)
+	now := start.Add(time.Second)
+	for range 8 {
+		l.throttle(now, now.Add(-time.Millisecond))
+		now = now.Add(time.Microsecond)
+	}
+	after := sendFor(&l, now, time.Second)
+	if after < before*45/100 || after > before*60/100 {
+		t.Errorf("got %d reports a second after %d, want half", after, before)
+	}
+	if got := sendFor(&l, now.Add(5*time.Second), time.Second); got < before*75/100 {
+		t.Errorf("got %d reports a second after five, want a tenth more for each", got)
+	}
+	for i := range 100 {
+		now = start.Add(time.Duration(10+i) * time.Second)
+		l.begin(now)
+		l.end(&entry{})
+		l.throttle(now, now)
+	}
+	if got := sendFor(&l, now, 10*time.Second); got < 100 {
+		t.Errorf("got %d reports in ten seconds after a hundred refusals, want the 100 that keep 600 deadlines", got)
+	}
+	l.catchUp(600, 0)
+	if got := sendFor(&l, now, 2*time.Second); got < 590 {
+		t.Errorf("got %d reports in two seconds with 600 behind, want them all", got)
+	}
+}
