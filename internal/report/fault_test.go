@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,8 +89,10 @@ func (s *estate) Report(ctx context.Context, v statusapi.Verdict, _ time.Duratio
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var i int
-	fmt.Sscanf(v.ID.Replica, "tcp://replica-%d:1", &i)
+	i, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(v.ID.Replica, "tcp://replica-"), ":1"))
+	if err != nil {
+		return err
+	}
 	now = time.Now()
 	if number(v) < s.newest[i] {
 		panic("an older verdict follows a newer one")
@@ -141,10 +145,10 @@ func (s *estate) String() string {
 // whenever that begins, no replica that is up is unreported for longer than the
 // interval and 38 s, and none of their verdicts is lost.
 func TestNoFaultOfTheAPITurnsThePageRed(t *testing.T) {
-	for _, size := range []struct{ replicas, phases int }{{1, 4}, {2, 3}, {40, 4}, {2000, 1}} {
+	for _, size := range []struct{ replicas, phases int }{{1, 3}, {2, 2}, {40, 3}, {2000, 1}} {
 		for _, interval := range []time.Duration{10 * time.Second, time.Minute, 2 * time.Minute, time.Hour} {
 			for n, f := range faults() {
-				if size.replicas > 1000 && f.lasts < 6*time.Second {
+				if size.replicas > 1000 && f.lasts < 25*time.Second {
 					continue // as with forty, in a hundred times the time
 				}
 				s := &estate{replicas: size.replicas, interval: interval, fault: f}
