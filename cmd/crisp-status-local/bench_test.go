@@ -215,7 +215,7 @@ func probing(b *testing.B, p *probe.Prober, url string) func(n int) {
 	c := probe.Check{ServiceID: "s", NodeID: "n", Target: target}
 	return func(n int) {
 		together(b, n, func() error {
-			if r := p.Probe(context.Background(), c, time.Minute); r.Health != probe.Healthy {
+			if r := p.Probe(context.Background(), probe.Task{Check: c, Budget: time.Minute}); r.Health != probe.Healthy {
 				return fmt.Errorf("%v: %s (%s)", target, r.Health, r.Reason())
 			}
 			return nil

@@ -23,9 +23,9 @@ import (
 
 const userAgent = "crisp-status-local/" + version
 
-// oneProcessor is how many replicas one processor is enough for, even if all are
-// https://. To wake a second one costs a fifth more CPU time in all.
-const oneProcessor = 20_000
+// maxProcessors bounds the processors: two are enough for 40,000 replicas even if
+// all are https://, and to wake more of them only costs CPU time.
+const maxProcessors = 2
 
 // gcPercent trades CPU time, of which the daemon needs next to none, for memory:
 // the heap grows by half, not twofold, before it is collected.
@@ -33,15 +33,15 @@ const gcPercent = 50
 
 // daemon is the parts of the program, wired.
 type daemon struct {
-	config config.Config
-	sys    system
-	log    *logrus.Logger
-	writer *logging.Writer   // behind log
-	mask   *maskingFormatter // of log
-	client *statusapi.Client
-	prober *probe.Prober
-	outbox *report.Outbox
-	loop   *scheduler.Loop
+	config    config.Config
+	sys       system
+	log       *logrus.Logger
+	writer    *logging.Writer   // behind log
+	mask      *maskingFormatter // of log
+	client    *statusapi.Client
+	prober    *probe.Prober
+	outbox    *report.Outbox
+	scheduler *scheduler.Scheduler
 }
 
 // newDaemon wires the parts by c.
@@ -57,7 +57,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 		d.log.WithFields(logrus.Fields{"name": name, "trouble": trouble}).Warn("names of replicas are not looked up as they should")
 	})
 	d.outbox = report.New(d.client, c.Interval, d.log)
-	d.loop = scheduler.New(d.settings(false), d.prober, verdicts{d.outbox}, d.log)
+	d.scheduler = scheduler.New(d.settings(), d.prober, d.outbox, d.log)
 	return d
 }
 
@@ -67,29 +67,21 @@ func newClient(c config.Config) *statusapi.Client {
 	})
 }
 
-// settings returns what the loop works by.
-func (d *daemon) settings(otherPage bool) scheduler.Settings {
+// settings returns the scheduler's part of the configuration.
+func (d *daemon) settings() scheduler.Settings {
 	return scheduler.Settings{
-		API:       d.client,
-		Interval:  d.config.Interval,
-		Workers:   d.config.Workers,
-		Files:     openFiles(),
-		OtherPage: otherPage,
-		Sized:     d.useProcessors,
+		API:      d.client,
+		Interval: d.config.Interval,
+		Workers:  d.config.Workers,
+		Files:    openFiles(),
 	}
 }
 
-// useProcessors runs the program on as many processors as a map needs, unless the
-// environment says how many.
-func (d *daemon) useProcessors(replicas int) {
-	if _, set := d.sys.lookupEnv("GOMAXPROCS"); set {
-		return
+// limitProcessors bounds the processors, unless the environment says how many.
+func (d *daemon) limitProcessors() {
+	if _, set := d.sys.lookupEnv("GOMAXPROCS"); !set {
+		runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), maxProcessors))
 	}
-	if replicas > oneProcessor {
-		runtime.SetDefaultGOMAXPROCS()
-		return
-	}
-	runtime.GOMAXPROCS(1)
 }
 
 // openFiles returns how many files this process may have open. The Go runtime
@@ -108,6 +100,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if _, set := d.sys.lookupEnv("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}
+	d.limitProcessors()
 	d.log.WithFields(logrus.Fields{
 		"version":  version,
 		"config":   d.config.Path,
@@ -119,7 +112,7 @@ func (d *daemon) run(ctx context.Context) error {
 		d.log.WithError(trouble).Info("icmp:// replicas cannot be probed")
 	}
 
-	// The outbox outlives the loop: what the loop still measures is delivered.
+	// The outbox outlives the scheduler, whose last verdicts are delivered.
 	delivering, delivered := context.WithCancel(context.WithoutCancel(ctx))
 	defer delivered()
 	var parts sync.WaitGroup
@@ -131,20 +124,20 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	parts.Go(func() { d.watchReloads(ctx) }) // d.config may change from here on
 	d.notify(service.Ready)
-	err := d.loop.Run(ctx)
+	d.scheduler.Run(ctx)
 	d.notify(service.Stopping)
 	d.log.WithField("cause", context.Cause(ctx)).Info("stopping")
 	delivered()
 	parts.Wait()
 	d.client.Close()
-	err = errors.Join(err, d.prober.Close())
+	err := d.prober.Close()
 	d.log.Info("stopped")
 	return err
 }
 
 // alive returns nil if the parts on which every report depends still turn.
 func (d *daemon) alive(ctx context.Context) error {
-	if err := d.loop.Ping(ctx); err != nil {
+	if err := d.scheduler.Ping(ctx); err != nil {
 		return err
 	}
 	return d.outbox.Ping(ctx)
@@ -194,6 +187,10 @@ func (d *daemon) reload(ctx context.Context) {
 	old := d.config
 	d.config = c
 	otherPage := c.Endpoint != old.Endpoint || c.Token != old.Token
+	page := scheduler.SamePage
+	if otherPage {
+		page = scheduler.OtherPage
+	}
 	if otherPage || c.Interval != old.Interval {
 		defer d.client.Close()
 		d.client = newClient(c)
@@ -202,10 +199,10 @@ func (d *daemon) reload(ctx context.Context) {
 	d.log.SetLevel(c.Level)
 	d.warn()
 	d.prober.TrustRoots(c.RootCAs)
-	if otherPage {
+	if page == scheduler.OtherPage {
 		d.outbox.Forget()
 	}
 	d.outbox.Reload(d.client, c.Interval)
-	d.loop.Reload(ctx, d.settings(otherPage))
+	d.scheduler.Reload(ctx, d.settings(), page)
 	d.log.WithField("config", c.Path).Info("reloaded")
 }

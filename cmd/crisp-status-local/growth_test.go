@@ -31,11 +31,11 @@ func (f *flapper) FetchMap(context.Context, *statusapi.Map) (*statusapi.Map, err
 
 func (f *flapper) Refresh() {}
 
-func (f *flapper) Probe(_ context.Context, c probe.Check, _ time.Duration) probe.Result {
+func (f *flapper) Probe(_ context.Context, task probe.Task) probe.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.probes++
-	r := probe.Result{Check: c, Health: probe.Healthy, Attempts: 1}
+	r := probe.Result{Check: task.Check, Health: probe.Healthy, Attempts: 1}
 	if f.probes%7 == 0 {
 		r.Health, r.Err = probe.Dead, io.EOF
 	}
@@ -66,7 +66,7 @@ func TestTenThousandCyclesLeaveNothingBehind(t *testing.T) {
 		log.SetOutput(io.Discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		outbox := report.New(f, interval, log)
-		loop := scheduler.New(scheduler.Settings{API: f, Interval: interval}, f, verdicts{outbox}, log)
+		loop := scheduler.New(scheduler.Settings{API: f, Interval: interval}, f, outbox, log)
 		var parts sync.WaitGroup
 		parts.Go(func() { outbox.Run(ctx) })
 		parts.Go(func() { loop.Run(ctx) })

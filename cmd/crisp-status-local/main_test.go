@@ -271,19 +271,19 @@ func TestPrioritiesAreThoseOfSyslog(t *testing.T) {
 	}
 }
 
-func TestOnlyLargeMapsGetMoreThanOneProcessor(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	runtime.SetDefaultGOMAXPROCS()
-	all := runtime.GOMAXPROCS(0)
+func TestProcessorsAreBounded(t *testing.T) {
+	defer runtime.SetDefaultGOMAXPROCS()
 	set := false
 	d := &daemon{sys: system{lookupEnv: func(string) (string, bool) { return "3", set }}}
-	for _, tt := range []struct{ replicas, want int }{{10, 1}, {oneProcessor, 1}, {oneProcessor + 1, all}, {10, 1}} {
-		if d.useProcessors(tt.replicas); runtime.GOMAXPROCS(0) != tt.want {
-			t.Errorf("%d replicas: got %d processors, want %d", tt.replicas, runtime.GOMAXPROCS(0), tt.want)
+	for _, tt := range []struct{ has, want int }{{1, 1}, {maxProcessors, maxProcessors}, {maxProcessors + 6, maxProcessors}} {
+		runtime.GOMAXPROCS(tt.has)
+		if d.limitProcessors(); runtime.GOMAXPROCS(0) != tt.want {
+			t.Errorf("of %d processors: got %d, want %d", tt.has, runtime.GOMAXPROCS(0), tt.want)
 		}
 	}
 	set = true
-	if d.useProcessors(oneProcessor + 1); runtime.GOMAXPROCS(0) != 1 {
-		t.Error("got more processors although the environment says how many, want nothing changed")
+	runtime.GOMAXPROCS(maxProcessors + 1)
+	if d.limitProcessors(); runtime.GOMAXPROCS(0) != maxProcessors+1 {
+		t.Error("got other processors although the environment says how many, want nothing changed")
 	}
 }

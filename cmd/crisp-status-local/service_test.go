@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/service"
 )
 
 // manager makes w's daemon one that a service manager runs, and returns what
@@ -119,34 +121,29 @@ func TestHealthcheck(t *testing.T) {
 	w.wantHealth(w.config, "no daemon runs with "+w.config, 1)
 }
 
-// TestHealthcheckOfALoopThatStandsStill: the heartbeat asks the environment for
-// the processors whenever a map comes, and is held there.
-func TestHealthcheckOfALoopThatStandsStill(t *testing.T) {
+// TestHealthcheckOfASchedulerThatHangs: what is asked is a daemon whose scheduler
+// is not run.
+func TestHealthcheckOfASchedulerThatHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sandbox.Options{}, "target:tcp")
 	w.configure(secret, 1)
-	held, release := make(chan struct{}), make(chan struct{})
-	hold := sync.OnceFunc(func() { close(held); <-release })
-	sys := system{lookupEnv: func(name string) (string, bool) {
-		if name == "GOMAXPROCS" {
-			hold()
-		}
-		return "", name == "GOMAXPROCS" || name == "GOGC"
-	}, stdout: io.Discard, stderr: w.out}
+	sys := system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: io.Discard, stderr: w.out}
+	c, err := config.Load(w.config, sys.lookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDaemon(c, sys)
+	defer d.prober.Close()
+	health, err := service.ListenHealth(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	defer running.Wait()
+	var serving sync.WaitGroup
+	defer serving.Wait()
 	defer cancel()
-	running.Go(func() {
-		if err := run(ctx, []string{"-c", w.config}, sys); err != nil {
-			t.Error(err)
-		}
-	})
-	<-held
-	w.wantHealth(w.config, "the heartbeat stands still", 1)
-	close(release)
-	w.becomes("target:tcp", sandbox.Healthy)
-	w.wantHealth(w.config, "ok\n", 0)
+	serving.Go(func() { health.Serve(ctx, d.alive) })
+	w.wantHealth(w.config, "the scheduler does not respond", 1)
 }
 
 func TestTwoDaemonsAreAskedEachForItself(t *testing.T) {

@@ -86,7 +86,7 @@ func TestLatenessIsNoLatency(t *testing.T) {
 			}
 			for _, url := range []string{"tcp://10.0.0.1:1", "icmp://10.0.0.1"} {
 				c := Check{Target: mustParse(t, url), Rules: &Rules{DeadAfter: 10 * time.Second, SickAfter: 5 * time.Second}}
-				if r := p.Probe(t.Context(), c, MaxProbe); r.Health != tt.want || r.Latency != tt.latency {
+				if r := p.probe(t.Context(), c, MaxProbe); r.Health != tt.want || r.Latency != tt.latency {
 					t.Errorf("%s, late by %v: got %s after %v, want %s after %v", url, tt.late, r.Health, r.Latency, tt.want, tt.latency)
 				}
 			}

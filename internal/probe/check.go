@@ -42,6 +42,22 @@ func (id ID) Format(f fmt.State, _ rune) {
 // ID returns the check's ID.
 func (c Check) ID() ID { return ID{c.ServiceID, c.NodeID, c.Target.ID()} }
 
+// Task is a check together with what one probe of it is allowed.
+type Task struct {
+	Check    Check
+	Budget   time.Duration // all attempts together; the first has DeadAfter whole even where that is more
+	Attempts int           // that must fail for a dead verdict; 0 means the rules' Retry + 1
+	Fresh    bool          // the name is looked up anew, since an earlier probe of the replica is in doubt
+}
+
+// attempts returns how many attempts must fail for a dead verdict.
+func (t Task) attempts() int {
+	if t.Attempts > 0 {
+		return t.Attempts
+	}
+	return t.Check.rules().Retry + 1
+}
+
 // rules returns the rules in force for c.
 func (c Check) rules() *Rules {
 	if c.Rules != nil {
@@ -77,11 +93,6 @@ const Pause = 200 * time.Millisecond
 // this time is then still reported within the 40 s that a status page grants
 // beyond the interval.
 const MaxProbe = 35 * time.Second
-
-// Budget returns how long all attempts of one probe may take together when
-// replicas are probed every interval. The first attempt has its DeadAfter
-// whole even where that is more.
-func Budget(interval time.Duration) time.Duration { return min(interval/2, MaxProbe) }
 
 // Longest returns the longest that a probe under these rules and that budget
 // can take.

@@ -88,7 +88,7 @@ func probeInNamespace(t *testing.T, dir string) {
 		{"tcp://gone.test:" + port, Dead},
 	} {
 		c := Check{Target: mustParse(t, tt.url), Rules: &Rules{Retry: 1, DeadAfter: 20 * time.Second}}
-		if r := p.Probe(t.Context(), c, MaxProbe); r.Health != tt.health || tt.health == Dead && kindOf(r.Err) != KindDNS {
+		if r := p.probe(t.Context(), c, MaxProbe); r.Health != tt.health || tt.health == Dead && kindOf(r.Err) != KindDNS {
 			t.Errorf("%s: got %q because %q, want %q", tt.url, r.Health, r.Reason(), tt.health)
 		}
 	}

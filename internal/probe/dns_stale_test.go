@@ -49,7 +49,7 @@ func (e *estate) cycle(t *testing.T, hosts ...string) []Result {
 	var all []Result
 	for _, host := range hosts {
 		c := Check{Target: mustParse(t, "tcp://"+host+":1"), Rules: &Rules{Retry: 2, DeadAfter: 10 * time.Second, SickAfter: time.Second}}
-		all = append(all, e.Probe(t.Context(), c, MaxProbe))
+		all = append(all, e.probe(t.Context(), c, MaxProbe))
 	}
 	time.Sleep(2 * time.Minute)
 	return all
@@ -287,7 +287,7 @@ func TestSilentNameserverIsToldOnceAnHour(t *testing.T) {
 	p.touch = func(context.Context, netip.AddrPort, attempt) error { return nil }
 	for range 2 {
 		c := Check{Target: mustParse(t, "tcp://web.test:1"), Rules: &Rules{DeadAfter: 20 * time.Second, SickAfter: time.Second}}
-		got := p.Probe(t.Context(), c, MaxProbe)
+		got := p.probe(t.Context(), c, MaxProbe)
 		if got.Health != Healthy || !strings.HasPrefix(got.Reason(), `looking up "web.test" took `) {
 			t.Errorf("got %q because %q, want healthy with a word on DNS", got.Health, got.Reason())
 		}

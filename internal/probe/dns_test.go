@@ -118,7 +118,7 @@ func TestFailureIsNeverReused(t *testing.T) {
 					}
 					return hostAddrs{addrs: addresses("10.0.0.5"), total: 1}, nil
 				}
-				if got := p.Probe(t.Context(), dbCheck(t, time.Second), MaxProbe); got.Health != Healthy {
+				if got := p.probe(t.Context(), dbCheck(t, time.Second), MaxProbe); got.Health != Healthy {
 					t.Errorf("got %q because %q, want healthy at the third attempt", got.Health, got.Reason())
 				}
 			})
@@ -163,7 +163,7 @@ func TestFurtherAttemptAsksAnew(t *testing.T) {
 		}
 		p.resolver.addrs(t.Context(), mustParse(t, "tcp://db:2"), within(time.Second))
 		p.resolver.lookup = (&nameserver{answer: addresses("10.0.0.6")}).lookup
-		r := p.Probe(t.Context(), dbCheck(t, time.Second), MaxProbe)
+		r := p.probe(t.Context(), dbCheck(t, time.Second), MaxProbe)
 		if r.Health != Healthy || r.Attempts != 2 {
 			t.Errorf("got %q after %d attempts because %q, want healthy after 2", r.Health, r.Attempts, r.Reason())
 		}
@@ -192,7 +192,7 @@ func TestNameThatDoesNotExistIsDead(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, attempts := scripted(up)
 				p.resolver = resolverOf(server)
-				r := p.Probe(t.Context(), Check{Target: mustParse(t, "tcp://db:1")}, MaxProbe)
+				r := p.probe(t.Context(), Check{Target: mustParse(t, "tcp://db:1")}, MaxProbe)
 				if r.Health != Dead || r.Attempts != 3 || r.Reason() != `looking up "db": no such host` {
 					t.Errorf("got %q after %d attempts because %q, want dead after 3 because there is no such host", r.Health, r.Attempts, r.Reason())
 				}
@@ -240,7 +240,7 @@ func TestResolverInTrouble(t *testing.T) {
 					p.resolver = resolverOf(server)
 					c := Check{Target: mustParse(t, "tcp://db:1"), Rules: &Rules{Retry: 2, DeadAfter: 10 * time.Second}}
 					if known {
-						if r := p.Probe(t.Context(), c, MaxProbe); r.Health != Healthy {
+						if r := p.probe(t.Context(), c, MaxProbe); r.Health != Healthy {
 							t.Fatalf("got %q because %q at first, want healthy", r.Health, r.Reason())
 						}
 					}
@@ -249,7 +249,7 @@ func TestResolverInTrouble(t *testing.T) {
 					for range 20 { // however long it lasts
 						p.Refresh()
 						*attempts = nil
-						r := p.Probe(t.Context(), c, MaxProbe)
+						r := p.probe(t.Context(), c, MaxProbe)
 						switch {
 						case known && (r.Health != Healthy || r.Latency != time.Millisecond || r.Reason() != `"db" cannot be looked up, its last known addresses are used`):
 							t.Errorf("got %q after %v because %q, want healthy at the address that worked, without the look-up", r.Health, r.Latency, r.Reason())
@@ -277,7 +277,7 @@ func TestSlowResolverIsNotASlowTarget(t *testing.T) {
 		p, attempts := scripted(upAfter(300 * time.Millisecond))
 		p.resolver = resolverOf(server)
 		c := Check{Target: mustParse(t, "tcp://db:1"), Rules: &Rules{Retry: 2, DeadAfter: time.Second}}
-		r := p.Probe(t.Context(), c, MaxProbe)
+		r := p.probe(t.Context(), c, MaxProbe)
 		if r.Health != Healthy || len(*attempts) != 1 || server.asked.Load() != 1 {
 			t.Errorf("got %q because %q after %d dials and %d look-ups, want healthy after one of each",
 				r.Health, r.Reason(), len(*attempts), server.asked.Load())

@@ -178,7 +178,7 @@ func TestEncodingsThatAreNotDecoded(t *testing.T) {
 	wantFailure(t, judge(t, testProber(), s.url, Rules{HealthyMatch: "ok", DeadMatch: "gone"}), KindBody, "body has the encoding")
 	rules := DefaultRules()
 	rules.DeadMatch = "gone"
-	r := testProber().Probe(t.Context(), Check{Target: mustParse(t, s.url), Rules: rules}, MaxProbe)
+	r := testProber().probe(t.Context(), Check{Target: mustParse(t, s.url), Rules: rules}, MaxProbe)
 	if r.Health != Healthy || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], `body has the encoding "br\x1b", in which dead_match cannot be found`) {
 		t.Errorf("got %q because %v with the notes %q, want healthy and one that names the encoding", r.Health, r.Err, r.Notes)
 	}

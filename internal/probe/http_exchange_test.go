@@ -204,7 +204,7 @@ func TestHTTPDrippingAnswersAreCutByDelayDead(t *testing.T) {
 				rules := tt.rules
 				rules.DeadAfter, rules.HealthyAbove, rules.HealthyBelow = 10*time.Second, 200, 400
 				start := time.Now()
-				r := p.Probe(t.Context(), Check{Target: mustParse(t, "http://10.0.0.7/"), Rules: &rules}, MaxProbe)
+				r := p.probe(t.Context(), Check{Target: mustParse(t, "http://10.0.0.7/"), Rules: &rules}, MaxProbe)
 				if took := time.Since(start); took != 10*time.Second {
 					t.Errorf("the attempt took %v, want 10s", took)
 				}
@@ -230,7 +230,7 @@ func TestHTTPLatencyIsThatOfTheWholeAttempt(t *testing.T) {
 			io.WriteString(c, "ok")
 		})
 		rules := &Rules{DeadAfter: 10 * time.Second, SickAfter: 3 * time.Second, HealthyAbove: 200, HealthyBelow: 400, HealthyMatch: "ok"}
-		r := p.Probe(t.Context(), Check{Target: mustParse(t, "http://10.0.0.7/"), Rules: rules}, MaxProbe)
+		r := p.probe(t.Context(), Check{Target: mustParse(t, "http://10.0.0.7/"), Rules: rules}, MaxProbe)
 		if r.Health != Sick || r.Latency != 3*time.Second {
 			t.Errorf("got %q after %v because %q, want sick after 3s", r.Health, r.Latency, r.Reason())
 		}

@@ -331,7 +331,7 @@ func TestHTTPProbeEndsWithItsContext(t *testing.T) {
 		io.Copy(io.Discard, c)
 	})
 	c := Check{Target: mustParse(t, s.url), Rules: &Rules{DeadAfter: time.Hour}}
-	if r := testProber().Probe(ctx, c, time.Hour); r.Health != Unknown || r.Err != context.Canceled {
+	if r := testProber().probe(ctx, c, time.Hour); r.Health != Unknown || r.Err != context.Canceled {
 		t.Errorf("got %q because %v, want no verdict", r.Health, r.Err)
 	}
 }

@@ -241,7 +241,7 @@ func TestReasonNamesTheAddressThatAnswered(t *testing.T) {
 		"icmp://router":    "192.0.2.1: answered from another address, 192.0.2.9",
 		"icmp://192.0.2.2": "",
 	} {
-		r := p.Probe(t.Context(), check(url), MaxProbe)
+		r := p.probe(t.Context(), check(url), MaxProbe)
 		if r.Health != Healthy || r.Reason() != want {
 			t.Errorf("%s: got %q because %q, want healthy because %q", url, r.Health, r.Reason(), want)
 		}

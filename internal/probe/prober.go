@@ -1,5 +1,4 @@
-// Package probe judges replicas: one by its attempts, many a bounded number at
-// a time.
+// Package probe judges a replica by its attempts.
 //
 // An attempt is up or down; down attempts are repeated, and only a replica that
 // was down on all of them is dead. What is this host's own trouble (no file
@@ -70,12 +69,13 @@ func (p *Prober) OnNameTrouble(notify func(name, trouble string)) { p.resolver.n
 // in time, and a name is known to fail alone if others were resolved of late.
 func (p *Prober) Refresh() { p.resolver.refresh() }
 
-// Probe judges c once, with its retries. All attempts together take no longer
-// than budget, but the first one always has the rules' DeadAfter whole. What
-// was down while this process stalled is repeated, with the budget anew. A
-// probe whose context ends has no verdict: the result's Health is Unknown and
-// its Err the context's.
-func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Result) {
+// Probe judges the replica of t once, with its retries. All attempts together
+// take no longer than the budget, but the first one always has the rules'
+// DeadAfter whole. What was down while this process stalled is repeated, with
+// the budget anew. A probe whose context ends has no verdict: the result's
+// Health is Unknown and its Err the context's.
+func (p *Prober) Probe(ctx context.Context, t Task) (r Result) {
+	c, budget := t.Check, t.Budget
 	rules := c.rules()
 	r.Check = c
 	start, limit, downs := time.Now(), rules.DeadAfter, 0
@@ -83,6 +83,9 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 	repeats := maxRepeats
 	var local error
 	var notBefore time.Time // an earlier look-up of the name is too old
+	if t.Fresh {
+		notBefore = start
+	}
 	for {
 		pause := Pause
 		r.Attempts++
@@ -127,7 +130,7 @@ func (p *Prober) Probe(ctx context.Context, c Check, budget time.Duration) (r Re
 		default:
 			downs++
 		}
-		if downs > rules.Retry {
+		if downs >= t.attempts() {
 			r.Health = Dead
 			return r
 		}

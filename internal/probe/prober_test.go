@@ -94,7 +94,7 @@ func TestAttemptsAndHealth(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, attempts := scripted(tt.steps...)
 				rules := &Rules{Retry: 2, DeadAfter: 10 * time.Second, SickAfter: 5 * time.Second}
-				r := p.Probe(t.Context(), tcpCheck(t, rules), Budget(2*time.Minute))
+				r := p.probe(t.Context(), tcpCheck(t, rules), Budget(2*time.Minute))
 				var at []time.Duration
 				for _, m := range *attempts {
 					at = append(at, m.at)
@@ -180,7 +180,7 @@ func TestCutAttempts(t *testing.T) {
 				p, attempts := scripted(tt.step)
 				rules := &Rules{Retry: tt.retry, DeadAfter: tt.dead}
 				start := time.Now()
-				r := p.Probe(t.Context(), tcpCheck(t, rules), Budget(tt.interval))
+				r := p.probe(t.Context(), tcpCheck(t, rules), Budget(tt.interval))
 				if r.Health != Dead {
 					t.Errorf("got %q, want dead", r.Health)
 				}
@@ -213,7 +213,7 @@ func TestNoProbeTakesLongerThanLongest(t *testing.T) {
 						p, _ := scripted(steps...)
 						rules, budget := &Rules{Retry: retry, DeadAfter: dead}, Budget(interval)
 						start := time.Now()
-						p.Probe(t.Context(), tcpCheck(t, rules), budget)
+						p.probe(t.Context(), tcpCheck(t, rules), budget)
 						if took := time.Since(start); took > rules.Longest(budget) || took > MaxProbe {
 							t.Errorf("%s, retry %d, delay_dead %v, interval %v: took %v, want at most %v",
 								name, retry, dead, interval, took, rules.Longest(budget))
@@ -247,7 +247,7 @@ func TestCancelledProbeHasNoVerdict(t *testing.T) {
 					time.AfterFunc(tt.after, func() { cancel(cause) })
 				}
 				start := time.Now()
-				r := p.Probe(ctx, tcpCheck(t, nil), MaxProbe)
+				r := p.probe(ctx, tcpCheck(t, nil), MaxProbe)
 				if r.Health != Unknown || r.Err != cause {
 					t.Errorf("got %q with the error %v, want no verdict with %v", r.Health, r.Err, cause)
 				}
@@ -263,7 +263,7 @@ func TestFaultInAnAttemptIsNoVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testProber()
 		p.touch = func(context.Context, netip.AddrPort, attempt) error { panic("index out of range") }
-		r := p.Probe(t.Context(), tcpCheck(t, nil), MaxProbe)
+		r := p.probe(t.Context(), tcpCheck(t, nil), MaxProbe)
 		if r.Health != Unknown || !strings.Contains(r.Reason(), "internal error, please report it: index out of range") {
 			t.Errorf("got %q because %q, want no verdict and a plea to report it", r.Health, r.Reason())
 		}
@@ -285,7 +285,7 @@ func TestEchoHasItsSecondAfterTheLookUp(t *testing.T) {
 				return pong{trip: 20 * time.Millisecond}, nil
 			}
 			c := Check{Target: mustParse(t, "icmp://router"), Rules: &Rules{DeadAfter: tt.dead}}
-			r := p.Probe(t.Context(), c, MaxProbe)
+			r := p.probe(t.Context(), c, MaxProbe)
 			if limit != tt.want {
 				t.Errorf("delay_dead %v: the echo has %v, want %v", tt.dead, limit, tt.want)
 			}
@@ -299,7 +299,7 @@ func TestEchoHasItsSecondAfterTheLookUp(t *testing.T) {
 func TestTroubleThatOnlyARestartEndsIsNotTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, attempts := scripted(step{0, &Error{Kind: KindLocal, Reason: "no ICMP socket", lasting: true}})
-		r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 2, DeadAfter: time.Second}), 35*time.Second)
+		r := p.probe(t.Context(), tcpCheck(t, &Rules{Retry: 2, DeadAfter: time.Second}), 35*time.Second)
 		if r.Health != Unknown || len(*attempts) != 1 {
 			t.Errorf("got %q after %d attempts, want no verdict after one", r.Health, len(*attempts))
 		}

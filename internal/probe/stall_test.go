@@ -37,7 +37,7 @@ func TestAttemptThatStraddledAStall(t *testing.T) {
 					}
 					return touch(ctx, addr, a)
 				}
-				r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 2, DeadAfter: 10 * time.Second}), 35*time.Second)
+				r := p.probe(t.Context(), tcpCheck(t, &Rules{Retry: 2, DeadAfter: 10 * time.Second}), 35*time.Second)
 				if r.Health != tt.health || r.Attempts != tt.attempts {
 					t.Errorf("got %q after %d attempts, want %q after %d", r.Health, r.Attempts, tt.health, tt.attempts)
 				}
@@ -51,7 +51,7 @@ func TestProcessThatStallsAgainAndAgainStillJudges(t *testing.T) {
 		p, _ := scripted(refused)
 		var now time.Duration
 		p.stalls.clock = func() time.Duration { now += 10 * time.Second; return now }
-		r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: time.Second}), 35*time.Second)
+		r := p.probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: time.Second}), 35*time.Second)
 		if r.Health != Dead || r.Attempts != 1+maxRepeats {
 			t.Errorf("got %q after %d attempts, want dead after %d", r.Health, r.Attempts, 1+maxRepeats)
 		}
@@ -118,7 +118,7 @@ func TestAttemptAfterAStallHasItsTimeWhole(t *testing.T) {
 			jumped.Store(int64(2 * time.Second))
 			return touch(ctx, addr, a)
 		}
-		r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: 5 * time.Second}), Budget(time.Second))
+		r := p.probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: 5 * time.Second}), Budget(time.Second))
 		if r.Health != Healthy || len(*attempts) != 2 || (*attempts)[1].limit != 5*time.Second {
 			t.Errorf("got %q after the attempts %v, want healthy after two of 5 s", r.Health, *attempts)
 		}
@@ -130,7 +130,7 @@ func TestAttemptAfterAStallHasItsTimeWhole(t *testing.T) {
 func TestAttemptThatThisHostsTroubleCutIsNoDeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := scripted(lacking, silent)
-		r := p.Probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: 5 * time.Second}), 2*time.Second)
+		r := p.probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: 5 * time.Second}), 2*time.Second)
 		if r.Health != Unknown || kindOf(r.Err) != KindLocal {
 			t.Errorf("got %q for %v, want no verdict: no attempt had its time whole", r.Health, r.Err)
 		}

@@ -117,7 +117,7 @@ func judgeFromStdin(t *testing.T) {
 	for _, url := range strings.Fields(string(all)) {
 		c := Check{Target: mustParse(t, url), Rules: &Rules{DeadAfter: time.Second, SickAfter: 500 * time.Millisecond, HealthyAbove: 200, HealthyBelow: 400}}
 		wg.Go(func() {
-			r := p.Probe(t.Context(), c, MaxProbe)
+			r := p.probe(t.Context(), c, MaxProbe)
 			fmt.Printf("%s is %s after %v, %d attempts: %s\n", url, r.Health, r.Latency, r.Attempts, r.Reason())
 		})
 	}

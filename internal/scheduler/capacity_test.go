@@ -13,7 +13,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-const outgrown = "the map outgrows what may be probed at a time: if most replicas stop answering, others are reported late"
+const outgrown = "probe concurrency limit too low for this map: if most replicas stop answering, others are reported late"
 
 func TestThePoolSufficesOrTheLogSaysThatItDoesNot(t *testing.T) {
 	s := time.Second
@@ -163,9 +163,9 @@ func TestWhereThePoolIsTooSmallDeadReplicasComeLast(t *testing.T) {
 	for i, replica := range replicas {
 		dark[replica] = i%4 != 0 // 240
 	}
-	r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
-		if dark[c.Target.ID()] {
-			return lasts(30400*time.Millisecond, dead)(ctx, c, budget)
+	r.judge = func(ctx context.Context, task probe.Task) probe.Result {
+		if dark[task.Check.Target.ID()] {
+			return lasts(30400*time.Millisecond, dead)(ctx, task)
 		}
 		return healthy
 	}
@@ -193,7 +193,7 @@ func TestTheCapsHoldAfterAStall(t *testing.T) {
 		r.settings = s
 		r.judge = lasts(time.Second, healthy)
 		stalled := false
-		r.onPut = func(probe.Result) {
+		r.onPut = func(statusapi.Verdict) {
 			if r.now() > 120*time.Second && !stalled {
 				stalled = true
 				time.Sleep(200 * time.Second)

@@ -18,7 +18,7 @@ func (f fetchFunc) FetchMap(ctx context.Context, prev *statusapi.Map) (*statusap
 }
 
 // judge is a Prober's Probe.
-type judge = func(context.Context, probe.Check, time.Duration) probe.Result
+type judge = func(context.Context, probe.Task) probe.Result
 
 // gives answers every map request with m at once.
 func gives(m *statusapi.Map) fetchFunc {
@@ -45,7 +45,7 @@ var (
 
 // lasts is a prober whose probes take so long, unless they are cancelled.
 func lasts(d time.Duration, result probe.Result) judge {
-	return func(ctx context.Context, _ probe.Check, _ time.Duration) probe.Result {
+	return func(ctx context.Context, _ probe.Task) probe.Result {
 		select {
 		case <-ctx.Done():
 			return probe.Result{Err: ctx.Err()}
@@ -57,9 +57,9 @@ func lasts(d time.Duration, result probe.Result) judge {
 
 // byReplica is a prober that judges each replica by its own.
 func byReplica(judges map[string]judge) judge {
-	return func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
-		if own := judges[c.Target.ID()]; own != nil {
-			return own(ctx, c, budget)
+	return func(ctx context.Context, task probe.Task) probe.Result {
+		if own := judges[task.Check.Target.ID()]; own != nil {
+			return own(ctx, task)
 		}
 		return healthy
 	}

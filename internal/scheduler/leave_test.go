@@ -18,8 +18,8 @@ func TestResultsOfReplicasThatHaveLeftAreIgnored(t *testing.T) {
 		r.until(100 * time.Second)
 		r.answer(later(time.Second, mapOf(t, "tcp://stays:1")))
 		r.until(200 * time.Second)
-		if n := len(r.loop.leaving); n != 0 {
-			t.Errorf("got %d replicas still leaving, want none", n)
+		if n := len(r.loop.replicas); n != 1 {
+			t.Errorf("got %d replicas, want only the one that stays", n)
 		}
 	})
 	if got := r.putsOf("tcp://goes:1"); len(got) != 0 {

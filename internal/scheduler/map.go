@@ -8,148 +8,209 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// How long after an answer the map is asked for again while none is held; at
-// most the interval, in any case.
-const (
-	firstPause   = time.Second // then twice as long each time
-	longestPause = 30 * time.Second
-	deniedPause  = time.Minute // after a 401: only an operator can help
-)
+// mapRequests is the state of the requests for the map.
+type mapRequests struct {
+	running       *fetch    // nil unless a request is under way
+	nextFetch     time.Time //
+	fetchFailures int       // in a row: all while there is no map, else the 401s
+	fullFetch     bool      // the next request is for the whole map
 
-// fetch is a map request and what came of it.
+	// While the API answers 404 to reports:
+	lastFull      time.Time // answer to the last request for the whole map
+	unchangedMaps int       // whole maps in a row that brought no other replicas
+}
+
+// fetch is a map request and its result.
 type fetch struct {
+	full   bool
 	cancel context.CancelFunc
 	m      *statusapi.Map
 	err    error
 }
 
-// fetch asks for the map.
-func (l *Loop) fetch(ctx context.Context) {
-	if l.outbox.Stale() {
-		l.whole = true
+// restart cancels the request under way and makes the next one due.
+func (m *mapRequests) restart(page Page) {
+	if m.running != nil {
+		m.running.cancel()
+		m.running = nil
 	}
-	api, prev := l.settings.API, l.held
-	if l.whole {
+	m.nextFetch, m.fetchFailures = time.Time{}, 0
+	m.fullFetch = m.fullFetch || page == OtherPage
+}
+
+// outdated has the whole map requested: the API does not know a replica of the
+// current one. While it comes back unchanged, the waits double, since a proxy
+// may be what answers 404.
+func (m *mapRequests) outdated(now time.Time, interval time.Duration) {
+	m.fullFetch = true
+	if m.nextFetch = now; m.unchangedMaps > 0 {
+		m.nextFetch = m.lastFull.Add(pace.MapRefused(interval, m.unchangedMaps))
+	}
+}
+
+// answered takes note of an answer that brought other replicas, or none.
+func (m *mapRequests) answered(full, changed bool) {
+	switch {
+	case changed || !full:
+		m.unchangedMaps = 0
+	default:
+		m.unchangedMaps++
+		m.lastFull = time.Now()
+	}
+}
+
+// fetchDue requests the map if that is due.
+func (s *Scheduler) fetchDue(ctx context.Context, now time.Time) {
+	m := &s.nextMap
+	if s.outbox.MapOutdated() {
+		m.outdated(now, s.settings.Interval)
+	}
+	if m.running != nil || now.Before(m.nextFetch) {
+		return
+	}
+	api, prev := s.settings.API, s.currentMap
+	if m.fullFetch {
 		prev = nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &fetch{cancel: cancel}
-	l.fetching = f
-	l.fetches.Go(func() {
+	f := &fetch{full: m.fullFetch, cancel: cancel}
+	m.running = f
+	s.fetches.Go(func() {
 		defer cancel()
 		f.m, f.err = api.FetchMap(ctx, prev)
-		l.fetched <- f
+		s.fetched <- f
 	})
 }
 
-// took takes what came of a map request.
-func (l *Loop) took(ctx context.Context, f *fetch) {
-	if f != l.fetching || ctx.Err() != nil {
-		return // a reload has had it asked for anew, or the daemon ends
+// mapFetched takes the result of a map request.
+func (s *Scheduler) mapFetched(ctx context.Context, f *fetch) {
+	m := &s.nextMap
+	if f != m.running || ctx.Err() != nil {
+		return // a reload has requested it anew, or the daemon ends
 	}
-	l.fetching = nil
-	l.ask = l.beat.Add(l.settings.Interval)
-	if !errors.Is(f.err, statusapi.ErrUnauthorized) {
-		l.outbox.Resume()
+	m.running = nil
+	if m.fullFetch == f.full { // else a 404 has come meanwhile, and set the time
+		m.nextFetch = s.cycleStart.Add(s.settings.Interval)
 	}
 	if f.err != nil {
-		l.missed(f.err)
+		s.fetchFailed(f)
 		return
 	}
-	l.asked, l.whole = 0, false
-	if f.m != l.held {
-		l.apply(f.m)
+	m.fetchFailures = 0
+	changed := false
+	if f.m != s.currentMap {
+		changed = s.apply(ctx, f.m)
+	}
+	m.answered(f.full, changed)
+	if f.full {
+		m.fullFetch = false
 	}
 }
 
-// missed says why there is no new map. While there is none at all, it is asked
-// for before the next beat.
-func (l *Loop) missed(err error) {
-	pause := min(firstPause<<min(l.asked, 5), longestPause)
-	l.asked++
-	log := l.log.WithError(err)
+// fetchFailed says why there is no new map, and sets the time of the next
+// request where that is not the next cycle.
+func (s *Scheduler) fetchFailed(f *fetch) {
+	m := &s.nextMap
+	unauthorized := errors.Is(f.err, statusapi.ErrUnauthorized)
+	m.answered(f.full, false)
+	if m.fetchFailures++; s.currentMap != nil && !unauthorized {
+		m.fetchFailures = 0
+	}
+	log := s.log.WithError(f.err)
 	switch {
-	case errors.Is(err, statusapi.ErrUnauthorized):
-		pause = deniedPause
-		if !l.cycle.denied {
+	case unauthorized:
+		if !s.stats.unauthorized {
 			log.Error("check report.token: get your reporter token from the Crisp dashboard, under Status")
 		}
-		l.cycle.denied = true
-	case l.held == nil:
+		s.stats.unauthorized = true
+	case s.currentMap == nil:
 		log.Error("there is no map yet, so nothing is probed")
 	default:
 		log.Warn("the last map stays in force")
 	}
-	if l.held == nil {
-		l.ask = time.Now().Add(min(pause, l.settings.Interval))
+	switch {
+	case s.currentMap == nil:
+		m.nextFetch = time.Now().Add(pace.MapMissing(m.fetchFailures))
+	case unauthorized: // of one 401 a proxy may be the cause
+		m.nextFetch = time.Now().Add(pace.MapRefused(s.settings.Interval, m.fetchFailures))
 	}
 }
 
-// apply puts a new map in force: replicas that came are due at once, those that
-// went leave the pool and the outbox, the others keep their turn.
-func (l *Loop) apply(m *statusapi.Map) {
-	replicas := make(map[probe.ID]*replica, len(m.Checks))
+// apply puts a new map in force and reports whether it has other replicas: new
+// ones are due at once, old ones leave the pool and the outbox, the rest keep
+// their turn.
+func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
+	old, replicas := s.replicas, make(map[probe.ID]*replica, len(m.Checks))
 	var added []*replica
 	for i := range m.Checks {
 		c := &m.Checks[i]
 		id := c.ID()
-		r := l.replicas[id]
-		if r == nil {
-			r = &replica{busy: l.leaving[id]}
+		r := old[id]
+		delete(old, id)
+		switch {
+		case r == nil:
+			r = new(replica)
+			added = append(added, r)
+		case r.phase == gone:
+			r.comeBack()
 			added = append(added, r)
 		}
-		delete(l.replicas, id)
-		delete(l.leaving, id)
 		r.check = c
 		replicas[id] = r
 	}
-	removed, old := l.replicas, l.held
-	l.held, l.replicas = m, replicas
-	l.outbox.Retain(len(replicas), func(id probe.ID) bool { return replicas[id] != nil })
-	l.remove(removed)
-	if old == nil || len(added)+len(removed) > 0 {
-		l.log.WithFields(logrus.Fields{"replicas": len(replicas), "added": len(added), "removed": len(removed)}).Info("map changed")
+	first, problems := s.currentMap == nil, []string(nil)
+	if !first {
+		problems = s.currentMap.Problems
 	}
-	if old == nil || !slices.Equal(m.Problems, old.Problems) {
+	s.currentMap, s.replicas = m, replicas
+	removed := s.remove(old)
+	s.outbox.Retain(len(m.Checks), func(id probe.ID) bool { r := replicas[id]; return r != nil && r.phase != gone })
+	changed := len(added)+removed > 0
+	if first || changed {
+		s.log.WithFields(logrus.Fields{"replicas": len(m.Checks), "added": len(added), "removed": removed}).Info("map changed")
+	}
+	if first || !slices.Equal(m.Problems, problems) {
 		for _, problem := range m.Problems {
-			l.log.WithField("problem", problem).Warn("the map holds what cannot be used as it is")
+			s.log.WithField("problem", problem).Warn("ignored invalid map entry")
 		}
 	}
-	if l.settings.Sized != nil {
-		l.settings.Sized(len(replicas))
-	}
-	l.schedule.add(time.Now(), added)
-	l.limitPool()
-	l.decideAll()
+	s.schedule.add(time.Now(), added)
+	s.limitPool(ctx)
+	s.decide(s.massFailure.mapChanged(len(m.Checks), len(added)))
+	return changed
 }
 
-// remove takes replicas out of the schedule and the pool. A probe under way is
-// let go on, its result means nothing any more; but should the replica come
-// back meanwhile, there must be no second one beside it.
-func (l *Loop) remove(removed map[probe.ID]*replica) {
-	if len(removed) == 0 {
-		return
+// remove takes replicas out of the schedule and the pool, and returns how many
+// it removed. A probe that runs is left alone and its result ignored; the
+// replica stays known until then, as gone.
+func (s *Scheduler) remove(replicas map[probe.ID]*replica) int {
+	removed := 0
+	for id, r := range replicas {
+		if r.phase != gone {
+			removed++
+			s.massFailure.left(r)
+			if r.health == probe.Dead {
+				s.dead--
+			}
+			if !r.phase.inPool() {
+				r.phase = gone
+				continue
+			}
+			r.phase = gone
+		}
+		s.replicas[id] = r
 	}
-	for id, r := range removed {
-		r.gone = true
-		l.ended(r)
-		if r.health == probe.Dead {
-			l.dead--
-		}
-		if r.busy && (r.suspicion == nil || r.suspicion.trying) {
-			l.leaving[id] = true
-		}
+	if removed == 0 {
+		return 0
 	}
-	l.schedule.prune()
-	l.pool.Retain(func(id probe.ID) bool {
-		if l.replicas[id] != nil {
-			return true
-		}
-		delete(l.leaving, id) // its probe had not begun
-		return false
-	})
+	s.schedule.prune()
+	for _, j := range s.pool.prune() {
+		delete(s.replicas, j.replica.check.ID())
+	}
+	return removed
 }

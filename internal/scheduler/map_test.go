@@ -33,7 +33,7 @@ func TestTheLastGoodMapStaysInForce(t *testing.T) {
 				r.until(0)
 				r.answer(tt.fetch)
 				r.until(4*120*time.Second - 1)
-				if r.loop.held != good {
+				if r.loop.currentMap != good {
 					t.Errorf("got another map in force, want the last good one")
 				}
 			})
@@ -52,38 +52,43 @@ func TestTheLastGoodMapStaysInForce(t *testing.T) {
 }
 
 func TestAFailedMapRequestIsRepeatedAtTheNextBeat(t *testing.T) {
-	for _, err := range []error{errDown, statusapi.ErrUnauthorized} {
-		r := newRig(t, gives(mapOf(t, "tcp://a:1")))
-		r.run(func() {
-			r.until(0)
-			r.answer(fails(err))
-			r.until(400 * time.Second)
-		})
-		r.wantAsked(0, 120, 240, 360)
-	}
+	r := newRig(t, gives(mapOf(t, "tcp://a:1")))
+	r.run(func() {
+		r.until(0)
+		r.answer(fails(errDown))
+		r.until(400 * time.Second)
+	})
+	r.wantAsked(0, 120, 240, 360)
 }
 
-func TestWhileNoMapIsHeldItIsAskedForAgain(t *testing.T) {
+// Of one 401 a proxy may be the cause.
+func TestAfterA401TheMapIsRequestedMoreOften(t *testing.T) {
+	r := newRig(t, gives(mapOf(t, "tcp://a:1")))
+	r.run(func() {
+		r.until(0)
+		r.answer(fails(fmt.Errorf("fetching the map: %w", statusapi.ErrUnauthorized)))
+		r.until(700 * time.Second)
+		r.answer(gives(mapOf(t, "tcp://a:1")))
+		r.until(900 * time.Second)
+	})
+	// 5, 10, 20, 40 and 80 s after the answers, then every interval, and with the
+	// first good one at the beat again.
+	r.wantAsked(0, 120, 125, 135, 155, 195, 275, 395, 515, 635, 755, 840)
+	r.wantEvery("tcp://a:1", 0, 120*time.Second, 8)
+}
+
+func TestWhileThereIsNoMapItIsRequestedAgain(t *testing.T) {
 	seconds := func(s int) time.Duration { return time.Duration(s) * time.Second }
-	for _, tt := range []struct {
-		name     string
-		interval time.Duration
-		err      error
-		want     []float64
-	}{
-		{"failures, 120 s", seconds(120), errDown, []float64{0, 1, 3, 7, 15, 31, 61, 91, 121, 151}},
-		{"failures, 10 s", seconds(10), errDown, []float64{0, 1, 3, 7, 15, 25, 35, 45, 55, 65, 75, 85, 95, 105, 115, 125, 135, 145, 155}},
-		{"401, 120 s", seconds(120), statusapi.ErrUnauthorized, []float64{0, 60, 120}},
-		{"401, 90 s", seconds(90), statusapi.ErrUnauthorized, []float64{0, 60, 120}},
-		{"401, 3600 s", seconds(3600), statusapi.ErrUnauthorized, []float64{0, 60, 120}},
-		{"401, 40 s", seconds(40), fmt.Errorf("fetching the map: %w", statusapi.ErrUnauthorized), []float64{0, 40, 80, 120}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, fails(tt.err))
-			r.settings.Interval = tt.interval
-			r.run(func() { r.until(159 * time.Second) })
-			r.wantAsked(tt.want...)
-		})
+	want := []float64{0, 1, 3, 7, 15, 30, 45, 60, 75, 90, 105, 120, 135, 150}
+	for _, interval := range []time.Duration{seconds(1), seconds(10), seconds(120), seconds(3600)} {
+		for _, err := range []error{errDown, statusapi.ErrUnauthorized, fmt.Errorf("fetching the map: %w", statusapi.ErrUnauthorized)} {
+			t.Run(fmt.Sprintf("%v, %v", interval, err), func(t *testing.T) {
+				r := newRig(t, fails(err))
+				r.settings.Interval = interval
+				r.run(func() { r.until(159 * time.Second) })
+				r.wantAsked(want...)
+			})
+		}
 	}
 }
 
@@ -94,8 +99,8 @@ func TestRecoversAsSoonAsTheTokenIsAccepted(t *testing.T) {
 		r.answer(gives(mapOf(t, "tcp://a:1")))
 		r.until(479 * time.Second)
 	})
-	r.wantEvery("tcp://a:1", 120*time.Second, 120*time.Second, 3)
-	r.wantAsked(0, 60, 120, 240, 360)
+	r.wantEvery("tcp://a:1", 75*time.Second, 120*time.Second, 4)
+	r.wantAsked(0, 1, 3, 7, 15, 30, 45, 60, 75, 120, 240, 360)
 }
 
 func TestTheTokenIsSaidToBeWrongOncePerCycle(t *testing.T) {
@@ -133,35 +138,6 @@ func TestTheTokenIsSaidToBeWrongOncePerCycle(t *testing.T) {
 	}
 }
 
-func TestReportsGoOnOnceTheMapWasAskedFor(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		fetch fetchFunc
-		want  int
-	}{
-		{"401", fails(statusapi.ErrUnauthorized), 0},
-		{"304", func(_ context.Context, prev *statusapi.Map) (*statusapi.Map, error) { return prev, nil }, 1},
-		{"500", fails(errDown), 1},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, gives(mapOf(t, "tcp://a:1")))
-			r.run(func() {
-				r.until(0)
-				r.answer(tt.fetch)
-				before := r.resumes()
-				r.until(119 * time.Second)
-				if got := r.resumes() - before; got != 0 {
-					t.Errorf("reports resumed %d times before the next beat, want never", got)
-				}
-				r.until(120 * time.Second)
-				if got := r.resumes() - before; got != tt.want {
-					t.Errorf("reports resumed %d times after the answer, want %d", got, tt.want)
-				}
-			})
-		})
-	}
-}
-
 // later answers with m, but only after d.
 func later(d time.Duration, m *statusapi.Map) fetchFunc {
 	return func(ctx context.Context, _ *statusapi.Map) (*statusapi.Map, error) {
@@ -182,10 +158,10 @@ func TestANewMapIsInForceTheMomentItArrives(t *testing.T) {
 	changed.Problems = []string{"replica \"ftp://x\" has the unknown scheme \"ftp\"; it is left out"}
 	r := newRig(t, gives(mapOf(t, "tcp://stays:1", "tcp://goes:1", "tcp://changes:1")))
 	retries := make(map[int]bool)
-	r.judge = func(_ context.Context, c probe.Check, _ time.Duration) probe.Result {
-		if c.Target.ID() == "tcp://changes:1" && c.Rules != nil && r.now() > 120*time.Second {
+	r.judge = func(_ context.Context, task probe.Task) probe.Result {
+		if task.Check.Target.ID() == "tcp://changes:1" && task.Check.Rules != nil && r.now() > 120*time.Second {
 			r.mu.Lock()
-			retries[c.Rules.Retry] = true
+			retries[task.Check.Rules.Retry] = true
 			r.mu.Unlock()
 		}
 		return healthy
@@ -219,7 +195,7 @@ func TestANewMapIsInForceTheMomentItArrives(t *testing.T) {
 	if got := lines[1].entry.Data; !maps.Equal(got, want) {
 		t.Errorf("fields of the line: got %v, want %v", got, want)
 	}
-	if got := r.said(logrus.WarnLevel, "the map holds what cannot be used as it is"); len(got) != 1 {
+	if got := r.said(logrus.WarnLevel, "ignored invalid map entry"); len(got) != 1 {
 		t.Errorf("got %d lines on what the map holds that is odd, want one per map, 1", len(got))
 	}
 }
@@ -273,26 +249,84 @@ func reversed(replicas []string) []string {
 	return replicas
 }
 
-func TestAfterA404TheMapIsFetchedWhole(t *testing.T) {
+// outdate has the API answer 404 to a report, for which the map is requested
+// within a second.
+func (r *rig) outdate() {
+	r.mu.Lock()
+	r.outdated = true
+	r.mu.Unlock()
+	r.until(r.now() + time.Second)
+}
+
+func TestAfterA404TheMapIsFetchedWholeAtOnce(t *testing.T) {
 	m := mapOf(t, "tcp://a:1")
 	r := newRig(t, gives(m))
 	r.run(func() {
 		r.until(130 * time.Second)
-		r.mu.Lock()
-		r.stale = true
-		r.mu.Unlock()
 		r.answer(fails(errDown))
-		r.until(490 * time.Second) // 240, 360 and 480 s: without since, in vain
+		r.outdate()
+		r.until(490 * time.Second) // without since, until there is an answer
 		r.answer(gives(m))
 		r.until(730 * time.Second)
 	})
-	r.wantAsked(0, 120, 240, 360, 480, 600, 720)
-	for i, want := range []*statusapi.Map{nil, m, nil, nil, nil, nil, m} {
+	r.wantAsked(0, 120, 131, 240, 360, 480, 600, 720)
+	for i, want := range []*statusapi.Map{nil, m, nil, nil, nil, nil, nil, m} {
 		if got := r.asked[i].prev; got != want {
 			t.Errorf("request %d: with a map in hand: %v, want %v", i, got != nil, want != nil)
 		}
 	}
 	r.wantEvery("tcp://a:1", 0, 120*time.Second, 7)
+}
+
+// A proxy that answers 404 to everything is asked less and less.
+func TestWhile404sGoOnAndTheMapIsUnchangedTheWaitsDouble(t *testing.T) {
+	fresh := func(context.Context, *statusapi.Map) (*statusapi.Map, error) { return mapOf(t, "tcp://a:1"), nil }
+	r := newRig(t, fresh)
+	r.run(func() {
+		r.until(130 * time.Second)
+		for r.now() < 600*time.Second {
+			r.outdate() // every second
+		}
+		r.until(719 * time.Second)
+	})
+	// At once, then 5, 10, 20, 40, 80 and 120 s later, and never twice for one 404.
+	r.wantAsked(0, 120, 131, 136, 146, 166, 206, 286, 406, 526, 646)
+	for i, a := range r.asked {
+		if whole := i == 0 || i > 1; whole != (a.prev == nil) {
+			t.Errorf("request %d, at %v: the whole map: %v, want %v", i, a.at, a.prev == nil, whole)
+		}
+	}
+}
+
+func TestA404AfterAQuietIntervalHasTheMapFetchedAtOnce(t *testing.T) {
+	m := mapOf(t, "tcp://a:1")
+	r := newRig(t, gives(m))
+	r.run(func() {
+		r.until(130 * time.Second)
+		r.outdate()
+		r.until(260 * time.Second)
+		r.outdate()
+		r.outdate()
+		r.until(300 * time.Second)
+	})
+	r.wantAsked(0, 120, 131, 240, 261, 266)
+}
+
+// The 404 comes while the map is requested, with since.
+func TestA404DuringAMapRequestHasTheWholeMapFetchedAfterIt(t *testing.T) {
+	m := mapOf(t, "tcp://a:1")
+	r := newRig(t, gives(m))
+	r.run(func() {
+		r.until(1 * time.Second)
+		r.answer(later(10*time.Second, m))
+		r.until(122 * time.Second)
+		r.outdate()
+		r.until(239 * time.Second)
+	})
+	r.wantAsked(0, 120, 130)
+	if r.asked[2].prev != nil {
+		t.Error("the map was requested with since, want the whole map")
+	}
 }
 
 func TestAnEmptyMapIsAMap(t *testing.T) {
@@ -301,20 +335,5 @@ func TestAnEmptyMapIsAMap(t *testing.T) {
 	r.wantAsked(0, 120)
 	if len(r.probes) != 0 || len(r.said(logrus.ErrorLevel, "there is no map yet, so nothing is probed")) != 0 {
 		t.Errorf("got probes %v, or an error said, want neither", r.probes)
-	}
-}
-
-func TestEveryNewMapIsToldOfWithItsSize(t *testing.T) {
-	maps := []*statusapi.Map{mapOf(t, names(0, 10)...), mapOf(t, names(0, 1000)...), mapOf(t)}
-	asked := 0
-	r := newRig(t, func(context.Context, *statusapi.Map) (*statusapi.Map, error) {
-		asked++
-		return maps[min(asked, len(maps))-1], nil
-	})
-	var sizes []int
-	r.settings.Sized = func(replicas int) { sizes = append(sizes, replicas) }
-	r.run(func() { r.until(5*120*time.Second - 1) })
-	if want := []int{10, 1000, 0}; !slices.Equal(sizes, want) {
-		t.Errorf("got told of %v replicas, want %v, each once", sizes, want)
 	}
 }

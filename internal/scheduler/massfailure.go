@@ -1,169 +1,232 @@
 package scheduler
 
 import (
-	"context"
+	"slices"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// One cable on this side is not forty outages: when many replicas turn dead in
-// one cycle, each is tried once more before it is reported. So a replica that
-// turned dead waits until it is known whether many did, which is at the latest
-// when half of the others were not; until then its last verdict is repeated.
+// leastMassFailure is the least number of deaths that makes a mass failure:
+// fewer are reported at once, however few replicas there are.
+const leastMassFailure = 5
+
+// massThreshold returns how many of n replicas make a mass failure: half.
+func massThreshold(n int) int { return max(leastMassFailure, (n+1)/2) }
+
+// massFailure detects that many replicas die at once. The likely cause is then
+// this host's own network, so each gets another attempt before it is reported.
+//
+// A death is withheld until its group of starts and its cycle are decided: many
+// died in either, or too few can still die in both. The group detects a fault
+// of two seconds, the cycle one that meets a part of every group or outlasts
+// the confirmation of its first ones: while the cycle is undecided, a confirmed
+// death is withheld further, and confirmed again should many die. A cycle keeps
+// its count after the next one has started, so that a late result does not
+// make two small failures of a large one.
+//
+//	cycle      group      not confirmed yet    confirmed
+//	many       any        retry, then final    retry, then final
+//	few        many       retry, then final    report
+//	few        few        report               report
+//	undecided  many       retry                wait
+//	few        undecided  wait                 report
+//	undecided  else       wait                 wait
+//
+// The type is pure: it is told what happens and returns what to do.
+type massFailure struct {
+	replicas int          // in the map
+	cycle    *cycleCohort // the current one
+	affected []*cohort    // groups that lost a member to a change of the map
+}
+
+// decision is what to do with deaths that were withheld.
+type decision struct {
+	report []*replica
+	retry  []*replica // once more each
+	died   int        // with retry: deaths of the group or cycle
+}
+
+// tally counts replicas that were not dead when their probes started.
+type tally struct {
+	expected int // results
+	done     int // results so far
+	died     int // of them, deaths
+}
+
+type outcome uint8
+
 const (
-	fewestTurned = 5               // fewer are believed at once, however few replicas there are
-	confirmAfter = 3 * time.Second // a switch that restarted a link has settled by then
-	confirmStep  = 50 * time.Millisecond
+	undecided outcome = iota
+	few
+	many
 )
 
-// turning is what is known of the replicas whose probes began in one cycle,
-// whenever they end: the beat must not cut an outage into two small ones.
-type turning struct {
-	alive  int        // replicas that were not dead before
-	judged int        // of them, those with a result, or gone meanwhile
-	turned int        // of them, those that turned dead
-	held   []*replica // of them, those that wait to be reported
-	many   bool       // so many turned that each is tried once more
-}
-
-// suspicion is why a replica that turned dead is not reported yet.
-type suspicion struct {
-	result probe.Result // its verdict
-	again  time.Time    // when it is tried once more; zero until that is decided
-	trying bool         // that attempt is under way
-}
-
-// many returns how many replicas are many.
-func (l *Loop) many() int { return max(fewestTurned, (len(l.replicas)+1)/2) }
-
-// begun notes that a probe of r begins in this cycle.
-func (l *Loop) begun(r *replica) {
-	if r.cycle = l.number; r.health == probe.Dead {
-		return
-	}
-	t := l.turnings[l.number]
-	if t == nil {
-		t = new(turning)
-		l.turnings[l.number] = t
-	}
-	t.alive++
-	r.open = true
-}
-
-// ended notes that the probe of r that began last is over, or does not matter
-// any more.
-func (l *Loop) ended(r *replica) {
-	if r.open {
-		r.open = false
-		l.turnings[r.cycle].judged++
-	}
-}
-
-// hold keeps a verdict back by which a replica turned dead.
-func (l *Loop) hold(known *replica, r probe.Result) {
-	known.busy = true // it has no other turn before this one is over
-	known.suspicion = &suspicion{result: r}
-	t := l.turnings[known.cycle]
-	t.turned++
-	t.held = append(t.held, known)
-	l.repeat(known, r)
-}
-
-// decideAll decides for every cycle that has probes under way.
-func (l *Loop) decideAll() {
-	for number := range l.turnings {
-		l.decide(number)
-	}
-}
-
-// decide does with the verdicts of a cycle that are held back what can be done
-// by now.
-func (l *Loop) decide(number int) {
-	t := l.turnings[number]
-	if t == nil {
-		return
-	}
-	yet := t.alive - t.judged // those that may still turn
-	if number == l.number {
-		yet += max(0, len(l.replicas)-l.dead-t.alive) // whose probes have not begun
-	}
+// outcome returns whether threshold deaths have happened, or still can.
+func (t tally) outcome(threshold int) outcome {
 	switch {
-	case len(t.held) == 0:
-	case t.turned >= l.many():
-		l.doubt(t)
-	case t.turned+yet < l.many():
-		l.believe(t)
+	case t.died >= threshold:
+		return many
+	case t.died+t.expected-t.done < threshold:
+		return few
 	}
-	if number != l.number && t.alive == t.judged && len(t.held) == 0 {
-		delete(l.turnings, number)
-	}
+	return undecided
 }
 
-// doubt has what is held back tried once more, in groups as any probes.
-func (l *Loop) doubt(t *turning) {
-	if !t.many {
-		l.log.WithFields(logrus.Fields{"replicas": len(l.replicas), "dead": t.turned}).
-			Warn("many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported")
-	}
-	t.many = true
-	again := time.Now().Add(confirmAfter)
-	if n := len(l.confirms); n > 0 && l.confirms[n-1].suspicion.again.After(again) {
-		again = l.confirms[n-1].suspicion.again
-	}
-	for i, known := range t.held {
-		known.suspicion.again = again.Add(time.Duration(i/groupSize) * confirmStep)
-	}
-	l.confirms = append(l.confirms, t.held...)
-	t.held = nil
+// cohort is a group of replicas whose probes started together.
+type cohort struct {
+	tally
+	turn     time.Time
+	cycle    *cycleCohort
+	withheld []*replica
 }
 
-// believe reports what is held back: not many turned dead.
-func (l *Loop) believe(t *turning) {
-	for _, known := range t.held {
-		if known.gone {
+// cycleCohort is all replicas whose probes started in one cycle.
+type cycleCohort struct {
+	tally
+	started int
+	last    outcome
+	groups  []*cohort
+}
+
+// startCycle begins to count anew, with alive replicas expected to start. Of
+// the cycle before, no more starts are expected.
+func (m *massFailure) startCycle(alive int) decision {
+	old := m.cycle
+	m.cycle = &cycleCohort{tally: tally{expected: alive}}
+	if old == nil {
+		return decision{}
+	}
+	old.expected = old.started
+	return m.decideCycle(old)
+}
+
+// restartCycle expects alive replicas to start once more in the current cycle.
+func (m *massFailure) restartCycle(alive int) { m.cycle.expected = m.cycle.started + alive }
+
+// started counts the start of a group.
+func (m *massFailure) started(group []*replica, turn time.Time) {
+	c := &cohort{turn: turn, cycle: m.cycle}
+	for _, r := range group {
+		if r.cohort = c; r.health == probe.Dead {
+			r.cohort = nil
 			continue
 		}
-		r := known.suspicion.result
-		known.busy, known.suspicion = false, nil
-		l.report(known, r)
+		c.expected++
 	}
-	t.held = nil
+	m.cycle.groups = append(m.cycle.groups, c)
+	m.cycle.started += c.expected
+	m.cycle.expected = max(m.cycle.expected, m.cycle.started)
 }
 
-// confirmDue tries once more the replicas whose time it is.
-func (l *Loop) confirmDue(ctx context.Context, now time.Time) {
-	for len(l.confirms) > 0 && !l.confirms[0].suspicion.again.After(now) {
-		known := l.confirms[0]
-		if l.confirms = l.confirms[1:]; len(l.confirms) == 0 {
-			l.confirms = nil
-		}
-		if known.gone {
-			continue
-		}
-		known.suspicion.trying = true
-		once := *probe.DefaultRules()
-		if known.check.Rules != nil {
-			once = *known.check.Rules
-		}
-		once.Retry = 0
-		c := *known.check
-		c.Rules = &once
-		l.pool.Start(ctx, c, false)
-	}
+// died counts the death of r and withholds it.
+func (m *massFailure) died(r *replica) decision {
+	c := r.cohort
+	c.died++
+	c.cycle.died++
+	c.withheld = append(c.withheld, r)
+	return m.survived(r)
 }
 
-// confirmed returns the verdict that r, of one attempt more, makes of the one
-// that was held back.
-func (l *Loop) confirmed(known *replica, r probe.Result) probe.Result {
-	held := known.suspicion.result
-	known.suspicion = nil
-	r.Check = *known.check
-	r.Attempts += held.Attempts
-	if r.Health == probe.Dead {
-		r.Err = held.Err // what was seen when it turned
+// confirmed takes the death of r that another attempt has confirmed.
+func (m *massFailure) confirmed(r *replica) decision {
+	c := r.cohort
+	if r.death.final || c == nil {
+		return decision{report: []*replica{r}}
 	}
-	return r
+	r.death.confirmed = true
+	c.withheld = append(c.withheld, r)
+	return m.decide(c)
+}
+
+// survived counts a result of r that is no death.
+func (m *massFailure) survived(r *replica) decision {
+	c := r.cohort
+	if c == nil {
+		return decision{}
+	}
+	c.done++
+	c.cycle.done++
+	if c.cycle.outcome(massThreshold(m.replicas)) != c.cycle.last {
+		return m.decideCycle(c.cycle)
+	}
+	return m.decide(c)
+}
+
+// left forgets r, which the map lost. mapChanged must follow.
+func (m *massFailure) left(r *replica) {
+	c := r.cohort
+	r.cohort = nil
+	if r.health != probe.Dead && (c == nil || c.cycle != m.cycle) {
+		m.cycle.expected = max(m.cycle.expected-1, m.cycle.started)
+	}
+	if c == nil {
+		return
+	}
+	switch r.phase {
+	case probing:
+		c.done++
+		c.cycle.done++
+	case withheld:
+		c.withheld = slices.DeleteFunc(c.withheld, func(w *replica) bool { return w == r })
+	default:
+		return
+	}
+	m.affected = append(m.affected, c)
+}
+
+// mapChanged takes up the size of a new map and how many of its replicas are
+// expected to start besides.
+func (m *massFailure) mapChanged(replicas, added int) decision {
+	m.replicas = replicas
+	m.cycle.expected += added
+	d := m.decideCycle(m.cycle)
+	for _, c := range m.affected {
+		d.add(m.decideCycle(c.cycle))
+	}
+	m.affected = nil
+	return d
+}
+
+// decideCycle decides every group of c.
+func (m *massFailure) decideCycle(c *cycleCohort) decision {
+	var d decision
+	c.last = c.outcome(massThreshold(m.replicas))
+	for _, group := range c.groups {
+		d.add(m.decide(group))
+	}
+	return d
+}
+
+// decide releases the withheld deaths of c, as far as the table allows.
+func (m *massFailure) decide(c *cohort) decision {
+	if len(c.withheld) == 0 {
+		return decision{}
+	}
+	var d decision
+	var wait []*replica
+	group, cycle := c.outcome(massThreshold(c.expected)), c.cycle.outcome(massThreshold(m.replicas))
+	if d.died = c.died; cycle == many {
+		d.died = c.cycle.died
+	}
+	for _, r := range c.withheld {
+		confirmed := r.death.confirmed
+		switch {
+		case cycle == many, group == many && !confirmed:
+			r.death.final = cycle != undecided
+			d.retry = append(d.retry, r)
+		case cycle == few && (group == few || confirmed):
+			d.report = append(d.report, r)
+		default:
+			wait = append(wait, r)
+		}
+	}
+	c.withheld = wait
+	return d
+}
+
+func (d *decision) add(other decision) {
+	d.report = append(d.report, other.report...)
+	d.retry = append(d.retry, other.retry...)
+	d.died = max(d.died, other.died)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-const doubted = "many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported"
+const manyDied = "many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported"
 
 // outage makes replicas dead from one time to another, as far as attempts can
 // tell that are made meanwhile.
@@ -20,8 +20,8 @@ func outage(r *rig, from, to time.Duration, replicas ...string) {
 	for _, replica := range replicas {
 		off[replica] = true
 	}
-	r.judge = func(_ context.Context, c probe.Check, _ time.Duration) probe.Result {
-		if now := r.now(); off[c.Target.ID()] && from <= now && now < to {
+	r.judge = func(_ context.Context, task probe.Task) probe.Result {
+		if now := r.now(); off[task.Check.Target.ID()] && from <= now && now < to {
 			return dead
 		}
 		return healthy
@@ -53,7 +53,7 @@ func TestOneCableOnThisSideIsNotManyOutages(t *testing.T) {
 			t.Errorf("%s: got verdicts %v, want the last one repeated at 2m0s and a new one 3 s later", replica, verdicts)
 		}
 	}
-	if got := r.said(logrus.WarnLevel, doubted); len(got) != 1 {
+	if got := r.said(logrus.WarnLevel, manyDied); len(got) != 1 {
 		t.Errorf("got %d lines that many turned dead, want one", len(got))
 	}
 }
@@ -62,15 +62,15 @@ func TestManyOutagesAreReportedAfterOneAttemptMore(t *testing.T) {
 	replicas := names(0, 10)
 	r := newRig(t, gives(mapOf(t, replicas...)))
 	outage(r, 120*time.Second, time.Hour, replicas[:5]...)
-	var rules []*probe.Rules
+	var tasks []probe.Task
 	judge := r.judge
-	r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
+	r.judge = func(ctx context.Context, task probe.Task) probe.Result {
 		if r.now() == 123*time.Second {
 			r.mu.Lock()
-			rules = append(rules, c.Rules)
+			tasks = append(tasks, task)
 			r.mu.Unlock()
 		}
-		return judge(ctx, c, budget)
+		return judge(ctx, task)
 	}
 	r.run(func() { r.until(360*time.Second - 1) })
 	got := r.deaths()
@@ -82,12 +82,12 @@ func TestManyOutagesAreReportedAfterOneAttemptMore(t *testing.T) {
 	if len(got) != 5 {
 		t.Errorf("replicas reported dead: got %v, want the five that are", got)
 	}
-	if len(rules) != 5 {
-		t.Fatalf("got %d attempts more, want one of each that turned dead", len(rules))
+	if len(tasks) != 5 {
+		t.Fatalf("got %d attempts more, want one of each that turned dead", len(tasks))
 	}
-	for _, rule := range rules {
-		if rule == nil || rule.Retry != 0 || rule.DeadAfter != probe.DefaultRules().DeadAfter {
-			t.Errorf("rules of the attempt more: got %+v, want those of the replica without a retry", rule)
+	for _, task := range tasks {
+		if task.Attempts != 1 || !task.Fresh || task.Check.Rules != nil {
+			t.Errorf("the attempt more: got %+v, want one, with the name looked up anew and the rules of the replica", task)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestFewOutagesAreReportedAtOnce(t *testing.T) {
 					t.Errorf("%s: reported dead at %v, want %v, when it was judged", replica, at, want)
 				}
 			}
-			if n := len(r.said(logrus.WarnLevel, doubted)); n != 0 {
+			if n := len(r.said(logrus.WarnLevel, manyDied)); n != 0 {
 				t.Errorf("got %d lines that many turned dead, want none", n)
 			}
 		})
@@ -159,7 +159,8 @@ func TestShutdownReportsNoDeathThatIsStillInDoubt(t *testing.T) {
 		after time.Duration
 	}{
 		{"before it is known how many turned dead", 1, time.Second},
-		{"before they were tried once more", 200, 13 * time.Second},
+		{"before they were tried once more", 200, 2 * time.Second},
+		{"before it is known how many of the cycle did", 159, 14 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			replicas := names(0, 320)
@@ -179,9 +180,9 @@ func TestBeatDoesNotCutAnOutageInTwo(t *testing.T) {
 	replicas := names(0, 320)
 	r := newRig(t, gives(mapOf(t, replicas...)))
 	r.settings.Interval = 5 * time.Second // so the starts are spread over 1.25 s
-	r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
+	r.judge = func(ctx context.Context, task probe.Task) probe.Result {
 		if began := r.now(); began >= 5*time.Second && began < 10*time.Second {
-			return lasts(4*time.Second, dead)(ctx, c, budget) // the last groups end in the next cycle
+			return lasts(4*time.Second, dead)(ctx, task) // the last groups end in the next cycle
 		}
 		return healthy
 	}
@@ -194,8 +195,8 @@ func TestBeatDoesNotCutAnOutageInTwo(t *testing.T) {
 func TestManyThatWereDeadBeforeDoNotDelayTheNewsOfOne(t *testing.T) {
 	replicas := names(0, 320) // ten groups, 3 s apart
 	r := newRig(t, gives(mapOf(t, replicas...)))
-	r.judge = func(_ context.Context, c probe.Check, _ time.Duration) probe.Result {
-		id := c.Target.ID()
+	r.judge = func(_ context.Context, task probe.Task) probe.Result {
+		id := task.Check.Target.ID()
 		if id == replicas[0] && r.now() >= 240*time.Second || id > replicas[100] {
 			return dead
 		}
@@ -220,7 +221,7 @@ func TestReplicaThatLeavesWhileItsVerdictIsHeldBackCanComeBack(t *testing.T) {
 			r.mu.Lock()
 			r.fetch = gives(m)
 			r.mu.Unlock()
-			r.loop.Reload(context.Background(), r.settings)
+			r.loop.Reload(context.Background(), r.settings, SamePage)
 			time.Sleep(time.Millisecond)
 		}
 		r.until(360 * time.Second)
@@ -270,7 +271,7 @@ func TestReloadDoesNotCutAnOutageInTwo(t *testing.T) {
 		r.until(17600 * time.Millisecond)
 		s := r.settings
 		s.Interval = 20 * time.Second
-		r.loop.Reload(context.Background(), s)
+		r.loop.Reload(context.Background(), s, SamePage)
 		r.until(60 * time.Second)
 	})
 	if got := r.deaths(); len(got) != 0 {

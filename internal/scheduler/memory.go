@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// tidyEvery is how often memory is given back at most: it costs some
+// releaseEvery is how often memory is released at most: it costs some
 // milliseconds, which is nothing once a minute.
-const tidyEvery = time.Minute
+const releaseEvery = time.Minute
 
-// tidy gives back to the system what a cycle needed, when its work is done: the
-// daemon then rests for most of the interval beside programs that have a use
-// for it.
-func (l *Loop) tidy(now time.Time) {
-	due, ok := l.schedule.next()
-	if !ok || due.Before(l.beat.Add(l.settings.Interval)) || now.Sub(l.tidied) < tidyEvery || !l.tidied.Before(l.beat) {
+// releaseMemory returns to the system the memory that a cycle needed, once its
+// work is done: the daemon rests for most of the interval.
+func (s *Scheduler) releaseMemory(now time.Time) {
+	due, ok := s.schedule.next()
+	nextCycle := s.cycleStart.Add(s.settings.Interval)
+	if !ok || due.Before(nextCycle) || now.Sub(s.memoryReleased) < releaseEvery || !s.memoryReleased.Before(s.cycleStart) {
 		return
 	}
-	if l.pool.Running() > 0 || l.outbox.Waiting() > 0 {
+	if s.pool.load() > 0 || s.outbox.Waiting() > 0 {
 		return
 	}
-	l.tidied = now
+	s.memoryReleased = now
 	debug.FreeOSMemory()
 }

@@ -88,11 +88,11 @@ func (m mix) simulate(r *rig, cycles int, next func(n int) (*statusapi.Map, time
 		return got, nil
 	}
 	random := rand.New(rand.NewPCG(7, 8))
-	r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
+	r.judge = func(ctx context.Context, task probe.Task) probe.Result {
 		r.mu.Lock()
-		if turn, ok := turns[c.Target.ID()]; ok {
+		if turn, ok := turns[task.Check.Target.ID()]; ok {
 			if late := (r.now() - turn) % m.interval; late != 0 {
-				waits = append(waits, wait{c.Target.ID(), r.now() - late, late})
+				waits = append(waits, wait{task.Check.Target.ID(), r.now() - late, late})
 			}
 		}
 		blackHole := random.Float64() < m.blackHoles
@@ -100,7 +100,7 @@ func (m mix) simulate(r *rig, cycles int, next func(n int) (*statusapi.Map, time
 		if !blackHole {
 			return healthy
 		}
-		return lasts(c.Rules.Longest(budget), slow)(ctx, c, budget)
+		return lasts(task.Check.Rules.Longest(task.Budget), slow)(ctx, task)
 	}
 	r.run(func() { r.until(time.Duration(cycles)*m.interval - 1) })
 	return waits

@@ -9,7 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 // ping asks the loop for its turn, and returns the answer and when it came.
@@ -45,11 +45,11 @@ func TestALoopThatTurnsAnswersAtOnce(t *testing.T) {
 
 func TestALoopThatHangsSaysNothing(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, "tcp://a:1")))
-	r.onPut = func(probe.Result) { time.Sleep(20 * time.Second) }
+	r.onPut = func(statusapi.Verdict) { time.Sleep(20 * time.Second) }
 	r.run(func() {
 		r.until(time.Second)
 		took, err := r.ping(5 * time.Second)
-		if want := "the heartbeat stands still: no answer in time"; err == nil || err.Error() != want || took != 5*time.Second {
+		if want := "the scheduler does not respond: no answer in time"; err == nil || err.Error() != want || took != 5*time.Second {
 			t.Errorf("got %v after %v, want %q after 5s", err, took, want)
 		}
 		r.until(21 * time.Second)

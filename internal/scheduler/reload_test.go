@@ -47,11 +47,11 @@ func TestAReloadAsksAnewWhileARequestHangs(t *testing.T) {
 func TestAReloadStartsTheWaitForAMapAgain(t *testing.T) {
 	r := newRig(t, fails(errDown))
 	r.run(func() {
-		r.until(40 * time.Second) // the next request would be at 61 s
+		r.until(40 * time.Second) // the next request would be at 45 s
 		r.reload(r.settings)
 		r.until(48 * time.Second)
 	})
-	r.wantAsked(0, 1, 3, 7, 15, 31, 40, 41, 43, 47)
+	r.wantAsked(0, 1, 3, 7, 15, 30, 40, 41, 43, 47)
 }
 
 func TestAReloadSaysAgainThatTheTokenIsWrong(t *testing.T) {
@@ -72,29 +72,27 @@ func TestAnotherPageIsAskedForAWholeMapUntilItGivesOne(t *testing.T) {
 	old, other := mapOf(t, "tcp://old:1", "tcp://both:1"), mapOf(t, "tcp://both:1", "tcp://new:1")
 	r := newRig(t, gives(old))
 	var prevs []*statusapi.Map
-	answers := []fetchFunc{fails(errDown), fails(statusapi.ErrUnauthorized), gives(other), gives(other), gives(other)}
+	answers := []fetchFunc{fails(errDown), fails(statusapi.ErrUnauthorized), gives(other), gives(other), gives(other), gives(other)}
 	r.run(func() {
 		r.until(50 * time.Second)
 		s := r.settings
-		s.OtherPage = true
 		s.API = fetchFunc(func(ctx context.Context, prev *statusapi.Map) (*statusapi.Map, error) {
 			prevs = append(prevs, prev)
 			return answers[len(prevs)-1](ctx, prev)
 		})
-		r.reload(s)
-		r.until(60 * time.Second)
-		s.OtherPage = false // a second reload, of the log's level perhaps
+		r.reloadOf(s, OtherPage)
+		r.until(60 * time.Second) // a second reload, of the log's level perhaps
 		r.reload(s)
 		r.until(370 * time.Second)
 	})
 	r.wantAsked(0)
-	if want := []*statusapi.Map{nil, nil, nil, other, other}; !slices.Equal(prevs, want[:len(prevs)]) || len(prevs) != 5 {
-		t.Errorf("the other page was asked %d times, with maps %v; want 5 times, without a map until it has given one", len(prevs), prevs)
+	if want := []*statusapi.Map{nil, nil, nil, other, other, other}; !slices.Equal(prevs, want) {
+		t.Errorf("the other page was asked %d times, with maps %v; want 6 times, without a map until it has given one", len(prevs), prevs)
 	}
 	// The old map stays in force until the answer.
-	r.wantEvery("tcp://old:1", 0, 120*time.Second, 2)
+	r.wantEvery("tcp://old:1", 0, 120*time.Second, 1)
 	r.wantEvery("tcp://both:1", 0, 120*time.Second, 4)
-	r.wantEvery("tcp://new:1", 120*time.Second, 120*time.Second, 3)
+	r.wantEvery("tcp://new:1", 65*time.Second, 120*time.Second, 3) // 5 s after the 401
 }
 
 // The request to the old page ends only after the reload, one way or another.
@@ -128,8 +126,8 @@ func TestTheOldPagesLateAnswerIsIgnored(t *testing.T) {
 				r.run(func() {
 					r.until(5 * time.Second)
 					s := r.settings
-					s.API, s.OtherPage = later(takes, other), true
-					r.reload(s)
+					s.API = later(takes, other)
+					r.reloadOf(s, OtherPage)
 					if !cancelled {
 						t.Errorf("the request to the old page was not cancelled")
 					}
@@ -164,7 +162,7 @@ func TestANewIntervalKeepsTheOldPromise(t *testing.T) {
 				s := r.settings
 				s.Interval = tt.to
 				r.reload(s)
-				r.until(tt.at + 3*tt.to)
+				r.until(tt.at + 4*tt.to)
 			})
 			for _, replica := range replicas {
 				began := r.probes[replica]
@@ -175,8 +173,9 @@ func TestANewIntervalKeepsTheOldPromise(t *testing.T) {
 						after++
 						want = tt.to
 					}
-					// From one interval to the other it may be sooner, but never later.
-					if across := began[i-1] < tt.at && began[i] >= tt.at; gap > want || gap < want && !across {
+					// From one interval to the other it may be sooner, and once more
+					// while bunched turns are spread out, but never later.
+					if gap > want || gap < want && began[i] >= tt.at && after > 1 {
 						t.Fatalf("replica %s: probed at %v and at %v: a gap of %v, want %v", replica, began[i-1], began[i], gap, want)
 					}
 				}
@@ -193,8 +192,8 @@ func TestANewIntervalKeepsTheOldPromise(t *testing.T) {
 				}
 			}
 			// The new interval's cycle begins with the reload.
-			if n := len(r.refreshed); r.refreshed[n-3] != tt.at+tt.to || r.refreshed[n-4] != tt.at {
-				t.Errorf("cycles began at %v, want the last four from %v on, %v apart", r.refreshed[n-4:], tt.at, tt.to)
+			if n := len(r.refreshed); r.refreshed[n-4] != tt.at+tt.to || r.refreshed[n-5] != tt.at {
+				t.Errorf("cycles began at %v, want the last five from %v on, %v apart", r.refreshed[n-5:], tt.at, tt.to)
 			}
 		})
 	}
@@ -205,7 +204,7 @@ func TestReloadEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		loop := New(Settings{Interval: time.Second}, (*prober)(newRig(t, nil)), (*outbox)(newRig(t, nil)), logrus.New())
-		loop.Reload(ctx, Settings{}) // nobody runs the loop: it returns all the same
+		loop.Reload(ctx, Settings{}, SamePage) // nobody runs the loop: it returns all the same
 	})
 }
 
@@ -216,10 +215,10 @@ func TestShutdown(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, replicas...)))
 	slow := lasts(20*time.Second, dead)
 	stubborn := make(chan struct{}) // a probe that has its verdict just as it is cancelled
-	r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
-		switch c.Target.ID() {
+	r.judge = func(ctx context.Context, task probe.Task) probe.Result {
+		switch task.Check.Target.ID() {
 		case replicas[0]:
-			return slow(ctx, c, budget)
+			return slow(ctx, task)
 		case replicas[1]:
 			<-ctx.Done()
 			close(stubborn)
@@ -256,7 +255,7 @@ func TestShutdown(t *testing.T) {
 func TestShutdownWithManyVerdictsAtOnce(t *testing.T) {
 	replicas := names(0, 32)
 	r := newRig(t, gives(mapOf(t, replicas...)))
-	r.judge = func(ctx context.Context, _ probe.Check, _ time.Duration) probe.Result {
+	r.judge = func(ctx context.Context, _ probe.Task) probe.Result {
 		<-ctx.Done()
 		return healthy
 	}

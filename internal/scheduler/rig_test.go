@@ -26,7 +26,7 @@ type rig struct {
 	judge    judge // nil: healthy at once
 	level    logrus.Level
 
-	loop   *Loop
+	loop   *Scheduler
 	start  time.Time
 	cancel context.CancelFunc
 
@@ -41,9 +41,8 @@ type rig struct {
 	most      int // probes at a time
 	overlaps  []string
 	retained  int
-	resumed   int
-	stale     bool
-	onPut     func(probe.Result)
+	outdated  bool
+	onPut     func(statusapi.Verdict)
 	suspended time.Duration
 }
 
@@ -98,18 +97,19 @@ func (r *rig) run(body func()) {
 		}
 		r.settings = s
 		r.loop = New(s, (*prober)(r), (*outbox)(r), log)
-		r.loop.suspended = func() time.Duration {
+		r.loop.suspension.clock = func() time.Duration {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return r.suspended
 		}
-		over := make(chan error)
-		go func() { over <- r.loop.Run(ctx) }()
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			r.loop.Run(ctx)
+		}()
 		body()
 		cancel()
-		if err := <-over; err != nil {
-			t.Errorf("Run: got error %v, want none", err)
-		}
+		<-over
 	})
 	for _, id := range r.overlaps {
 		r.t.Errorf("replica %s: got two probes at once, want one", id)
@@ -140,8 +140,10 @@ func (r *rig) answer(f fetchFunc) {
 }
 
 // reload makes s the settings in force.
-func (r *rig) reload(s Settings) {
-	r.loop.Reload(context.Background(), s)
+func (r *rig) reload(s Settings) { r.reloadOf(s, SamePage) }
+
+func (r *rig) reloadOf(s Settings, page Page) {
+	r.loop.Reload(context.Background(), s, page)
 	synctest.Wait()
 }
 
@@ -168,13 +170,6 @@ func (r *rig) said(level logrus.Level, message string) []line {
 	return found
 }
 
-// resumes returns how often reports were let go out again.
-func (r *rig) resumes() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.resumed
-}
-
 // putsOf returns what the outbox was given of a replica.
 func (r *rig) putsOf(replica string) []put {
 	r.mu.Lock()
@@ -190,8 +185,8 @@ func (p *prober) Refresh() {
 	r.refreshed = append(r.refreshed, r.now())
 }
 
-func (p *prober) Probe(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
-	r, id := (*rig)(p), c.Target.ID()
+func (p *prober) Probe(ctx context.Context, task probe.Task) probe.Result {
+	r, id := (*rig)(p), task.Check.Target.ID()
 	r.mu.Lock()
 	r.probes[id] = append(r.probes[id], r.now())
 	r.order = append(r.order, id)
@@ -202,10 +197,10 @@ func (p *prober) Probe(ctx context.Context, c probe.Check, budget time.Duration)
 	r.most = max(r.most, len(r.underway))
 	judge := r.judge
 	r.mu.Unlock()
-	result := probe.Result{Check: c, Health: probe.Healthy, Attempts: 1}
+	result := healthy
 	if judge != nil {
-		result = judge(ctx, c, budget)
-		result.Check = c
+		result = judge(ctx, task)
+		result.Check = task.Check
 	}
 	r.mu.Lock()
 	delete(r.underway, id)
@@ -216,14 +211,14 @@ func (p *prober) Probe(ctx context.Context, c probe.Check, budget time.Duration)
 // outbox is the rig as an Outbox.
 type outbox rig
 
-func (o *outbox) Put(result probe.Result) {
+func (o *outbox) Put(v statusapi.Verdict) {
 	r := (*rig)(o)
 	r.mu.Lock()
-	r.puts = append(r.puts, put{r.now(), result.Check.Target.ID(), result.Health})
+	r.puts = append(r.puts, put{r.now(), v.ID.Replica, v.Health})
 	onPut := r.onPut
 	r.mu.Unlock()
 	if onPut != nil {
-		onPut(result)
+		onPut(v)
 	}
 }
 
@@ -236,18 +231,12 @@ func (o *outbox) Retain(replicas int, keep func(probe.ID) bool) {
 	})
 }
 
-func (o *outbox) Resume() {
+func (o *outbox) MapOutdated() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.resumed++
-}
-
-func (o *outbox) Stale() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	stale := o.stale
-	o.stale = false
-	return stale
+	outdated := o.outdated
+	o.outdated = false
+	return outdated
 }
 
 func (o *outbox) Waiting() int { return 0 }

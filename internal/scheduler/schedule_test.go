@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 )
 
 // scheduled returns a schedule of one map of n replicas.
@@ -21,7 +23,7 @@ func TestSpreadIsAQuarterOfTheIntervalAtMost30s(t *testing.T) {
 		{120 * time.Second, 30 * time.Second},
 		{3600 * time.Second, 30 * time.Second},
 	} {
-		if got := spread(tt.interval); got != tt.want {
+		if got := pace.Spread(tt.interval); got != tt.want {
 			t.Errorf("spread(%v): got %v, want %v", tt.interval, got, tt.want)
 		}
 	}

@@ -1,25 +1,53 @@
-// Package scheduler is the heartbeat: it keeps the map fresh, probes all of it
-// once per interval, and hands every verdict on.
+// Package scheduler decides when each replica of the map is probed, and which
+// verdict is reported.
 //
-// A cycle begins every interval by the monotonic clock, whatever the last one
-// took. The map is asked for beside it, never in its way. Every replica has its
-// own turn in the cycle and keeps it, so the time between two of its probes is
-// the interval, whatever its neighbours do. N replicas that came together have
-// their turns in groups of 32, spread over s = min(interval/4, 30 s). Where a
-// probe takes w at the longest, the attempt more that a doubtful verdict needs
+// # Turns
+//
+// A cycle starts every interval by the monotonic clock, whatever the last one
+// took. The map is requested beside it, never in its way. Every replica has its
+// turn in the cycle and keeps it, so its probes are an interval apart, whatever
+// its neighbours do. The turns of N replicas that were added together are in
+// groups of 32, spread over s = min(interval/4, 30 s). Where reloads of the
+// interval or long churn have bunched them, they are spread out again, by turns
+// that come earlier, never later. If a probe takes w at most, a confirmation
 // included, no more than
 //
 //	min(N, 32 · (⌊⌈N/32⌉ · w/s⌋ + 1))
 //
-// of them are ever under way at a time. Replicas that came later have groups of
-// their own, so what is reckoned with is the same for turns as they really lie:
-// the most that come within w of one another, and on top of them the probes
-// that were under way before. As long as the pool has so many places, no probe
-// waits for another, and every verdict is there within w of its replica's turn:
-// for a replica that is up at its first attempt, that is the time of the
-// attempt. Where the open-file limit or the operator allow fewer, the log says
-// so at the beginning of each cycle, and replicas that were dead the last time
-// come last.
+// run at a time. Replicas added later get their own groups, so the bound is not
+// computed from the formula but from the actual schedule: the maximum number of
+// turns within any window of length w, plus the probes already in flight. With
+// as many places in the pool no probe waits for another, and every verdict is
+// ready within w of its turn: for a replica that is up at its first attempt,
+// within the time of that attempt. Where the open-file limit or the operator
+// allow fewer, the log says so at the start of each cycle, and replicas whose
+// last verdict was dead wait behind all others.
+//
+// # Phases of a replica
+//
+//	         its turn          verdict, or none (trouble of this host)
+//	  idle ───────────► probing ─────────────────────────────────────► idle
+//	                       │ it turned dead
+//	                       ▼        few did
+//	                    withheld ──────────────► idle, reported dead
+//	                       │ many did
+//	                       ▼        3 s later              result
+//	                    doubted ──────────────► confirming ───────► idle
+//	                                               │ dead, and whether many of
+//	                                               ▼ the cycle are is not known
+//	                                            withheld
+//
+//	any phase ── the map loses it ──► gone
+//
+// While probing or confirming, gone lasts until the probe is over, so that a
+// replica that comes back meanwhile is not probed twice at a time: it returns
+// to the phase it left.
+//
+// # Reports
+//
+// Every verdict is reported but a death that is withheld. A replica last
+// reported up that has no verdict 5 s after its turn repeats the last one, and
+// so does one that this host cannot probe, for as long as pace.RepeatFor.
 package scheduler
 
 import (
@@ -34,241 +62,250 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// MapFetcher gets the map; statusapi.Client is one.
+// MapFetcher fetches the map; statusapi.Client is one.
 type MapFetcher interface {
 	FetchMap(ctx context.Context, prev *statusapi.Map) (*statusapi.Map, error)
 }
 
 // Prober judges one replica; probe.Prober is one.
 type Prober interface {
-	Probe(ctx context.Context, c probe.Check, budget time.Duration) probe.Result
-	Refresh() // called when a cycle begins
+	Probe(ctx context.Context, t probe.Task) probe.Result
+	Refresh() // called when a cycle starts
 }
 
 // Outbox delivers verdicts; report.Outbox is one.
 type Outbox interface {
-	Put(probe.Result)
+	Put(v statusapi.Verdict)
 	Retain(replicas int, keep func(probe.ID) bool)
-	Resume()
-	Stale() bool
+	MapOutdated() bool // once per report of a replica that the API does not know
 	Waiting() int
 }
 
-// Settings are what of the configuration the loop works by.
+// Settings is the part of the configuration that the scheduler works by.
 type Settings struct {
-	API       MapFetcher
-	Interval  time.Duration
-	Workers   int  // how many probes may run at a time; 0: as many as it takes
-	Files     int  // how many files the process may have open; 0: not known
-	OtherPage bool // on reload: API is not that of the map in hand
-
-	// Sized is told how many replicas a new map has; nil: nobody is.
-	Sized func(replicas int)
+	API      MapFetcher
+	Interval time.Duration
+	Workers  int // bound of probes at a time; 0 means as many as it takes
+	Files    int // bound of open files of the process; 0 means unknown
 }
 
-// Loop is the heartbeat. New makes one, Run runs it, once.
-type Loop struct {
+// Page tells whether new settings are of the page whose map is in force.
+type Page int
+
+// The pages that a reload can be about.
+const (
+	SamePage Page = iota
+	OtherPage
+)
+
+type reload struct {
+	settings Settings
+	page     Page
+}
+
+// Scheduler probes the replicas of the map. New makes one, Run runs it, once.
+type Scheduler struct {
 	log     *logrus.Logger
 	prober  Prober
 	outbox  Outbox
-	pool    *probe.Pool
-	results chan probe.Result
-	reloads chan Settings
-	pings   chan struct{}
+	done    chan *job // probes that are over
 	fetched chan *fetch
+	reloads chan reload
+	pings   chan struct{}
 	fetches sync.WaitGroup
 
-	// All that follows belongs to the goroutine of Run.
-	settings Settings
-	schedule schedule
-	replicas map[probe.ID]*replica
-	leaving  map[probe.ID]bool // not in the map any more, but still being probed
-	short    bool              // the pool has fewer places than it may take
+	// All following fields belong to the goroutine of Run.
+	settings     Settings
+	currentMap   *statusapi.Map // nil until the first has arrived
+	nextMap      mapRequests
+	replicas     map[probe.ID]*replica // of the current map, and those gone while in the pool
+	dead         int                   // of the current map's, by their last verdicts
+	schedule     schedule
+	pool         pool
+	overCapacity bool // the pool has fewer places than it may take
 
-	beat     time.Time // when this cycle began
-	number   int       // of this cycle; a reload does not begin another one
-	cycle    summary
-	last     summary          // of the cycle before
-	turnings map[int]*turning // by the number of the cycle
-	confirms []*replica       // to be tried once more, in the order of their time
-	dead     int              // how many replicas are, by their last verdicts
+	massFailure   massFailure
+	confirmations []*replica // in the order of their time
+	repeatChecks  []repeatCheck
 
-	suspended func() time.Duration
-	away      time.Duration // how much of it is made up for
-
-	tidied time.Time // when memory was last given back
-
-	held     *statusapi.Map // nil until the first has arrived
-	fetching *fetch         // nil unless the map is being asked for
-	ask      time.Time      // when it is asked for next
-	asked    int            // how often it was asked for in vain since it last came
-	whole    bool           // ask for the whole map next time
+	cycleStart       time.Time
+	stats, prevStats stats // of this cycle and the one before
+	suspension       suspension
+	memoryReleased   time.Time
 }
 
-// New returns a loop that works by s.
-func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Loop {
-	l := &Loop{
-		log:      log,
-		prober:   prober,
-		outbox:   outbox,
-		results:  make(chan probe.Result),
-		reloads:  make(chan Settings),
-		pings:    make(chan struct{}),
-		fetched:  make(chan *fetch),
-		settings: s,
-		schedule: schedule{interval: s.Interval},
-		replicas: make(map[probe.ID]*replica),
-		leaving:  make(map[probe.ID]bool),
-		turnings: make(map[int]*turning),
-
-		suspended: suspended,
+// New returns a scheduler that works by s.
+func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Scheduler {
+	done := make(chan *job)
+	return &Scheduler{
+		log:        log,
+		prober:     prober,
+		outbox:     outbox,
+		done:       done,
+		fetched:    make(chan *fetch),
+		reloads:    make(chan reload),
+		pings:      make(chan struct{}),
+		settings:   s,
+		replicas:   make(map[probe.ID]*replica),
+		schedule:   schedule{interval: s.Interval},
+		pool:       pool{probe: prober.Probe, done: done},
+		suspension: suspension{clock: suspended},
 	}
-	l.pool = &probe.Pool{Probe: prober.Probe, Done: func(r probe.Result) { l.results <- r }}
-	return l
 }
 
-// Reload makes s the settings in force and fetches the map at once. It returns
-// when Run has taken them up, or ctx is done.
-func (l *Loop) Reload(ctx context.Context, s Settings) {
+// Reload makes s the settings in force and has the map requested at once. It
+// returns when Run has taken them up, or ctx is done.
+func (s *Scheduler) Reload(ctx context.Context, settings Settings, page Page) {
 	select {
-	case l.reloads <- s:
+	case s.reloads <- reload{settings, page}:
 	case <-ctx.Done():
 	}
 }
 
-// Ping returns nil when Run has come round to it, which it does at once unless
-// it hangs; else, when ctx is done, an error with the cause of that.
-func (l *Loop) Ping(ctx context.Context) error {
+// Ping returns nil when Run has taken notice of it, which is at once unless Run
+// hangs; else, when ctx is done, an error with its cause.
+func (s *Scheduler) Ping(ctx context.Context) error {
 	select {
-	case l.pings <- struct{}{}:
+	case s.pings <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the heartbeat stands still: %w", context.Cause(ctx))
+		return fmt.Errorf("the scheduler does not respond: %w", context.Cause(ctx))
 	}
 }
 
-// Run goes on until ctx is done. Then it begins no more probes, breaks off
-// those under way, and returns when every verdict that was measured is in the
-// outbox.
-func (l *Loop) Run(ctx context.Context) error {
-	l.away = l.suspended()
-	l.begin(time.Now())
+// Run schedules until ctx is done. Then it starts no more probes, cancels those
+// that run, and returns when every verdict that was measured is in the outbox.
+func (s *Scheduler) Run(ctx context.Context) {
+	s.suspension.reset()
+	s.massFailure.startCycle(0)
+	s.startCycle(ctx, time.Now())
 	for ctx.Err() == nil {
-		timer := time.NewTimer(time.Until(l.wake()))
+		timer := time.NewTimer(time.Until(s.wake()))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-			l.tick(ctx)
-		case r := <-l.results:
-			l.judge(r)
-		case f := <-l.fetched:
-			l.took(ctx, f)
-		case s := <-l.reloads:
-			l.reload(s)
-		case <-l.pings:
+			s.tick(ctx)
+		case j := <-s.done:
+			s.handleResult(ctx, j)
+		case f := <-s.fetched:
+			s.mapFetched(ctx, f)
+		case r := <-s.reloads:
+			s.reload(ctx, r)
+		case <-s.pings:
 		}
 		timer.Stop()
 	}
-	l.drain()
-	return nil
+	s.drain(ctx)
 }
 
-// drain takes what the probes and map requests under way still bring. What is
-// held back until it can be believed is not reported: nobody will know any more.
-func (l *Loop) drain() {
+// drain handles the results of probes and map requests that were under way. A
+// death that is withheld then is not reported: nothing will confirm it.
+func (s *Scheduler) drain(ctx context.Context) {
 	over := make(chan struct{})
 	go func() {
-		l.pool.Wait()
-		l.fetches.Wait()
+		s.pool.goroutines.Wait()
+		s.fetches.Wait()
 		close(over)
 	}()
 	for {
 		select {
-		case r := <-l.results:
-			l.judge(r)
-		case <-l.fetched:
+		case j := <-s.done:
+			s.handleResult(ctx, j)
+		case <-s.fetched:
 		case <-over:
 			return
 		}
 	}
 }
 
-// wake returns when there is something to do next.
-func (l *Loop) wake() time.Time {
-	at := l.beat.Add(l.settings.Interval)
-	if look := time.Now().Add(alertness); look.Before(at) {
-		at = look
+// wake returns when something is due next.
+func (s *Scheduler) wake() time.Time {
+	at := s.cycleStart.Add(s.settings.Interval)
+	earlier := func(t time.Time) {
+		if t.Before(at) {
+			at = t
+		}
 	}
-	if len(l.confirms) > 0 && l.confirms[0].suspicion.again.Before(at) {
-		at = l.confirms[0].suspicion.again
+	earlier(time.Now().Add(alertness))
+	if due, ok := s.schedule.next(); ok {
+		earlier(due)
 	}
-	if due, ok := l.schedule.next(); ok && due.Before(at) {
-		at = due
+	if len(s.confirmations) > 0 {
+		earlier(s.confirmations[0].death.confirmAt)
 	}
-	if l.fetching == nil && l.ask.Before(at) {
-		at = l.ask
+	if len(s.repeatChecks) > 0 {
+		earlier(s.repeatChecks[0].at)
+	}
+	if s.nextMap.running == nil {
+		earlier(s.nextMap.nextFetch)
 	}
 	return at
 }
 
 // tick does what is due.
-func (l *Loop) tick(ctx context.Context) {
-	l.collect()
-	l.wakeUp()
+func (s *Scheduler) tick(ctx context.Context) {
+	s.collect(ctx)
+	s.resume()
 	now := time.Now()
-	if next := l.beat.Add(l.settings.Interval); !now.Before(next) {
-		missed := now.Sub(next) / l.settings.Interval
-		l.number++
-		l.begin(next.Add(missed * l.settings.Interval))
+	if next := s.cycleStart.Add(s.settings.Interval); !now.Before(next) {
+		missed := now.Sub(next) / s.settings.Interval
+		s.decide(s.massFailure.startCycle(s.alive()))
+		s.startCycle(ctx, next.Add(missed*s.settings.Interval))
 	}
-	if l.fetching == nil && !now.Before(l.ask) {
-		l.fetch(ctx)
-	}
-	l.startDue(ctx, now)
-	l.confirmDue(ctx, now)
-	l.tidy(now)
+	s.fetchDue(ctx, now)
+	s.startDue(ctx, now)
+	s.confirmDue(ctx, now)
+	s.repeatDue(now)
+	s.releaseMemory(now)
 }
 
-// collect takes the results that are there already: a replica whose probe is
-// over is not to be passed over because they had to wait.
-func (l *Loop) collect() {
+// collect handles the results that are ready: a replica whose probe is over
+// must not be passed over because its result had to wait.
+func (s *Scheduler) collect(ctx context.Context) {
 	for {
 		select {
-		case r := <-l.results:
-			l.judge(r)
+		case j := <-s.done:
+			s.handleResult(ctx, j)
 		default:
 			return
 		}
 	}
 }
 
-// begin begins a cycle, at the time at which it was due.
-func (l *Loop) begin(at time.Time) {
-	l.summarize()
-	l.beat = at
-	l.last, l.cycle = l.cycle, summary{}
-	l.decideAll()
-	l.prober.Refresh()
-	l.limitPool()
+// startCycle starts a cycle, at the time at which it was due.
+func (s *Scheduler) startCycle(ctx context.Context, at time.Time) {
+	s.logStats()
+	s.cycleStart = at
+	s.prevStats, s.stats = s.stats, stats{}
+	s.prober.Refresh()
+	s.schedule.rebalance()
+	s.limitPool(ctx)
 }
 
-// reload takes up new settings, and has the map asked for at once: a request
-// under way may have been answered before whatever the operator changed.
-func (l *Loop) reload(s Settings) {
-	if l.fetching != nil {
-		l.fetching.cancel()
-		l.fetching = nil
+// alive returns how many replicas of the map are not dead.
+func (s *Scheduler) alive() int { return s.mapSize() - s.dead }
+
+// mapSize returns how many replicas the current map has.
+func (s *Scheduler) mapSize() int {
+	if s.currentMap == nil {
+		return 0
 	}
-	l.ask, l.asked = time.Time{}, 0
-	l.whole = l.whole || s.OtherPage
-	l.cycle.denied = false
-	sameBeat := s.Interval == l.settings.Interval
-	l.settings = s
-	if sameBeat {
-		l.limitPool()
+	return len(s.currentMap.Checks)
+}
+
+// reload takes up new settings and has the map requested at once: a request
+// under way may have been answered before the operator's change.
+func (s *Scheduler) reload(ctx context.Context, r reload) {
+	s.nextMap.restart(r.page)
+	s.stats.unauthorized = false
+	sameInterval := r.settings.Interval == s.settings.Interval
+	s.settings = r.settings
+	if sameInterval {
+		s.limitPool(ctx)
 		return
 	}
 	now := time.Now()
-	l.schedule.change(now, s.Interval)
-	l.begin(now)
+	s.schedule.change(now, r.settings.Interval)
+	s.massFailure.restartCycle(s.alive())
+	s.startCycle(ctx, now)
 }

@@ -7,33 +7,52 @@ import (
 )
 
 const (
-	// alertness is how often it is looked whether the host was suspended: its
-	// timers stand still meanwhile, and what they were to begin is overdue.
+	// alertness is how often a suspension of the host is looked for: timers stand
+	// still meanwhile, so whatever they were to start is overdue.
 	alertness = time.Second
-	// shortSuspension is what needs nothing done.
+	// shortSuspension needs no reaction.
 	shortSuspension = time.Second
 )
 
-// suspended returns how long the host was suspended since it was booted: the
-// time since boot goes on, the monotonic clock stands still. Nobody sets either
-// of them, as NTP does the wall clock.
+// suspension detects that the host was suspended.
+type suspension struct {
+	clock func() time.Duration // total time suspended since boot
+	seen  time.Duration
+}
+
+// suspended returns how long the host was suspended since boot: CLOCK_BOOTTIME
+// goes on, CLOCK_MONOTONIC stands still, and nobody sets either of them.
 func suspended() time.Duration {
 	var boot, awake unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
-		return 0 // the kernel is older than 2.6.39: then nothing is noticed
+		return 0 // a sandbox that forbids it: then nothing is noticed
 	}
 	return time.Duration(boot.Nano() - awake.Nano())
 }
 
-// wakeUp makes up for a suspension: what would have been due meanwhile is due
-// now, and every replica keeps its turn by the time that really went by.
-func (l *Loop) wakeUp() {
-	away := l.suspended() - l.away
+// reset forgets all suspensions until now.
+func (s *suspension) reset() { s.seen = s.clock() }
+
+// since returns the time suspended since the last call that returned any.
+func (s *suspension) since() time.Duration {
+	away := s.clock() - s.seen
 	if away < shortSuspension {
+		return 0
+	}
+	s.seen += away
+	return away
+}
+
+// resume makes up for a suspension: whatever was due meanwhile is due now, and
+// every replica keeps its turn by the time that really went by. Verdicts from
+// before are not repeated: nobody knows how old they are worth.
+func (s *Scheduler) resume() {
+	away := s.suspension.since()
+	if away == 0 {
 		return
 	}
-	l.away += away
-	l.beat, l.ask = l.beat.Add(-away), l.ask.Add(-away)
-	l.schedule.shift(-away)
-	l.log.WithField("for", away.Round(time.Second)).Info("the host was suspended; what was missed begins now")
+	s.cycleStart, s.nextMap.nextFetch = s.cycleStart.Add(-away), s.nextMap.nextFetch.Add(-away)
+	s.schedule.shift(-away)
+	s.repeatChecks = nil
+	s.log.WithField("for", away.Round(time.Second)).Info("the host was suspended; what was missed begins now")
 }

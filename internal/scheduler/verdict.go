@@ -2,141 +2,146 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// maxRepeats is for how many intervals a verdict can be answered for.
-const maxRepeats = 2
-
-// replica is what is known of a replica of the map in force.
-type replica struct {
-	check  *probe.Check // in the map in force
-	health probe.Health // of its last verdict; Unknown before the first
-	turns  int          // how many it had since then
-	busy   bool         // a probe is under way or waits for its place
-	gone   bool         // it is not in the map any more
-
-	cycle     int        // the number of the one in which its last probe began
-	open      bool       // that probe counts among those of its cycle that have no result yet
-	suspicion *suspicion // nil unless it turned dead and that is not reported yet
-}
-
-// startDue begins the probes of the groups that are due.
-func (l *Loop) startDue(ctx context.Context, now time.Time) {
+// startDue starts the groups that are due.
+func (s *Scheduler) startDue(ctx context.Context, now time.Time) {
 	for {
-		due, ok := l.schedule.next()
+		due, ok := s.schedule.next()
 		if !ok || due.After(now) {
 			return
 		}
-		for _, r := range l.schedule.take(now) {
-			r.turns++
-			if r.busy {
-				l.cycle.passed++
-				l.logTo(*r.check).Debug("passed over: its last probe is still under way")
-				continue
-			}
-			r.busy = true
-			l.begun(r)
-			l.cycle.started++
-			l.pool.Start(ctx, *r.check, l.short && r.health == probe.Dead)
+		s.startGroup(ctx, s.schedule.take(now), now)
+	}
+}
+
+// startGroup starts the probes of a group, but of the members that are still
+// busy with their last turn.
+func (s *Scheduler) startGroup(ctx context.Context, members []*replica, now time.Time) {
+	starting := make([]*replica, 0, len(members))
+	for _, r := range members {
+		switch r.phase {
+		case idle:
+			starting = append(starting, r)
+		case probing:
+			s.stats.passedOver++
+			s.logTo(r).Debug("passed over: its last probe is still under way")
+		default:
+			s.stats.withheld++
+			s.logTo(r).Debug("passed over: its death is withheld until it is confirmed")
 		}
 	}
+	s.massFailure.started(starting, now)
+	s.stats.started += len(starting)
+	for _, r := range starting {
+		r.phase = probing
+		s.pool.start(ctx, &job{replica: r, turn: now, wasDead: s.overCapacity && r.health == probe.Dead})
+	}
+	s.repeatChecks = append(s.repeatChecks, repeatCheck{now.Add(pace.Repeat), now, members})
 }
 
-// judge takes what a probe came to.
-func (l *Loop) judge(r probe.Result) {
-	id := r.Check.ID()
-	known := l.replicas[id]
-	if known == nil {
-		delete(l.leaving, id)
+// handleResult takes the result of a probe.
+func (s *Scheduler) handleResult(ctx context.Context, j *job) {
+	s.pool.release(ctx, j)
+	r := j.replica
+	switch {
+	case r.phase == gone:
+		delete(s.replicas, r.check.ID())
+		return
+	case j.result.Health == probe.Unknown && ctx.Err() != nil:
+		return // cancelled: that says nothing of the replica
+	}
+	if s.log.IsLevelEnabled(logrus.DebugLevel) {
+		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
+	}
+	if r.phase == probing {
+		s.handleProbe(r, j)
+	} else {
+		s.applyConfirmation(r, j)
+	}
+}
+
+// handleProbe takes the result of the probe of a turn.
+func (s *Scheduler) handleProbe(r *replica, j *job) {
+	if j.result.Health == probe.Dead && r.cohort != nil {
+		s.withhold(r, j)
 		return
 	}
-	known.busy = false
-	if l.log.IsLevelEnabled(logrus.DebugLevel) {
-		l.logResult(r).WithField("health", r.Health).Debug("probed")
+	r.phase = idle
+	if j.result.Health == probe.Unknown {
+		s.noVerdict(r, j)
+	} else {
+		s.report(r, j.result)
 	}
-	if known.suspicion != nil {
-		r = l.confirmed(known, r)
-	}
-	turned := known.open && r.Health == probe.Dead
-	l.ended(known)
-	switch {
-	case r.Health == probe.Unknown:
-		l.unjudged(known, r)
-	case turned:
-		l.hold(known, r)
-	default:
-		l.report(known, r)
-	}
-	l.decide(known.cycle)
+	s.decide(s.massFailure.survived(r))
 }
 
-// report hands a verdict on.
-func (l *Loop) report(known *replica, r probe.Result) {
-	l.cycle.judged(r)
-	if known.health != r.Health && (known.health != probe.Unknown || r.Health != probe.Healthy) {
-		l.changed(known.health, r)
+// report reports a verdict.
+func (s *Scheduler) report(r *replica, result probe.Result) {
+	s.stats.verdict(result)
+	if r.health != result.Health && (r.health != probe.Unknown || result.Health != probe.Healthy) {
+		s.logChange(r, result)
 	}
-	if known.health == probe.Dead {
-		l.dead--
+	if r.health == probe.Dead {
+		s.dead--
 	}
-	if r.Health == probe.Dead {
-		l.dead++
+	if result.Health == probe.Dead {
+		s.dead++
 	}
-	known.health, known.turns = r.Health, 0
-	l.outbox.Put(r)
+	r.health, r.repeats = result.Health, nil
+	s.outbox.Put(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
 }
 
-// changed says that a replica's health is another than before.
-func (l *Loop) changed(from probe.Health, r probe.Result) {
+// noVerdict takes a result without a verdict: this host could not probe the
+// replica. No report would be a false outage too, so the last verdict is
+// repeated, but for a bounded time.
+func (s *Scheduler) noVerdict(r *replica, j *job) {
+	repeated := s.repeat(r, j.turn)
+	if !s.stats.noVerdict(j.result.Reason(), repeated, &s.prevStats) {
+		return
+	}
+	log := s.logResult(r, j.result)
+	if repeated {
+		log.WithField("for_at_most", pace.RepeatFor(s.settings.Interval)).
+			Error("this host cannot probe a replica: its last verdict is repeated")
+		return
+	}
+	log.Error("this host cannot probe a replica: the page will show it dead, since there is no verdict to repeat")
+}
+
+// logChange says that the health of a replica is another than before.
+func (s *Scheduler) logChange(r *replica, result probe.Result) {
+	from := r.health
 	if from == probe.Unknown {
 		from = "new"
 	}
-	l.logResult(r).WithFields(logrus.Fields{"from": from, "to": r.Health}).Warn("health changed")
+	s.logResult(r, result).WithFields(logrus.Fields{"from": from, "to": result.Health}).Warn("health changed")
 }
 
-// unjudged takes a result without a verdict: this host could not probe the
-// replica. No report is a false outage too, so the last verdict is repeated,
-// but not for longer than it can be answered for.
-func (l *Loop) unjudged(known *replica, r probe.Result) {
-	repeat := l.repeat(known, r)
-	if l.cycle.unjudged(r.Reason(), repeat, &l.last) {
-		what := "the page will show it dead, since there is no verdict to repeat"
-		if repeat {
-			what = "its last verdict is repeated, for two intervals at most"
-		}
-		l.logResult(r).Error("this host cannot probe a replica: " + what)
-	}
+// logTo returns the log with the fields of a replica.
+func (s *Scheduler) logTo(r *replica) *logrus.Entry {
+	return s.log.WithFields(logrus.Fields{"service": r.check.ServiceID, "node": r.check.NodeID, "replica": r.check.Target})
 }
 
-// repeat hands the last verdict of a replica on once more, in the place of r,
-// and reports whether there was one that can still be answered for.
-func (l *Loop) repeat(known *replica, r probe.Result) bool {
-	if known.health == probe.Unknown || known.turns > maxRepeats {
-		return false
-	}
-	r.Health = known.health
-	l.outbox.Put(r)
-	return true
-}
-
-// logTo returns the log with the fields that say which replica it is.
-func (l *Loop) logTo(c probe.Check) *logrus.Entry {
-	return l.log.WithFields(logrus.Fields{"service": c.ServiceID, "node": c.NodeID, "replica": c.Target})
-}
-
-// logResult returns the log with the fields of a result.
-func (l *Loop) logResult(r probe.Result) *logrus.Entry {
-	log := l.logTo(r.Check).WithFields(logrus.Fields{
-		"attempts": r.Attempts,
-		"latency":  r.Latency.Round(10 * time.Microsecond),
+// logResult returns the log with the fields of a replica and a result.
+func (s *Scheduler) logResult(r *replica, result probe.Result) *logrus.Entry {
+	log := s.logTo(r).WithFields(logrus.Fields{
+		"attempts": result.Attempts,
+		"latency":  result.Latency.Round(10 * time.Microsecond),
 	})
-	if reason := r.Reason(); reason != "" {
+	if reason := result.Reason(); reason != "" {
 		log = log.WithField("reason", reason)
+	}
+	if failure, ok := errors.AsType[*probe.Error](result.Err); ok {
+		log = log.WithField("kind", failure.Kind)
 	}
 	return log
 }

@@ -18,7 +18,7 @@ import (
 // script judges by one result per probe; the last one holds on.
 func script(results ...probe.Result) judge {
 	var n atomic.Int64
-	return func(context.Context, probe.Check, time.Duration) probe.Result {
+	return func(context.Context, probe.Task) probe.Result {
 		return results[min(int(n.Add(1)), len(results))-1]
 	}
 }
@@ -129,9 +129,9 @@ func TestWithoutAVerdictTheLastOneIsRepeated(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, gives(mapOf(t, "tcp://a:1")))
 			n := 0
-			r.judge = func(ctx context.Context, c probe.Check, budget time.Duration) probe.Result {
+			r.judge = func(ctx context.Context, task probe.Task) probe.Result {
 				n++
-				return tt.judge[n-1](ctx, c, budget)
+				return tt.judge[n-1](ctx, task)
 			}
 			r.run(func() { r.until(time.Duration(len(tt.judge))*120*time.Second - 1) })
 			got := make([]probe.Health, len(tt.want))
@@ -166,8 +166,12 @@ func TestWithoutAVerdictItIsSaidThatTheLastIsRepeated(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, "tcp://a:1")))
 	r.judge = script(healthy, local)
 	r.run(func() { r.until(599 * time.Second) })
-	if got := len(r.said(logrus.ErrorLevel, "this host cannot probe a replica: its last verdict is repeated, for two intervals at most")); got != 1 {
-		t.Errorf("got %d lines that the verdict is repeated, want one", got)
+	lines := r.said(logrus.ErrorLevel, "this host cannot probe a replica: its last verdict is repeated")
+	if len(lines) != 1 {
+		t.Fatalf("got %d lines that the verdict is repeated, want one", len(lines))
+	}
+	if got := lines[0].entry.Data["for_at_most"]; got != 240*time.Second {
+		t.Errorf("field for_at_most: got %v, want two intervals", got)
 	}
 	if got := len(r.said(logrus.ErrorLevel, "this host cannot probe a replica: the page will show it dead, since there is no verdict to repeat")); got != 1 {
 		t.Errorf("got %d lines that the page will show it dead, want one, when it begins to", got)
@@ -176,8 +180,8 @@ func TestWithoutAVerdictItIsSaidThatTheLastIsRepeated(t *testing.T) {
 
 func TestAThousandReasonsDoNotFillTheLog(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, names(0, 1000)...)))
-	r.judge = func(_ context.Context, c probe.Check, _ time.Duration) probe.Result {
-		return probe.Result{Attempts: 1, Err: errors.New("no way to " + c.Target.ID())}
+	r.judge = func(_ context.Context, task probe.Task) probe.Result {
+		return probe.Result{Attempts: 1, Err: errors.New("no way to " + task.Check.Target.ID())}
 	}
 	const cycles = 5
 	r.run(func() { r.until(cycles*120*time.Second - 1) })

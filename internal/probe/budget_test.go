@@ -1,0 +1,14 @@
+package probe
+
+import (
+	"context"
+	"time"
+)
+
+// probe judges c within a budget.
+func (p *Prober) probe(ctx context.Context, c Check, budget time.Duration) Result {
+	return p.Probe(ctx, Task{Check: c, Budget: budget})
+}
+
+// Budget is what a probe is given every interval.
+func Budget(interval time.Duration) time.Duration { return min(interval/2, MaxProbe) }

@@ -1,0 +1,52 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+)
+
+// phase is where a replica is between two turns. The package comment draws the
+// transitions.
+type phase uint8
+
+const (
+	idle       phase = iota // no probe, nothing withheld
+	probing                 // its probe runs or waits for a place
+	withheld                // it turned dead; whether many did is not known yet
+	doubted                 // many did; its confirmation is scheduled
+	confirming              // its confirmation runs or waits for a place
+	gone                    // the map lost it
+)
+
+// inPool reports whether a probe of the replica runs or waits for a place.
+func (p phase) inPool() bool { return p == probing || p == confirming }
+
+// replica is the state of one replica of the map.
+type replica struct {
+	check   *probe.Check  // of the current map
+	health  probe.Health  // of its last verdict; Unknown before the first
+	phase   phase         //
+	cohort  *cohort       // the group that its last probe started in; nil if it was dead then
+	death   *pendingDeath // nil unless it is withheld, doubted or confirming
+	repeats *repeats      // nil while its last turn has a verdict, or none was repeated
+}
+
+// pendingDeath is a dead verdict that is not reported yet.
+type pendingDeath struct {
+	result    probe.Result
+	turn      time.Time // of the probe
+	confirmAt time.Time // zero until a confirmation is scheduled
+	confirmed bool      // by an attempt that followed
+	final     bool      // the next confirmation is the last one
+}
+
+// comeBack puts a replica whose probe outlasted its absence from the map back
+// in the phase it left. It is new to the page, so nothing is left to repeat.
+func (r *replica) comeBack() {
+	r.phase = probing
+	if r.death != nil {
+		r.phase = confirming
+	}
+	r.health, r.repeats = probe.Unknown, nil
+}

@@ -1,0 +1,85 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+)
+
+// maxReasons bounds the reasons for having no verdict that are logged in a
+// cycle: one cause seldom has more, and a thousand replicas would fill the log.
+const maxReasons = 10
+
+// stats is what is logged about a cycle at its end.
+type stats struct {
+	started    int // probes
+	passedOver int // turns of replicas whose last probe was still under way
+	withheld   int // turns of replicas whose death was not confirmed yet
+	healths    map[probe.Health]int
+	slowest    time.Duration
+
+	unprobed   int             // results without a verdict
+	unreported int             // of them, those for which none could be repeated
+	reasons    map[string]bool // of them; true where the last verdict was repeated
+
+	unauthorized bool // it was logged that the API does not accept the token
+	massFailure  bool // it was logged that many replicas died
+}
+
+// verdict counts a verdict.
+func (s *stats) verdict(r probe.Result) {
+	if s.healths == nil {
+		s.healths = make(map[probe.Health]int)
+	}
+	s.healths[r.Health]++
+	if r.Health != probe.Dead {
+		s.slowest = max(s.slowest, r.Latency)
+	}
+}
+
+// noVerdict counts a result without a verdict and returns whether to log its
+// reason, which is not news if it was logged in the cycle before, prev.
+func (s *stats) noVerdict(reason string, repeated bool, prev *stats) bool {
+	s.unprobed++
+	if !repeated {
+		s.unreported++
+	}
+	if s.reasons == nil {
+		s.reasons = make(map[string]bool)
+	}
+	if _, known := s.reasons[reason]; known || len(s.reasons) >= maxReasons {
+		return false
+	}
+	was, known := prev.reasons[reason]
+	s.reasons[reason] = repeated
+	return !known || was != repeated
+}
+
+// logStats logs the cycle that ends.
+func (s *Scheduler) logStats() {
+	c := s.stats
+	if c.started+c.passedOver+c.withheld == 0 {
+		return
+	}
+	log := s.log.WithFields(logrus.Fields{
+		"replicas": s.mapSize(),
+		"healthy":  c.healths[probe.Healthy],
+		"sick":     c.healths[probe.Sick],
+		"dead":     c.healths[probe.Dead],
+		"slowest":  c.slowest,
+		"waiting":  s.outbox.Waiting(),
+	})
+	if c.passedOver > 0 {
+		log = log.WithField("passed_over", c.passedOver)
+	}
+	if c.withheld > 0 {
+		log = log.WithField("withheld", c.withheld)
+	}
+	log.Info("cycle over")
+	if c.unprobed > 0 && (c.unprobed != s.prevStats.unprobed || c.unreported != s.prevStats.unreported) {
+		s.log.WithFields(logrus.Fields{"replicas": c.unprobed, "not_reported": c.unreported}).
+			Error("replicas without a verdict in this cycle; the page will show those dead that are not reported")
+	}
+}
