@@ -104,7 +104,8 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 // replica. No report would be a false outage too, so the last verdict is
 // repeated, but for a bounded time.
 func (s *Scheduler) noVerdict(r *replica, j *job) {
-	repeated := s.repeat(r, j.turn)
+	passedOver := time.Since(j.turn) / s.settings.Interval
+	repeated := s.repeat(r, j.turn.Add(passedOver*s.settings.Interval))
 	if !s.stats.noVerdict(j.result.Reason(), repeated, &s.prevStats) {
 		return
 	}
