@@ -39,7 +39,7 @@ var architecture = map[string]struct {
 	"internal/scheduler": {
 		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
-		why:    "the heartbeat knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
+		why:    "the scheduler knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
 	},
 	"internal/logging": {
 		theirs: []string{"github.com/sirupsen/logrus"},

@@ -18,7 +18,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// flapper is everything around the loop and the outbox: ten replicas that turn
+// flapper is everything around the scheduler and the outbox: ten replicas that turn
 // dead and come back, and an API that refuses a report now and then.
 type flapper struct {
 	mu     sync.Mutex

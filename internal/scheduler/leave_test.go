@@ -18,7 +18,7 @@ func TestResultsOfReplicasThatHaveLeftAreIgnored(t *testing.T) {
 		r.until(100 * time.Second)
 		r.answer(later(time.Second, mapOf(t, "tcp://stays:1")))
 		r.until(200 * time.Second)
-		if n := len(r.loop.replicas); n != 1 {
+		if n := len(r.scheduler.replicas); n != 1 {
 			t.Errorf("got %d replicas, want only the one that stays", n)
 		}
 	})

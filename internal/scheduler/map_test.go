@@ -33,7 +33,7 @@ func TestTheLastGoodMapStaysInForce(t *testing.T) {
 				r.until(0)
 				r.answer(tt.fetch)
 				r.until(4*120*time.Second - 1)
-				if r.loop.currentMap != good {
+				if r.scheduler.currentMap != good {
 					t.Errorf("got another map in force, want the last good one")
 				}
 			})
@@ -184,7 +184,7 @@ func TestANewMapIsInForceTheMomentItArrives(t *testing.T) {
 	if r.retained != 3 {
 		t.Errorf("the outbox was told of %d replicas, want 3", r.retained)
 	}
-	if got := len(r.loop.replicas) + len(r.loop.schedule.groups); got != 3+2 {
+	if got := len(r.scheduler.replicas) + len(r.scheduler.schedule.groups); got != 3+2 {
 		t.Errorf("got %d replicas and groups, want 3 and 2", got)
 	}
 	lines := r.said(logrus.InfoLevel, "map changed")

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -221,7 +222,7 @@ func TestReplicaThatLeavesWhileItsVerdictIsHeldBackCanComeBack(t *testing.T) {
 			r.mu.Lock()
 			r.fetch = gives(m)
 			r.mu.Unlock()
-			r.loop.Reload(context.Background(), r.settings, SamePage)
+			r.scheduler.Reload(context.Background(), r.settings, SamePage)
 			time.Sleep(time.Millisecond)
 		}
 		r.until(360 * time.Second)
@@ -271,10 +272,66 @@ func TestReloadDoesNotCutAnOutageInTwo(t *testing.T) {
 		r.until(17600 * time.Millisecond)
 		s := r.settings
 		s.Interval = 20 * time.Second
-		r.loop.Reload(context.Background(), s, SamePage)
+		r.scheduler.Reload(context.Background(), s, SamePage)
 		r.until(60 * time.Second)
 	})
 	if got := r.deaths(); len(got) != 0 {
 		t.Errorf("%d replicas reported dead, want none: all answered when they were tried once more", len(got))
+	}
+}
+
+// A fault of two seconds meets one or two groups of 32, a small part of the map.
+func TestAFaultOfTwoSecondsKillsNoGroup(t *testing.T) {
+	for _, n := range []int{64, 320, 1000, 3000} {
+		replicas := names(0, n)
+		for _, from := range []time.Duration{120, 125, 133, 149} {
+			t.Run(fmt.Sprintf("%d replicas, from %v", n, from*time.Second), func(t *testing.T) {
+				r := newRig(t, gives(mapOf(t, replicas...)))
+				outage(r, from*time.Second, (from+2)*time.Second, replicas...)
+				r.run(func() { r.until(360*time.Second - 1) })
+				if got := r.deaths(); len(got) != 0 {
+					t.Errorf("%d replicas reported dead, want none: all answered 3 s later", len(got))
+				}
+			})
+		}
+	}
+}
+
+// An outage that outlasts the first confirmations but meets half of the map is
+// found by the cycle.
+func TestDeathsAreConfirmedAgainOnceManyOfTheCycleDied(t *testing.T) {
+	replicas := names(0, 320) // ten groups, 3 s apart
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	outage(r, 120*time.Second, 134*time.Second, replicas...)
+	r.run(func() { r.until(360*time.Second - 1) })
+	if got := r.deaths(); len(got) != 0 {
+		t.Errorf("%d replicas reported dead, want none: all answered after the outage", len(got))
+	}
+	for _, replica := range replicas {
+		for i, p := range r.putsOf(replica)[1:] {
+			if gap := p.at - r.putsOf(replica)[i].at; gap > 125*time.Second {
+				t.Errorf("%s: a gap of %v between reports, want 125s at most", replica, gap)
+			}
+		}
+	}
+}
+
+func TestAGroupThatIsDeadIsReportedAfterItsCycleIsDecided(t *testing.T) {
+	replicas := names(0, 320)
+	r := newRig(t, gives(mapOf(t, replicas...)))
+	outage(r, 120*time.Second, time.Hour, replicas[:32]...)
+	r.run(func() { r.until(240*time.Second - 1) })
+	got := r.deaths()
+	if len(got) != 32 {
+		t.Fatalf("%d replicas reported dead, want the 32 that are", len(got))
+	}
+	for replica, at := range got {
+		// With seven groups judged, 160 dead are not possible any more.
+		if at != 138*time.Second {
+			t.Errorf("%s: reported dead at %v, want 2m18s", replica, at)
+		}
+		if n := len(r.probes[replica]); n != 3 {
+			t.Errorf("%s: got %d probes, want two turns and one confirmation", replica, n)
+		}
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// ping asks the loop for its turn, and returns the answer and when it came.
+// ping asks the scheduler for a sign of life, and returns the answer and when it came.
 func (r *rig) ping(patience time.Duration) (time.Duration, error) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("no answer in time"))
 	defer cancel()
 	began := r.now()
-	err := r.loop.Ping(ctx)
+	err := r.scheduler.Ping(ctx)
 	return r.now() - began, err
 }
 
-func TestALoopThatTurnsAnswersAtOnce(t *testing.T) {
+func TestASchedulerThatTurnsAnswersAtOnce(t *testing.T) {
 	for name, fetch := range map[string]fetchFunc{
 		"a map":          gives(mapOf(t, names(0, 100)...)),
 		"no map":         fails(errDown),
@@ -43,7 +43,7 @@ func TestALoopThatTurnsAnswersAtOnce(t *testing.T) {
 	}
 }
 
-func TestALoopThatHangsSaysNothing(t *testing.T) {
+func TestASchedulerThatHangsSaysNothing(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, "tcp://a:1")))
 	r.onPut = func(statusapi.Verdict) { time.Sleep(20 * time.Second) }
 	r.run(func() {
@@ -63,9 +63,9 @@ func TestPingEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		loop := New(Settings{Interval: time.Second}, (*prober)(newRig(t, nil)), (*outbox)(newRig(t, nil)), logrus.New())
-		if err := loop.Ping(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v of a loop that nobody runs, want that it was cancelled", err)
+		scheduler := New(Settings{Interval: time.Second}, (*prober)(newRig(t, nil)), (*outbox)(newRig(t, nil)), logrus.New())
+		if err := scheduler.Ping(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v of a scheduler that nobody runs, want that it was cancelled", err)
 		}
 	})
 }

@@ -203,8 +203,8 @@ func TestReloadEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		loop := New(Settings{Interval: time.Second}, (*prober)(newRig(t, nil)), (*outbox)(newRig(t, nil)), logrus.New())
-		loop.Reload(ctx, Settings{}, SamePage) // nobody runs the loop: it returns all the same
+		scheduler := New(Settings{Interval: time.Second}, (*prober)(newRig(t, nil)), (*outbox)(newRig(t, nil)), logrus.New())
+		scheduler.Reload(ctx, Settings{}, SamePage) // nobody runs it: it returns all the same
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// rig is a Loop in a bubble, with all that is around it. Its fields are set
+// rig is a Scheduler in a bubble, with all that is around it. Its fields are set
 // before run, or inside of it; times count from the start of run.
 type rig struct {
 	t        *testing.T
@@ -26,9 +26,9 @@ type rig struct {
 	judge    judge // nil: healthy at once
 	level    logrus.Level
 
-	loop   *Scheduler
-	start  time.Time
-	cancel context.CancelFunc
+	scheduler *Scheduler
+	start     time.Time
+	cancel    context.CancelFunc
 
 	mu        sync.Mutex
 	asked     []ask
@@ -74,7 +74,7 @@ func newRig(t *testing.T, fetch fetchFunc) *rig {
 	}
 }
 
-// run runs the loop in a bubble for as long as body takes, and waits for its end.
+// run runs the scheduler in a bubble for as long as body takes, and waits for its end.
 // A goroutine that is left then fails the test.
 func (r *rig) run(body func()) {
 	r.t.Helper()
@@ -96,8 +96,8 @@ func (r *rig) run(body func()) {
 			})
 		}
 		r.settings = s
-		r.loop = New(s, (*prober)(r), (*outbox)(r), log)
-		r.loop.suspension.clock = func() time.Duration {
+		r.scheduler = New(s, (*prober)(r), (*outbox)(r), log)
+		r.scheduler.suspension.clock = func() time.Duration {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return r.suspended
@@ -105,7 +105,7 @@ func (r *rig) run(body func()) {
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
-			r.loop.Run(ctx)
+			r.scheduler.Run(ctx)
 		}()
 		body()
 		cancel()
@@ -143,7 +143,7 @@ func (r *rig) answer(f fetchFunc) {
 func (r *rig) reload(s Settings) { r.reloadOf(s, SamePage) }
 
 func (r *rig) reloadOf(s Settings, page Page) {
-	r.loop.Reload(context.Background(), s, page)
+	r.scheduler.Reload(context.Background(), s, page)
 	synctest.Wait()
 }
 

@@ -144,7 +144,7 @@ func TestSlowAndDeadReplicasTakeNobodysTurn(t *testing.T) {
 	}
 }
 
-// A stall: the loop is kept from running while probes go on.
+// A stall: the scheduler is kept from running while probes go on.
 func TestMissedBeatsStartAtOnceAndTurnsAreKept(t *testing.T) {
 	replicas := names(0, 64)
 	r := newRig(t, gives(mapOf(t, replicas...)))
