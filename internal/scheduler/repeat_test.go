@@ -127,7 +127,7 @@ func TestNothingIsRepeatedOfAReplicaThatLeft(t *testing.T) {
 	r.judge = byReplica(map[string]judge{"tcp://goes:1": script(healthy)})
 	r.run(func() {
 		r.until(119 * time.Second)
-		r.judge = byReplica(map[string]judge{"tcp://goes:1": hour})
+		r.judgeBy(byReplica(map[string]judge{"tcp://goes:1": hour}))
 		r.answer(later(time.Second, mapOf(t, "tcp://stays:1")))
 		r.until(250 * time.Second)
 	})
@@ -142,7 +142,7 @@ func TestNothingIsRepeatedAfterASuspension(t *testing.T) {
 	r.judge = script(healthy)
 	r.run(func() {
 		r.until(119 * time.Second)
-		r.judge = hour
+		r.judgeBy(hour)
 		r.until(121 * time.Second)
 		r.suspend(10 * time.Second)
 		r.until(200 * time.Second)

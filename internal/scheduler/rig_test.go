@@ -139,6 +139,13 @@ func (r *rig) answer(f fetchFunc) {
 	r.fetch = f
 }
 
+// judgeBy makes j judge the probes from now on.
+func (r *rig) judgeBy(j judge) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.judge = j
+}
+
 // reload makes s the settings in force.
 func (r *rig) reload(s Settings) { r.reloadOf(s, SamePage) }
 

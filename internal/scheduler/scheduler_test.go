@@ -226,7 +226,7 @@ func TestNothingIsProbedTwiceInACycle(t *testing.T) {
 	const cycles = 50
 	r.run(func() {
 		r.until(cycles*interval - 1)
-		r.judge = nil
+		r.judgeBy(nil)
 	})
 	measured := 0
 	for _, replica := range slices.Sorted(maps.Keys(r.probes)) {

@@ -109,6 +109,13 @@ func (c *chaos) answerMap(ctx context.Context, prev *statusapi.Map) (*statusapi.
 	return mapOf(c.t, current...), nil
 }
 
+// pause returns how long nothing happens.
+func (c *chaos) pause() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Duration(c.random.Int64N(int64(40 * time.Second)))
+}
+
 // happen makes something happen.
 func (c *chaos) happen() {
 	c.mu.Lock()
@@ -155,7 +162,7 @@ func TestWhateverHappens(t *testing.T) {
 			c := newChaos(t, seed)
 			c.run(func() {
 				for c.now() < 25*time.Minute {
-					time.Sleep(time.Duration(c.random.Int64N(int64(40 * time.Second))))
+					time.Sleep(c.pause())
 					synctest.Wait()
 					c.happen()
 					synctest.Wait()
@@ -251,5 +258,9 @@ func (c *chaos) wantConsistent() {
 	if s.mapSize() != size || len(inGroups) != size || s.dead != dead || s.pool.load() != busy {
 		c.t.Errorf("at %v: a map of %d, %d in groups, %d dead and %d in the pool, want %d, %d, %d, %d",
 			c.now(), s.mapSize(), len(inGroups), s.dead, s.pool.load(), size, size, dead, busy)
+	}
+	// The race detector is to know that the scheduler goes on after this.
+	if err := s.Ping(context.Background()); err != nil {
+		c.t.Error(err)
 	}
 }
