@@ -29,8 +29,9 @@ var architecture = map[string]struct {
 		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it",
 	},
 	"cmd/crisp-status-sandbox": {
-		ours: []string{"internal/sandbox"},
-		why:  "the sandbox judges the daemon, so it shares nothing with it",
+		ours:   []string{"internal/sandbox", "internal/sandbox/judge"},
+		theirs: []string{"golang.org/x/sys/unix"},
+		why:    "the sandbox judges the daemon, so it shares nothing with it; of the system it takes the clock of a process",
 	},
 	"internal/config": {
 		theirs: []string{"github.com/BurntSushi/toml", "github.com/sirupsen/logrus"},
@@ -62,8 +63,16 @@ var architecture = map[string]struct {
 		why:    "the outbox knows the errors of the API by their meaning, and nothing of its wire; of probes it knows the names of replicas",
 	},
 	"internal/sandbox": {
+		ours:   []string{"internal/sandbox/judge", "internal/sandbox/target"},
 		theirs: []string{"github.com/BurntSushi/toml"},
 		why:    "with wire types of the daemon's, the tests would judge themselves",
+	},
+	"internal/sandbox/judge": {
+		ours: []string{"internal/sandbox/target"},
+		why:  "the judge measures reports and knows the targets, but no wire format and no socket",
+	},
+	"internal/sandbox/target": {
+		why: "targets are servers on loopback, whoever probes and judges them",
 	},
 	"internal/statusapi": {
 		ours:   []string{"internal/pace", "internal/probe", "internal/redact"},

@@ -396,7 +396,7 @@ func TestAPIGoneAndBack(t *testing.T) {
 	w := newWorld(t, sandbox.Options{}, "target:tcp")
 	w.start(1)
 	w.becomes("target:tcp", sandbox.Healthy)
-	heal := w.Break(sandbox.All, sandbox.Gone())
+	heal := w.Break(sandbox.All, sandbox.Disconnect())
 	target, _ := w.Target("target:tcp")
 	target.Stop()
 	w.says("to=dead")

@@ -14,32 +14,31 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
-// usageError is a command line that makes no sense.
+// usageError is the error of an invalid command line.
 type usageError struct{ error }
 
-// settings are what one run is to be: the command line, checked.
+// settings describe one run.
 type settings struct {
-	mapFile  string
-	estate   *sandbox.Estate // nil unless a map is to be generated
-	listen   string
-	token    string
-	tls      bool
-	apiDelay time.Duration
-	grace    time.Duration
-	interval time.Duration // for the daemon's configuration
-	logLevel string        // for the daemon's configuration
-	lasts    time.Duration // 0: until a signal
-	cycles   int           // 0: until a signal
-	json     string        // file; empty: none
-	command  []string      // empty: no child
+	mapFile   string
+	generated *sandbox.Generated // nil unless a map is to be generated
+	listen    string
+	token     string
+	tls       bool
+	apiDelay  time.Duration
+	interval  time.Duration // for the daemon's configuration
+	logLevel  string        // for the daemon's configuration
+	duration  time.Duration // 0: until a signal
+	cycles    int           // 0: until a signal
+	json      string        // file; empty: none
+	command   []string      // empty: no child
 }
 
 const usage = `Usage: crisp-status-sandbox [FLAG…] [-- COMMAND [ARG…]]
 
-A stand-in for the Status API on this machine, and a page that shows what is
-reported to it. COMMAND is run beside it; in its arguments {config} becomes the
-path of a configuration file for crisp-status-local. Without COMMAND that
-configuration is printed. Without --map and --replicas a sample map is served.
+Serves a stand-in for the Status API on this machine, and a page of the reports
+that it takes. Runs COMMAND beside it, with {config} in the arguments replaced by
+the path of a configuration file for crisp-status-local; without COMMAND it prints
+that configuration. Without --map and --replicas it serves a sample map.
 
 `
 
@@ -80,31 +79,28 @@ func (s *sizes) Set(text string) error {
 	return nil
 }
 
-// estateFlags are the flags that describe a generated map.
-type estateFlags struct {
-	replicas             sizes
-	retry                int
-	dead, slow           percent
-	kinds                string
-	delayDead, delaySick time.Duration
+// generatedFlags are the flags that describe a generated map.
+type generatedFlags struct {
+	replicas   sizes
+	dead, slow percent
+	kinds      string
+	delayDead  time.Duration
 }
 
-func (e *estateFlags) register(fs *flag.FlagSet) {
-	fs.Var(&e.replicas, "replicas", "serve a generated map of this `many` replicas on loopback; 1000,10000 is two runs, one after the other")
-	fs.Var(&e.dead, "dead", "of a generated map: the `share` of replicas that never answer")
-	fs.Var(&e.slow, "slow", "of a generated map: the `share` of replicas that are sick")
-	fs.StringVar(&e.kinds, "kinds", "tcp,http,icmp", "of a generated map: `kinds` of replicas: tcp, http, https, icmp")
-	fs.DurationVar(&e.delayDead, "delay-dead", 10*time.Second, "of a generated map: how long an attempt may take, in whole seconds")
-	fs.DurationVar(&e.delaySick, "delay-sick", time.Second, "of a generated map: how long a healthy replica may take, in whole seconds; 0: never sick")
-	fs.IntVar(&e.retry, "retry", 2, "of a generated map: further attempts before a replica is dead")
+func (e *generatedFlags) register(fs *flag.FlagSet) {
+	fs.Var(&e.replicas, "replicas", "serve a generated map with this `number` of replicas on loopback; 1000,10000 makes two runs, one after the other")
+	fs.Var(&e.dead, "dead", "the `share` of replicas of a generated map that never answer")
+	fs.Var(&e.slow, "slow", "the `share` of replicas of a generated map that are sick")
+	fs.StringVar(&e.kinds, "kinds", "tcp,http,icmp", "the `kinds` of replicas of a generated map: tcp, http, https, icmp")
+	fs.DurationVar(&e.delayDead, "delay-dead", 10*time.Second, "the time limit of an attempt in a generated map, in whole seconds")
 }
 
-// estates are the maps that the flags ask for, one for each size; none if they ask
-// for none.
-func (e *estateFlags) estates(fs *flag.FlagSet) ([]*sandbox.Estate, error) {
+// maps returns the maps that the flags ask for, one for each size; none without
+// --replicas.
+func (e *generatedFlags) maps(fs *flag.FlagSet) ([]*sandbox.Generated, error) {
 	var stray error
 	fs.Visit(func(f *flag.Flag) {
-		if len(e.replicas) == 0 && slices.Contains([]string{"dead", "slow", "kinds", "delay-dead", "delay-sick", "retry"}, f.Name) {
+		if len(e.replicas) == 0 && slices.Contains([]string{"dead", "slow", "kinds", "delay-dead"}, f.Name) {
 			stray = fmt.Errorf("--%s is for a generated map: it needs --replicas", f.Name)
 		}
 	})
@@ -113,40 +109,35 @@ func (e *estateFlags) estates(fs *flag.FlagSet) ([]*sandbox.Estate, error) {
 		return nil, stray
 	case !whole(e.delayDead) || e.delayDead < time.Second || e.delayDead > 35*time.Second:
 		return nil, fmt.Errorf("--delay-dead is %v, want 1s to 35s in whole seconds", e.delayDead)
-	case !whole(e.delaySick) || e.delaySick < 0:
-		return nil, fmt.Errorf("--delay-sick is %v, want whole seconds", e.delaySick)
-	case e.retry < 0:
-		return nil, fmt.Errorf("--retry is %d, want 0 or more", e.retry)
 	}
-	var estates []*sandbox.Estate
+	var maps []*sandbox.Generated
 	for _, size := range e.replicas {
-		estate := &sandbox.Estate{
+		generated := &sandbox.Generated{
 			Replicas: size,
 			Kinds:    strings.Split(e.kinds, ","),
 			Dead:     float64(e.dead),
 			Slow:     float64(e.slow),
-			Metrics:  sandbox.Metrics{Retry: &e.retry, DelayDead: new(int(e.delayDead.Seconds())), DelaySick: new(int(e.delaySick.Seconds()))},
+			Metrics:  sandbox.Metrics{Retry: new(2), DelayDead: new(int(e.delayDead.Seconds())), DelaySick: new(1)},
 		}
-		if err := estate.Check(); err != nil {
+		if err := generated.Check(); err != nil {
 			return nil, err
 		}
-		estates = append(estates, estate)
+		maps = append(maps, generated)
 	}
-	return estates, nil
+	return maps, nil
 }
 
 func (s *settings) register(fs *flag.FlagSet) {
-	fs.StringVar(&s.mapFile, "map", "", "serve the map in this `file`, which may be edited meanwhile")
-	fs.StringVar(&s.listen, "listen", "127.0.0.1:0", "`address` of the page and the API; port 0 is a free one")
-	fs.StringVar(&s.token, "token", "", "the token that is accepted; a random one without it")
+	fs.StringVar(&s.mapFile, "map", "", "serve the map in this `file`; edits take effect at the next map request")
+	fs.StringVar(&s.listen, "listen", "127.0.0.1:0", "the `address` of the page and the API; port 0 picks a free port")
+	fs.StringVar(&s.token, "token", "", "the token to accept (default: a random one)")
 	fs.BoolVar(&s.tls, "tls", false, "serve the API over HTTPS, with HTTP/2")
-	fs.DurationVar(&s.apiDelay, "api-delay", 0, "let every answer of the API take this long")
-	fs.DurationVar(&s.grace, "grace", 40*time.Second, "how long after its interval a report may come before the replica is late")
-	fs.DurationVar(&s.interval, "interval", 120*time.Second, "for the configuration: how often to probe, in whole seconds")
-	fs.StringVar(&s.logLevel, "log-level", "info", "for the configuration: debug, info, warn or error")
-	fs.DurationVar(&s.lasts, "for", 0, "stop after this long")
-	fs.IntVar(&s.cycles, "cycles", 0, "stop when this many cycles are complete")
-	fs.StringVar(&s.json, "json", "", "write the summary to this `file` too")
+	fs.DurationVar(&s.apiDelay, "api-delay", 0, "delay every answer of the API by this much")
+	fs.DurationVar(&s.interval, "interval", 120*time.Second, "the probe interval of the configuration, in whole seconds")
+	fs.StringVar(&s.logLevel, "log-level", "info", "the log level of the configuration: debug, info, warn or error")
+	fs.DurationVar(&s.duration, "for", 0, "stop after this time")
+	fs.IntVar(&s.cycles, "cycles", 0, "stop when this number of cycles is complete")
+	fs.StringVar(&s.json, "json", "", "also write the summary to this `file`")
 }
 
 // parse reads the command line, and returns at least one run. The error is
@@ -154,7 +145,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 func parse(args []string, out io.Writer) ([]settings, error) {
 	var (
 		s         settings
-		generated estateFlags
+		generated generatedFlags
 	)
 	fs := flag.NewFlagSet("crisp-status-sandbox", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -177,36 +168,36 @@ func parse(args []string, out io.Writer) ([]settings, error) {
 	case fs.NArg() > 0:
 		return nil, usageError{fmt.Errorf("unexpected argument %q: a command comes after --", fs.Arg(0))}
 	}
-	estates, err := generated.estates(fs)
+	maps, err := generated.maps(fs)
 	if err == nil {
-		err = s.check(len(estates))
+		err = s.check(len(maps))
 	}
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if len(estates) == 0 {
+	if len(maps) == 0 {
 		return []settings{s}, nil
 	}
 	var runs []settings
-	for _, s.estate = range estates {
+	for _, s.generated = range maps {
 		runs = append(runs, s)
 	}
 	return runs, nil
 }
 
-// check refuses what flags alone cannot, given how many maps are to be generated.
-func (s *settings) check(estates int) error {
+// check refuses impossible settings, given the number of generated maps.
+func (s *settings) check(maps int) error {
 	switch {
-	case s.mapFile != "" && estates > 0:
+	case s.mapFile != "" && maps > 0:
 		return errors.New("--map and --replicas: want one of them")
-	case estates > 1 && s.lasts == 0 && s.cycles == 0:
-		return fmt.Errorf("--replicas has %d sizes, and a run without an end is never followed by another: want --cycles or --for", estates)
+	case maps > 1 && s.duration == 0 && s.cycles == 0:
+		return fmt.Errorf("--replicas has %d sizes, and a run without an end is never followed by another: want --cycles or --for", maps)
 	case !whole(s.interval) || s.interval < time.Second || s.interval > time.Hour:
 		return fmt.Errorf("--interval is %v, want 1s to 1h in whole seconds", s.interval)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, s.logLevel):
 		return fmt.Errorf("--log-level is %q, want debug, info, warn or error", s.logLevel)
-	case s.apiDelay < 0 || s.grace <= 0 || s.lasts < 0 || s.cycles < 0:
-		return errors.New("--api-delay, --grace, --for and --cycles: want nothing below 0, and some grace")
+	case s.apiDelay < 0 || s.duration < 0 || s.cycles < 0:
+		return errors.New("--api-delay, --for and --cycles: want nothing below 0")
 	case strings.ContainsAny(s.token, "\"\\$\n\r") || strings.TrimSpace(s.token) != s.token:
 		return errors.New("--token: want no blanks around it, quotes, backslashes, dollars or line feeds")
 	}

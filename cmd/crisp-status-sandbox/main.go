@@ -1,5 +1,5 @@
-// Command crisp-status-sandbox is a stand-in for the Status API on this machine,
-// with a page that shows what is reported to it, so that the daemon can be
+// Command crisp-status-sandbox serves a stand-in for the Status API on this
+// machine, and a page of the reports that it takes, so that the daemon can be
 // watched, tried and measured without an account.
 //
 //	crisp-status-sandbox                                        a sample map, and a configuration to paste
@@ -8,9 +8,9 @@
 //	crisp-status-sandbox --replicas 10000 --dead 50% --cycles 5 -- crisp-status-local -c {config}
 //	crisp-status-sandbox --replicas 1000,10000 --cycles 2 -- crisp-status-local -c {config}
 //
-// It judges the daemon as the page would, and prints a summary at the end. Several
-// sizes of a generated map are run one after another, each with a sandbox and a
-// daemon of its own, and are compared in a table.
+// It judges the daemon as the page would, and prints a summary at the end. With
+// several sizes it makes one run after another, each with a sandbox and a daemon of
+// its own, and compares them in a table.
 package main
 
 import (
@@ -24,8 +24,8 @@ import (
 )
 
 func main() {
-	// A second signal changes nothing: the way out takes at most as long as a
-	// daemon is given to end, and leaves no child and no folder behind.
+	// A second signal changes nothing: stopping takes at most stopTimeout, and must
+	// leave no child and no folder behind.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

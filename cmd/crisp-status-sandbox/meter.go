@@ -8,43 +8,44 @@ import (
 	"time"
 )
 
-// reading is what a process has taken of the machine by now.
-type reading struct {
+// usageSample is the CPU and memory that a process has used so far.
+type usageSample struct {
 	resident float64       // MiB held now
 	peak     float64       // MiB held at most
 	cpu      time.Duration // user and system
 }
 
-// meter keeps what the child took, cycle by cycle. The zero value is ready to use.
+// meter keeps the CPU and memory of the child by cycle. The zero value is ready to use.
 type meter struct {
-	last, before reading
-	cycle        int       // that last is about
-	idle         []float64 // MiB held before each cycle but the first began
-	from, to     mark      // the first and the newest end of a cycle
+	last, before usageSample
+	cycle        int       // of the last sample
+	idle         []float64 // MiB just before each cycle but the first
+	from, to     cycleMark // the first and the newest end of a cycle
 }
 
-// mark is the CPU time that was used by the end of a cycle.
-type mark struct {
-	cycles int // that had ended; 0: none
+// cycleMark is the CPU time used by the end of a cycle.
+type cycleMark struct {
+	cycles int // ended by then; 0: none
 	cpu    time.Duration
 }
 
-// note takes a reading of the newest cycle, and whether every replica is
-// reported in it. It is called more than once in every cycle.
+// record takes a sample in the newest cycle; complete says that every replica is
+// reported in it. It must be called several times in each cycle.
 //
-// A cycle costs what is used from its end to the end of the next: that is all of
-// one beat and nothing of the start, however early in a beat the run is cut. It
-// ends when every replica is reported, or when another begins.
-func (m *meter) note(r reading, cycle int, complete bool) {
+// The cost of a cycle is the CPU used from its end to the end of the next: all of
+// one cycle and nothing of the start-up, even if the run stops early in a cycle. A
+// cycle ends when every replica is reported, or when the next one begins.
+func (m *meter) record(r usageSample, cycle int, complete bool) {
 	if cycle > m.cycle {
 		if m.cycle > 0 {
-			// The last reading may be from between the beat and its first report.
+			// The last sample may be from between the start of the cycle and its
+			// first report.
 			m.idle = append(m.idle, cmp.Or(m.before.resident, m.last.resident))
 		}
 		m.cycle = cycle
 	}
 	m.before, m.last = m.last, r
-	ended := mark{cycle - 1, r.cpu}
+	ended := cycleMark{cycle - 1, r.cpu}
 	if complete {
 		ended.cycles = cycle
 	}
@@ -56,25 +57,25 @@ func (m *meter) note(r reading, cycle int, complete bool) {
 	}
 }
 
-// usageOfChild is what the child took of the machine.
-type usageOfChild struct {
-	Status      string    `json:"status"`       // as it ended
-	FirstReport float64   `json:"first_report"` // seconds after it was started; 0: there was none
+// childUsage is the CPU and memory that the child used.
+type childUsage struct {
+	Status      string    `json:"status"`       // at its end
+	FirstReport float64   `json:"first_report"` // seconds after its start; 0: there was none
 	User        float64   `json:"user"`         // seconds of CPU
 	System      float64   `json:"system"`       // seconds of CPU
-	WholeCycles int       `json:"whole_cycles"` // that CycleCPU is about; 0: it is not known
-	CycleCPU    float64   `json:"cycle_cpu"`    // seconds of CPU that a whole cycle took on average
+	WholeCycles int       `json:"whole_cycles"` // in CycleCPU; 0: not known
+	CycleCPU    float64   `json:"cycle_cpu"`    // seconds of CPU of a whole cycle, on average
 	PeakRSS     float64   `json:"peak_rss_mib"`
-	IdleRSS     float64   `json:"idle_rss_mib"`     // just before the newest cycle began; 0: it is not known
-	ResidentEnd []float64 `json:"rss_mib_by_cycle"` // just before the next began; of the last, when the run ended
+	IdleRSS     float64   `json:"idle_rss_mib"`     // just before the newest cycle; 0: not known
+	ResidentEnd []float64 `json:"rss_mib_by_cycle"` // just before the next cycle; of the last one, at the end of the run
 
 	started time.Time
 }
 
-// usage is what the child took. It has ended.
-func (c *child) usage() *usageOfChild {
+// usage returns the CPU and memory that the child used, after its end.
+func (c *child) usage() *childUsage {
 	m, state := c.meter, c.cmd.ProcessState
-	u := &usageOfChild{
+	u := &childUsage{
 		Status:      state.String(),
 		User:        state.UserTime().Seconds(),
 		System:      state.SystemTime().Seconds(),
@@ -93,12 +94,12 @@ func (c *child) usage() *usageOfChild {
 		u.ResidentEnd = append(u.ResidentEnd, m.last.resident)
 	}
 	if usage, ok := state.SysUsage().(*syscall.Rusage); ok && u.PeakRSS == 0 {
-		u.PeakRSS = float64(usage.Maxrss) * maxrssUnit / (1 << 20)
+		u.PeakRSS = float64(usage.Maxrss) / (1 << 10) // from KiB
 	}
 	return u
 }
 
-func (u *usageOfChild) write(w io.Writer) error {
+func (u *childUsage) write(w io.Writer) error {
 	text := u.Status
 	if u.FirstReport > 0 {
 		text += fmt.Sprintf("; first report %.0f ms after its start", u.FirstReport*1000)

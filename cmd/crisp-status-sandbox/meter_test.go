@@ -9,52 +9,52 @@ import (
 
 func TestMeter(t *testing.T) {
 	const none, all = false, true // of the replicas are reported
-	type note struct {
+	type sample struct {
 		cpu      time.Duration // seconds
 		resident float64
 		cycle    int
 		complete bool
 	}
 	for _, tt := range []struct {
-		name   string
-		notes  []note
-		cycles int           // whole ones
-		cpu    time.Duration // that they took, in seconds
-		idle   []float64
+		name    string
+		samples []sample
+		cycles  int           // whole ones
+		cpu     time.Duration // that they took, in seconds
+		idle    []float64
 	}{
 		{"nothing", nil, 0, 0, nil},
-		{"no report", []note{{9, 5, 0, none}, {9, 5, 0, none}}, 0, 0, nil},
-		{"one cycle is no whole one", []note{{9, 5, 1, none}, {10, 5, 1, all}}, 0, 0, nil},
+		{"no report", []sample{{9, 5, 0, none}, {9, 5, 0, none}}, 0, 0, nil},
+		{"one cycle is no whole one", []sample{{9, 5, 1, none}, {10, 5, 1, all}}, 0, 0, nil},
 		{
 			"the start does not count, and the idle time before the second cycle does",
-			[]note{{7, 8, 0, none}, {9, 9, 1, none}, {10, 9, 1, all}, {11, 6, 1, all}, {11, 7, 1, all}, {12, 9, 2, none}, {14, 9, 2, all}},
+			[]sample{{7, 8, 0, none}, {9, 9, 1, none}, {10, 9, 1, all}, {11, 6, 1, all}, {11, 7, 1, all}, {12, 9, 2, none}, {14, 9, 2, all}},
 			1, 4, []float64{6},
 		},
 		{
 			"a cycle that is cut does not count",
-			[]note{{10, 9, 1, all}, {10, 6, 1, all}, {11, 9, 2, all}, {11, 5, 2, all}, {13, 9, 3, none}, {15, 9, 3, none}},
+			[]sample{{10, 9, 1, all}, {10, 6, 1, all}, {11, 9, 2, all}, {11, 5, 2, all}, {13, 9, 3, none}, {15, 9, 3, none}},
 			1, 1, []float64{9, 9},
 		},
 		{
 			"a cycle that was never complete ends when another begins",
-			[]note{{10, 9, 1, none}, {11, 9, 1, none}, {12, 9, 2, none}, {13, 9, 2, none}, {15, 9, 3, none}},
+			[]sample{{10, 9, 1, none}, {11, 9, 1, none}, {12, 9, 2, none}, {13, 9, 2, none}, {15, 9, 3, none}},
 			1, 3, []float64{9, 9},
 		},
 		{
 			"a map that grows makes no cycle end twice",
-			[]note{{10, 9, 1, all}, {11, 9, 1, none}, {12, 9, 1, all}, {14, 9, 2, none}, {15, 9, 2, all}},
+			[]sample{{10, 9, 1, all}, {11, 9, 1, none}, {12, 9, 1, all}, {14, 9, 2, none}, {15, 9, 2, all}},
 			1, 5, []float64{9},
 		},
 		{
 			"a cycle that nobody saw counts",
-			[]note{{10, 9, 1, all}, {16, 9, 3, all}},
+			[]sample{{10, 9, 1, all}, {16, 9, 3, all}},
 			2, 6, []float64{9},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var m meter
-			for _, n := range tt.notes {
-				m.note(reading{resident: n.resident, cpu: n.cpu * time.Second}, n.cycle, n.complete)
+			for _, n := range tt.samples {
+				m.record(usageSample{resident: n.resident, cpu: n.cpu * time.Second}, n.cycle, n.complete)
 			}
 			if got := m.to.cycles - m.from.cycles; got != tt.cycles {
 				t.Errorf("got %d whole cycles, want %d", got, tt.cycles)

@@ -10,15 +10,15 @@ import (
 
 const legend = `
 report   the first one, after the start of the command and after its first map request
-cycle    how long after the first report of its cycle a report came
+cycle    the time from the first report of a cycle to the others in it
 gap      the longest between two reports: of replicas up at their first attempt (prompt), of others
 late     gaps that were too long; wrong: verdicts that the target contradicts
-CPU      user and system, of whole cycles only: for a replica, for all, and of one core on average
-RSS      at most, and when nothing happened: just before the last cycle began
+CPU      user and system, in whole cycles only: per replica, in all, and as a share of one core
+RSS      the peak, and at rest: just before the last cycle
 -        not known
 `
 
-// writeTable prints a row for each run. What is not known is a dash.
+// writeTable prints a row for each run, with dashes for unknown values.
 func writeTable(w io.Writer, outcomes []outcome) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	line := func(cells ...string) { fmt.Fprintf(tw, "%s\t\n", strings.Join(cells, "\t")) }
@@ -36,9 +36,9 @@ func writeTable(w io.Writer, outcomes []outcome) error {
 	return err
 }
 
-// cells are the outcome's row.
+// cells returns the row of the outcome.
 func (o outcome) cells() []string {
-	var child usageOfChild
+	var child childUsage
 	if o.Child != nil {
 		child = *o.Child
 	}
@@ -66,7 +66,7 @@ func (o outcome) cells() []string {
 	}
 }
 
-// number is a cell. Nothing that takes time or memory is 0 once it is known.
+// number returns a cell. A time or size of 0 is not known.
 func number(format string, value float64) string {
 	if value == 0 {
 		return "-"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/judge"
 )
 
 // daemonArgs are these flags, and the test binary as the daemon.
@@ -30,8 +31,8 @@ func readJSON(t *testing.T, file string, into any) {
 	}
 }
 
-// row finds the row of a table that has these as its first cells.
-func row(cells ...string) *regexp.Regexp {
+// rowOf finds the row of a table that has these as its first cells.
+func rowOf(cells ...string) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^ *` + strings.Join(cells, " +") + `( |$)`)
 }
 
@@ -45,8 +46,8 @@ func TestSizes(t *testing.T) {
 	}
 	for i, want := range []int{1000, 20, 1000} {
 		s := runs[i]
-		if s.estate.Replicas != want || s.estate.Dead != 0.5 {
-			t.Errorf("run %d has %d replicas, %v of them dead, want %d and 0.5", i+1, s.estate.Replicas, s.estate.Dead, want)
+		if s.generated.Replicas != want || s.generated.Dead != 0.5 {
+			t.Errorf("run %d has %d replicas, %v of them dead, want %d and 0.5", i+1, s.generated.Replicas, s.generated.Dead, want)
 		}
 		if s.cycles != 3 || s.interval.Seconds() != 7 || len(s.command) != 3 {
 			t.Errorf("run %d is %+v, want the same flags and the same command for each", i+1, s)
@@ -87,7 +88,7 @@ func TestSeveralSizes(t *testing.T) {
 		t.Errorf("got %d tables, want one:\n%s", got, &out)
 	}
 	for _, want := range []string{"3", "6"} {
-		if !row(want, `\d+`, `\d+`).MatchString(out.String()) {
+		if !rowOf(want, `\d+`, `\d+`).MatchString(out.String()) {
 			t.Errorf("the table lacks a row of %s replicas with its first report:\n%s", want, &out)
 		}
 	}
@@ -107,7 +108,7 @@ func TestSeveralSizesEndWithTheFirstFailure(t *testing.T) {
 	if len(outcomes) != 1 || outcomes[0].Child.Status != "exit status 3" {
 		t.Errorf("the summary file is %+v, want the run that failed, and none after it", outcomes)
 	}
-	if !row("3", "-", "-").MatchString(out.String()) || row("6").MatchString(out.String()) {
+	if !rowOf("3", "-", "-").MatchString(out.String()) || rowOf("6").MatchString(out.String()) {
 		t.Errorf("the table lacks the run that failed, or has one after it:\n%s", &out)
 	}
 }
@@ -129,7 +130,7 @@ func TestSeveralSizesEndWithASignal(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("run = %v, want nil\n%s", err, &out)
 	}
-	if strings.Contains(out.String(), "Run 2") || !row("3").MatchString(out.String()) {
+	if strings.Contains(out.String(), "Run 2") || !rowOf("3").MatchString(out.String()) {
 		t.Errorf("the table lacks the run that was cut, or another was begun:\n%s", &out)
 	}
 }
@@ -137,19 +138,21 @@ func TestSeveralSizesEndWithASignal(t *testing.T) {
 func TestTable(t *testing.T) {
 	large := outcome{
 		Summary: sandbox.Summary{
-			Counts:         sandbox.Counts{Replicas: 100_000},
-			Interval:       120,
-			FirstReport:    0.0524,
-			Cycle:          sandbox.Quantiles{P99: 29.7, Max: 30.126},
-			WorstGapPrompt: 120.25,
-			WorstGapOther:  121,
-			LateGaps:       7,
-			Wrong:          2,
+			Summary: judge.Summary{
+				Counts:         judge.Counts{Replicas: 100_000},
+				Interval:       120,
+				FirstReport:    0.0524,
+				Cycle:          judge.Quantiles{P99: 29.7, Max: 30.126},
+				WorstGapPrompt: 120.25,
+				WorstGapOther:  121,
+				LateGaps:       7,
+				Wrong:          2,
+			},
 		},
 		SandboxCPU: 31,
-		Child:      &usageOfChild{FirstReport: 0.3, CycleCPU: 12, WholeCycles: 1, PeakRSS: 99, IdleRSS: 33.25},
+		Child:      &childUsage{FirstReport: 0.3, CycleCPU: 12, WholeCycles: 1, PeakRSS: 99, IdleRSS: 33.25},
 	}
-	alone := outcome{Summary: sandbox.Summary{Counts: sandbox.Counts{Replicas: 10}, Interval: 120}, SandboxCPU: 0.25}
+	alone := outcome{Summary: sandbox.Summary{Summary: judge.Summary{Counts: judge.Counts{Replicas: 10}, Interval: 120}}, SandboxCPU: 0.25}
 	var out strings.Builder
 	if err := writeTable(&out, []outcome{large, alone}); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/judge"
 )
 
 // client speaks to a served Server as a well-behaved daemon does.
@@ -198,12 +200,12 @@ func TestManners(t *testing.T) {
 	}{
 		{"good report", "POST", "/report/S/N", good, nil, 200, ""},
 		{"a final line feed", "POST", "/report/S/N", good + "\n", nil, 200, ""},
-		{"not JSON", "POST", "/report/S/N", "{", nil, 400, "can be understood"},
-		{"two values", "POST", "/report/S/N", good + good, nil, 400, "can be understood"},
-		{"health", "POST", "/report/S/N", strings.Replace(good, "healthy", "fine", 1), nil, 400, "can be understood"},
-		{"interval zero", "POST", "/report/S/N", reportOf("tcp://h:1", Healthy, 0), nil, 400, "can be understood"},
-		{"interval broken", "POST", "/report/S/N", strings.Replace(good, "120", "1.5", 1), nil, 400, "can be understood"},
-		{"no replica", "POST", "/report/S/N", reportOf("", Healthy, 120), nil, 400, "can be understood"},
+		{"not JSON", "POST", "/report/S/N", "{", nil, 400, "must be valid"},
+		{"two values", "POST", "/report/S/N", good + good, nil, 400, "must be valid"},
+		{"health", "POST", "/report/S/N", strings.Replace(good, "healthy", "fine", 1), nil, 400, "must be valid"},
+		{"interval zero", "POST", "/report/S/N", reportOf("tcp://h:1", Healthy, 0), nil, 400, "must be valid"},
+		{"interval broken", "POST", "/report/S/N", strings.Replace(good, "120", "1.5", 1), nil, 400, "must be valid"},
+		{"no replica", "POST", "/report/S/N", reportOf("", Healthy, 120), nil, 400, "must be valid"},
 		{"a field more", "POST", "/report/S/N", strings.Replace(good, "{", `{"x":1,`, 1), nil, 200, "protocol's form"},
 		{"blanks", "POST", "/report/S/N", strings.Replace(good, ":", ": ", 1), nil, 200, "protocol's form"},
 		{"escaped &", "POST", "/report/S/N", strings.Replace(reportOf("http://h/?a=1&b=2", Healthy, 120), "&", `\u0026`, 1), nil, 200, "protocol's form"},
@@ -262,10 +264,10 @@ func TestOneRequestPerReplicaAtATime(t *testing.T) {
 		t.Errorf("reports of two replicas at once are held against the client: %v", got)
 	}
 
-	newest := func() *inFlight {
-		c.server.judge.mu.Lock()
-		defer c.server.judge.mu.Unlock()
-		return c.server.judge.roster.index[place{"S", "N"}]["tcp://h:1"].busy
+	newest := func() *flight {
+		c.server.flightMu.Lock()
+		defer c.server.flightMu.Unlock()
+		return c.server.flights[replicaKey{judge.NodeID{Service: "S", Node: "N"}, "tcp://h:1"}]
 	}
 	send("tcp://h:1")
 	one = <-held
@@ -349,11 +351,11 @@ func TestFaults(t *testing.T) {
 			c.report(t, "S", "N", "tcp://h:1", Healthy, 200)
 		})
 	}
-	t.Run("gone", func(t *testing.T) {
-		defer c.server.Break(All, Gone())()
+	t.Run("disconnect", func(t *testing.T) {
+		defer c.server.Break(All, Disconnect())()
 		if res, err := c.http.Do(c.request(t.Context(), t, http.MethodGet, "/probes/local", "")); err == nil {
 			res.Body.Close()
-			t.Errorf("an API that is gone answered %d, want no answer", res.StatusCode)
+			t.Errorf("an API that disconnects answered %d, want no answer", res.StatusCode)
 		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Request is what a fault can be aimed at. Service and Node are ids as sent,
+// Request describes a request for the aim of a fault. Service and Node are ids as sent,
 // Replica is the replica_id of the body; all are empty for a map request.
 type Request struct {
 	Service, Node, Replica string
@@ -25,7 +25,7 @@ func ReportsOf(replica string) func(Request) bool {
 	return func(r Request) bool { return r.Replica == replica }
 }
 
-// Fault answers a request in the place of the protocol.
+// Fault answers a request instead of the protocol.
 type Fault func(http.ResponseWriter, *http.Request)
 
 // Refuse answers with a status and no body. retryAfter becomes the header of
@@ -39,7 +39,7 @@ func Refuse(code int, retryAfter string) Fault {
 	}
 }
 
-// Answer answers with whatever is given: half a JSON value, a page of HTML.
+// Answer answers with any status and body: half a JSON value, a page of HTML.
 func Answer(code int, contentType string, body []byte) Fault {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -64,13 +64,13 @@ func Hang() Fault {
 	}
 }
 
-// Gone ends the connection (over HTTP/2 the stream) without an answer.
-func Gone() Fault {
+// Disconnect ends the connection (over HTTP/2 the stream) without an answer.
+func Disconnect() Fault {
 	return func(http.ResponseWriter, *http.Request) { abort() }
 }
 
-// abort is how net/http lets a handler leave a request without any answer; the
-// server expects this panic and keeps it to itself.
+// abort ends a request without an answer: net/http recovers from this panic, and
+// closes the connection.
 func abort() { panic(http.ErrAbortHandler) }
 
 type aimedFault struct {
@@ -102,45 +102,4 @@ func (s *Server) faultFor(r Request) Fault {
 		}
 	}
 	return nil
-}
-
-// The ways in which a person can break the API from the page.
-var moods = []mood{
-	{"normal", "as it should", nil},
-	{"500", "with status 500", Refuse(http.StatusInternalServerError, "")},
-	{"401", "with status 401", Refuse(http.StatusUnauthorized, "")},
-	{"hang", "never", Hang()},
-	{"gone", "by closing the connection", Gone()},
-}
-
-type mood struct {
-	Name  string
-	Label string // completes "The API answers …"
-	fault Fault
-}
-
-// setMood makes the API answer as the named mood says, and says whether there is
-// such a mood. Faults set by Break stay.
-func (s *Server) setMood(name string) bool {
-	i := slices.IndexFunc(moods, func(m mood) bool { return m.Name == name })
-	if i < 0 {
-		return false
-	}
-	s.moodMu.Lock()
-	defer s.moodMu.Unlock()
-	if s.healMood != nil {
-		s.healMood()
-		s.healMood = nil
-	}
-	if moods[i].fault != nil {
-		s.healMood = s.Break(All, moods[i].fault)
-	}
-	s.mood = moods[i]
-	return true
-}
-
-func (s *Server) currentMood() mood {
-	s.moodMu.Lock()
-	defer s.moodMu.Unlock()
-	return s.mood
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestGeneratedMap(t *testing.T) {
-	s, err := New(Options{Generate: &Estate{
+	s, err := New(Options{Generate: &Generated{
 		Replicas: 2500,
 		Kinds:    []string{"tcp", "http", "https", "icmp"},
 		Dead:     0.5,
@@ -64,7 +64,7 @@ func TestGeneratedMap(t *testing.T) {
 }
 
 func TestGeneratedTargetsAreWhatTheMapSays(t *testing.T) {
-	s, err := New(Options{Generate: &Estate{
+	s, err := New(Options{Generate: &Generated{
 		Replicas: 20,
 		Kinds:    []string{"tcp", "http", "https"},
 		Dead:     0.25,
@@ -78,13 +78,13 @@ func TestGeneratedTargetsAreWhatTheMapSays(t *testing.T) {
 	transport := trusting(t, s.CA())
 	transport.DisableKeepAlives = true
 	for _, r := range s.State().Services[0].Nodes[0].Replicas {
-		up, patience := false, 500*time.Millisecond // slow ones take 2 s
+		up, timeout := false, 500*time.Millisecond // slow ones take 2 s
 		if r.Expected == Healthy {
-			patience = time.Minute
+			timeout = time.Minute
 		}
-		client := &http.Client{Transport: transport, Timeout: patience}
+		client := &http.Client{Transport: transport, Timeout: timeout}
 		if address, ok := strings.CutPrefix(r.Replica, "tcp://"); ok {
-			conn, err := net.DialTimeout("tcp", address, patience)
+			conn, err := net.DialTimeout("tcp", address, timeout)
 			if up = err == nil; up {
 				conn.Close()
 			}
@@ -100,45 +100,25 @@ func TestGeneratedTargetsAreWhatTheMapSays(t *testing.T) {
 	}
 }
 
-func TestImpossibleEstates(t *testing.T) {
+func TestImpossibleGeneratedMaps(t *testing.T) {
 	limits := Metrics{DelayDead: new(10), DelaySick: new(1)}
 	for _, tt := range []struct {
-		name   string
-		estate Estate
-		want   string
+		name      string
+		generated Generated
+		want      string
 	}{
-		{"none", Estate{Kinds: []string{"tcp"}}, "0 replicas, want 1 to"},
-		{"kind", Estate{Replicas: 1, Kinds: []string{"udp"}}, `kind "udp"`},
-		{"no kind", Estate{Replicas: 1}, "no kinds"},
-		{"too many", Estate{Replicas: 9, Kinds: []string{"tcp"}, Dead: 0.9, Slow: 0.2, Metrics: limits}, "more than all of them"},
-		{"icmp cannot be dead", Estate{Replicas: 9, Kinds: []string{"icmp"}, Dead: 1}, "9 replicas cannot be dead"},
-		{"tcp cannot be slow", Estate{Replicas: 9, Kinds: []string{"tcp"}, Slow: 1, Metrics: limits}, "9 replicas cannot be slow"},
-		{"never sick", Estate{Replicas: 9, Kinds: []string{"http"}, Slow: 1}, "need a delay_sick above 0"},
+		{"none", Generated{Kinds: []string{"tcp"}}, "0 replicas, want 1 to"},
+		{"kind", Generated{Replicas: 1, Kinds: []string{"udp"}}, `kind "udp"`},
+		{"no kind", Generated{Replicas: 1}, "no kinds"},
+		{"too many", Generated{Replicas: 9, Kinds: []string{"tcp"}, Dead: 0.9, Slow: 0.2, Metrics: limits}, "more than all of them"},
+		{"icmp cannot be dead", Generated{Replicas: 9, Kinds: []string{"icmp"}, Dead: 1}, "9 replicas cannot be dead"},
+		{"tcp cannot be slow", Generated{Replicas: 9, Kinds: []string{"tcp"}, Slow: 1, Metrics: limits}, "9 replicas cannot be slow"},
+		{"never sick", Generated{Replicas: 9, Kinds: []string{"http"}, Slow: 1}, "need a delay_sick above 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := New(Options{Generate: &tt.estate}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := New(Options{Generate: &tt.generated}); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("New = %v, want an error with %q", err, tt.want)
 			}
 		})
-	}
-}
-
-func TestFarmOnOneAddress(t *testing.T) {
-	f := &farm{host: oneAddress, targets: make(map[string]*Target), of: make(map[string][]*Target)}
-	defer func() {
-		for _, target := range f.targets {
-			target.Close()
-		}
-	}()
-	seen := make(map[string]bool)
-	for i := range nodeSize {
-		url, err := f.url("target:tcp", i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if seen[url] || !strings.HasPrefix(url, "tcp://127.0.0.1:") {
-			t.Errorf("replica %d is at %s, want a port of its own on 127.0.0.1", i, url)
-		}
-		seen[url] = true
 	}
 }

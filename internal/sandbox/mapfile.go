@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/target"
 )
 
 // maxMapFile bounds a map file: 100,000 replicas take some 4 MiB.
@@ -31,7 +33,7 @@ func readMapFile(path string) ([]byte, error) {
 	return text, nil
 }
 
-// ParseMap reads a map as a person writes it, in TOML:
+// ParseMap reads a map file, in TOML:
 //
 //	[metrics]                  # optional, as is every field in it
 //	retry = 2
@@ -45,8 +47,8 @@ func readMapFile(path string) ([]byte, error) {
 //	replicas = ["https://10.0.0.7/health", "target:http-slow#cart"]
 //	http = { healthy_above = 200, healthy_below = 400, healthy_match = "ok", dead_match = "maintenance" }
 //
-// Replicas are URLs, handed out as they are whether they can be probed or not,
-// or own targets as ParseSpec has them. The error holds every complaint.
+// Replicas are URLs, handed out unchanged whether they can be probed or not, or
+// own targets as target.ParseSpec reads them. The error holds every complaint.
 func ParseMap(text []byte) (Map, error) {
 	var m Map
 	meta, err := toml.Decode(string(text), &m)
@@ -67,8 +69,8 @@ func ParseMap(text []byte) (Map, error) {
 	return m, nil
 }
 
-// normalize gives every service and node an id and a name, and complains of
-// what the API could never hold.
+// normalize gives every service and node an id and a name, and returns every
+// complaint about a map that the API cannot have.
 func (m *Map) normalize() error {
 	var complaints []error
 	services := make(map[string]bool)
@@ -108,18 +110,18 @@ func (n *Node) checkReplicas() error {
 			return fmt.Errorf("replica %q appears twice", mask(raw))
 		}
 		seen[raw] = true
-		if !strings.HasPrefix(raw, ownPrefix) {
+		if !strings.HasPrefix(raw, target.Prefix) {
 			continue
 		}
-		if _, err := ParseSpec(raw); err != nil {
+		if _, err := target.ParseSpec(raw); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// mask hides the password of a URL. It works on what only looks like a URL too,
-// since whatever stands in a map may be shown.
+// mask hides the password of a URL. It accepts any text that resembles a URL,
+// since the page shows every entry of a map.
 func mask(raw string) string {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
@@ -131,8 +133,8 @@ func mask(raw string) string {
 	}
 	at := strings.LastIndex(rest[:end], "@")
 	if at < 0 && strings.Contains(rest[:end], ":") {
-		// user:pa/ss@host is no URL, but still a password. A path may hold an
-		// @ as well; then more than needed is hidden, which does no harm.
+		// user:pa/ss@host is no URL, but has a password all the same. If the @
+		// belongs to the path, more than needed is hidden, which does no harm.
 		if _, _, hasPort := cutPort(rest[:end]); !hasPort {
 			at = strings.LastIndex(rest, "@")
 		}

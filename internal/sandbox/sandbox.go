@@ -1,12 +1,11 @@
-// Package sandbox is a stand-in for the Status API and for the page behind it,
-// with targets of its own on loopback, so that the daemon can be watched, tested
-// and measured without an account and without a network.
+// Package sandbox is a stand-in for the Status API: it hands out a map and takes
+// reports, so that the daemon can be watched, tested and measured without an
+// account and without a network.
 //
-// A Server hands out a map, takes reports, and shows what it was told on a page.
-// It is also the judge of the daemon: it knows what its own targets are, and
-// counts reports that came late, verdicts that were wrong, and requests that the
-// protocol does not know. It shares no type with the daemon, or the daemon would
-// be judged by itself.
+// The replicas of its map may be targets that it makes on loopback (package
+// target), so it knows the right verdict on each and can judge the daemon's
+// (package judge). It shares no type with the daemon: with wire types of the
+// daemon's, the daemon would be judged by itself.
 package sandbox
 
 import (
@@ -18,52 +17,59 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/judge"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/target"
 )
 
-// Options say what a Server is. The zero value is an empty map with a random token.
+// grace is how long after the promised interval the page waits for a report
+// before it shows the replica dead.
+const grace = 40 * time.Second
+
+// Options configure a Server. The zero value is an empty map with a random token.
 type Options struct {
-	Token    string        // what the daemon must send; empty: a random one, see Server.Token
-	MapFile  string        // a file as ParseMap reads it; read again at every map request
-	Map      Map           // used without MapFile
-	Generate *Estate       // used without MapFile, in the place of Map
-	Listen   string        // host:port of page and API; empty: a free port on 127.0.0.1
-	TLS      bool          // the API is to be asked over HTTPS, with HTTP/2 (on a port of its own)
-	APIDelay time.Duration // before every answer of the API
-	Grace    time.Duration // after the promised interval, before the page says late; 0: 40 s
-	Log      io.Writer     // takes a line when the map file breaks and when it is good again; nil: none
+	Token    string                     // the token to accept; empty: a random one, see Server.Token
+	MapFile  string                     // a file as ParseMap reads it; read again at every map request
+	Map      Map                        // used without MapFile
+	Generate *Generated                 // used without MapFile, in the place of Map
+	Listen   string                     // host:port of page and API; empty: a free port on 127.0.0.1
+	TLS      bool                       // serve the API over HTTPS, with HTTP/2 (on a port of its own)
+	APIDelay time.Duration              // before every answer of the API
+	Log      io.Writer                  // takes a line when the map file breaks and when it is good again; nil: none
+	Page     func(*Server) http.Handler // serves everything but the API; nil: nothing does
 }
 
 // Server is a stand-in for the Status API. New makes it, Run serves it.
 type Server struct {
 	options   Options
-	judge     *judge
+	judge     *judge.Judge
 	traffic   traffic
-	authority *authority
-	generated map[string]*Target // of a generated map, by scheme and port
-	page      net.Listener
+	authority *target.Authority
+	listeners *target.Listeners // of a generated map
+	plain     net.Listener
 	secure    net.Listener // nil without Options.TLS
 
-	loadMu  sync.Mutex // held while a map is read and put in force; protects the following fields
-	tried   []byte     // the text of the map file that was last tried, good or bad
-	broken  string     // why the map file was not taken; empty when it was
-	dates   map[int64]bool
-	current int64 // the newest date
+	mapMu    sync.Mutex // held while a map is read and put in force; protects the following fields
+	active   *activeMap
+	mapText  []byte         // of the map file at its last reading; nil: read it again
+	mapError string         // the reason why the map file as it is now is not in force; empty: it is
+	issued   map[int64]bool // the dates of all maps so far
 
 	faultMu sync.Mutex // protects faults
 	faults  []*aimedFault
 
-	moodMu   sync.Mutex // protects the following fields
-	mood     mood
-	healMood func()
+	flightMu sync.Mutex // protects flights
+	flights  map[replicaKey]*flight
 
-	tokenMu  sync.Mutex // protects password
-	password string
+	tokenMu sync.Mutex // protects token
+	token   string
 }
 
 // New makes a Server and everything that its map asks for. It listens at once,
-// and answers when Run is called. Without Run, Close must be.
+// and answers when Run is called. Without Run, Close must be called.
 func New(o Options) (*Server, error) {
 	s, err := newServer(o)
 	if err != nil {
@@ -78,26 +84,25 @@ func New(o Options) (*Server, error) {
 
 // newServer is New without a listener.
 func newServer(o Options) (*Server, error) {
-	if o.Grace == 0 {
-		o.Grace = 40 * time.Second
-	}
 	if o.Token == "" {
 		o.Token = rand.Text()
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	ca, err := newAuthority()
+	ca, err := target.NewAuthority()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		options:   o,
-		judge:     newJudge(o.Grace),
+		judge:     judge.New(grace),
 		authority: ca,
-		dates:     make(map[int64]bool),
-		mood:      moods[0],
-		password:  o.Token,
+		listeners: target.NewListeners(ca),
+		active:    &activeMap{},
+		issued:    make(map[int64]bool),
+		flights:   make(map[replicaKey]*flight),
+		token:     o.Token,
 	}
 	if err := s.firstMap(); err != nil {
 		s.Close()
@@ -109,14 +114,14 @@ func newServer(o Options) (*Server, error) {
 func (s *Server) listen() error {
 	address := s.options.Listen
 	if address == "" {
-		address = oneAddress + ":0"
+		address = "127.0.0.1:0"
 	}
 	var err error
-	if s.page, err = net.Listen("tcp", address); err != nil {
+	if s.plain, err = net.Listen("tcp", address); err != nil {
 		return err
 	}
 	if s.options.TLS {
-		host, _, err := net.SplitHostPort(s.page.Addr().String())
+		host, _, err := net.SplitHostPort(s.plain.Addr().String())
 		if err != nil {
 			return err
 		}
@@ -128,59 +133,72 @@ func (s *Server) listen() error {
 }
 
 // URL is the address of the page.
-func (s *Server) URL() string { return "http://" + s.page.Addr().String() + "/" }
+func (s *Server) URL() string { return "http://" + s.plain.Addr().String() + "/" }
 
-// Endpoint is what the daemon's report.endpoint must be.
+// Endpoint is the value for the daemon's report.endpoint.
 func (s *Server) Endpoint() string {
-	if s.page == nil { // in a test without a listener
+	if s.plain == nil { // in a test without a listener
 		return ""
 	}
 	if s.secure != nil {
 		return "https://" + s.secure.Addr().String() + apiRoot
 	}
-	return "http://" + s.page.Addr().String() + apiRoot
+	return "http://" + s.plain.Addr().String() + apiRoot
 }
 
-// CA is the certificate, in PEM, that own https targets and an API over HTTPS are
-// verified with.
-func (s *Server) CA() []byte { return s.authority.pem() }
+// CA is the certificate, in PEM, that verifies own https targets and an API over
+// HTTPS.
+func (s *Server) CA() []byte { return s.authority.PEM() }
 
 // Token is the token that is accepted now.
-func (s *Server) Token() string { return s.token() }
-
-func (s *Server) token() string {
+func (s *Server) Token() string {
 	s.tokenMu.Lock()
 	defer s.tokenMu.Unlock()
-	return s.password
+	return s.token
 }
 
 // SetToken makes another token the only one that is accepted.
 func (s *Server) SetToken(token string) {
 	s.tokenMu.Lock()
 	defer s.tokenMu.Unlock()
-	s.password = token
+	s.token = token
 }
 
-// Run serves until parent is done, and then closes everything, own targets included.
-// It returns nil unless serving ended by itself.
+// Handler serves the API, and the page beside it.
+func (s *Server) Handler() http.Handler {
+	page := http.NotFoundHandler()
+	if s.options.Page != nil {
+		page = s.options.Page(s)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path := r.URL.EscapedPath(); path == apiRoot || strings.HasPrefix(path, apiRoot+"/") {
+			s.serveAPI(w, r)
+			return
+		}
+		page.ServeHTTP(w, r)
+	})
+}
+
+// Run serves until parent is done, and then closes everything, own targets
+// included. It returns nil unless a listener fails.
 func (s *Server) Run(parent context.Context) error {
 	defer s.Close()
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	var serving sync.WaitGroup
-	plain := s.server(ctx, s.handler())
-	serving.Go(func() { cancel(plain.Serve(s.page)) })
+	plain := s.server(ctx, s.Handler())
+	serving.Go(func() { cancel(plain.Serve(s.plain)) })
 	servers := []*http.Server{plain}
 	if s.secure != nil {
 		secure := s.server(ctx, http.HandlerFunc(s.serveAPI))
-		secure.TLSConfig = s.authority.serverConfig()
+		secure.TLSConfig = s.authority.ServerConfig()
 		serving.Go(func() { cancel(secure.ServeTLS(s.secure, "", "")) })
 		servers = append(servers, secure)
 	}
 	<-ctx.Done()
 	cause := context.Cause(ctx)
 	for _, server := range servers {
-		shut(server)
+		shutdown(server)
 	}
 	serving.Wait()
 	if errors.Is(cause, ctx.Err()) || parent.Err() != nil {
@@ -189,7 +207,7 @@ func (s *Server) Run(parent context.Context) error {
 	return fmt.Errorf("serving %s: %w", s.URL(), cause)
 }
 
-// server serves one listener until it is shut.
+// server returns an HTTP server for one listener. Its requests end with ctx.
 func (s *Server) server(ctx context.Context, handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -197,13 +215,13 @@ func (s *Server) server(ctx context.Context, handler http.Handler) *http.Server 
 		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends requests that hang
 		ConnContext:       connContext,
 		ConnState:         s.traffic.connState,
-		ErrorLog:          log.New(io.Discard, "", 0), // clients that leave are what this server is for
+		ErrorLog:          log.New(io.Discard, "", 0), // a client that leaves is expected here
 	}
 }
 
-// shut ends a server. Requests in flight have a moment to be answered: their
+// shutdown ends a server. Requests in flight have a moment to be answered: their
 // context is done, so they do not take it.
-func shut(server *http.Server) {
+func shutdown(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
@@ -213,16 +231,14 @@ func shut(server *http.Server) {
 
 // Close closes listeners and own targets. It may be called more than once.
 func (s *Server) Close() {
-	if s.page != nil {
-		_ = s.page.Close()
+	if s.plain != nil {
+		_ = s.plain.Close()
 	}
 	if s.secure != nil {
 		_ = s.secure.Close()
 	}
-	s.loadMu.Lock()
-	defer s.loadMu.Unlock()
-	s.judge.current().closeTargets(nil)
-	for _, t := range s.generated {
-		t.Close()
-	}
+	s.mapMu.Lock()
+	defer s.mapMu.Unlock()
+	s.active.closeTargets(nil)
+	s.listeners.Close()
 }

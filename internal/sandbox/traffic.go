@@ -8,37 +8,44 @@ import (
 	"time"
 )
 
-// traffic counts what goes over the API's connections, and collects the rules of
-// the protocol that the client broke. The zero value is ready to use.
-type traffic struct {
-	mu         sync.Mutex // protects all following fields
-	counts     trafficCounts
-	open       map[net.Conn]bool // the connections that carried an API request
-	second     int64             // the Unix second that thisSecond is about
-	thisSecond int
-	lastSecond int
-	violations []Violation
-}
+// Traffic counts the requests and connections of the API, and the rules of the
+// protocol that the client broke.
+type Traffic struct {
+	Refused      int `json:"refused"`        // reports answered with anything but 2xx
+	MapsSent     int `json:"maps_sent"`      // map requests answered with a map
+	MapsCurrent  int `json:"maps_unchanged"` // map requests answered with 304
+	Unauthorized int `json:"unauthorized"`   // requests answered with 401, for a wrong token
 
-type trafficCounts struct {
-	inFlight, maxInFlight       int
-	maxConnections, connections int // the latter in total
-	maxPerSecond                int
-	maps, unchanged             int // map requests answered 200, and 304
-	unauthorized                int // requests answered 401
-	refused                     int // reports answered with anything but 2xx
+	InFlight         int `json:"in_flight"` // requests
+	MaxInFlight      int `json:"max_in_flight"`
+	Connections      int `json:"connections"`
+	MaxConnections   int `json:"max_connections"`
+	TotalConnections int `json:"total_connections"`
+	PerSecond        int `json:"requests_per_second"` // in the last full second
+	MaxPerSecond     int `json:"max_requests_per_second"`
+
+	Violations []Violation `json:"violations"` // of the protocol, by the client
 }
 
 // Violation is a rule of the protocol that the client broke.
 type Violation struct {
-	Rule    string `json:"rule"`
+	Rule    string `json:"rule"` // a sentence with "must"
 	Count   int    `json:"count"`
 	Example string `json:"example"` // the first case seen
 }
 
+// traffic counts while the API is served. The zero value is ready to use.
+type traffic struct {
+	mu         sync.Mutex // protects all following fields
+	counts     Traffic
+	open       map[net.Conn]bool // the connections that carried an API request
+	second     int64             // the Unix second that thisSecond is about
+	thisSecond int
+}
+
 type connKey struct{}
 
-// connContext lets begin find the connection of a request.
+// connContext lets startRequest find the connection of a request.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
@@ -53,15 +60,16 @@ func (t *traffic) connState(conn net.Conn, state http.ConnState) {
 	delete(t.open, conn)
 }
 
-// begin counts one API request; the caller calls end when it is answered.
-func (t *traffic) begin(ctx context.Context) {
+// startRequest counts one API request. The caller calls endRequest when it is
+// answered.
+func (t *traffic) startRequest(ctx context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tickLocked()
 	t.thisSecond++
-	t.counts.maxPerSecond = max(t.counts.maxPerSecond, t.thisSecond)
-	t.counts.inFlight++
-	t.counts.maxInFlight = max(t.counts.maxInFlight, t.counts.inFlight)
+	t.counts.MaxPerSecond = max(t.counts.MaxPerSecond, t.thisSecond)
+	t.counts.InFlight++
+	t.counts.MaxInFlight = max(t.counts.MaxInFlight, t.counts.InFlight)
 	conn, ok := ctx.Value(connKey{}).(net.Conn)
 	if !ok || t.open[conn] {
 		return
@@ -70,16 +78,27 @@ func (t *traffic) begin(ctx context.Context) {
 		t.open = make(map[net.Conn]bool)
 	}
 	t.open[conn] = true
-	t.counts.connections++
-	t.counts.maxConnections = max(t.counts.maxConnections, len(t.open))
+	t.counts.TotalConnections++
+	t.counts.MaxConnections = max(t.counts.MaxConnections, len(t.open))
 }
 
-func (t *traffic) end() { t.count(func(c *trafficCounts) { c.inFlight-- }) }
+func (t *traffic) endRequest() { t.count(func(c *Traffic) { c.InFlight-- }) }
 
-func (t *traffic) count(change func(*trafficCounts)) {
+func (t *traffic) count(change func(*Traffic)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	change(&t.counts)
+}
+
+// snapshot returns the counts of this moment.
+func (t *traffic) snapshot() Traffic {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tickLocked()
+	counts := t.counts
+	counts.Connections = len(t.open)
+	counts.Violations = append([]Violation{}, t.counts.Violations...)
+	return counts
 }
 
 // tickLocked moves on to the current second.
@@ -88,26 +107,26 @@ func (t *traffic) tickLocked() {
 	if now == t.second {
 		return
 	}
-	t.lastSecond = 0
+	t.counts.PerSecond = 0
 	if now == t.second+1 {
-		t.lastSecond = t.thisSecond
+		t.counts.PerSecond = t.thisSecond
 	}
 	t.second, t.thisSecond = now, 0
 }
 
-// blame notes that the client broke a rule. Only the first example is kept.
-func (t *traffic) blame(rule, example string) {
+// recordViolation counts a broken rule, and keeps the first example of each.
+func (t *traffic) recordViolation(rule, example string) {
 	const longest = 200
 	if len(example) > longest {
 		example = example[:longest] + "…"
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := range t.violations {
-		if t.violations[i].Rule == rule {
-			t.violations[i].Count++
+	for i := range t.counts.Violations {
+		if v := &t.counts.Violations[i]; v.Rule == rule {
+			v.Count++
 			return
 		}
 	}
-	t.violations = append(t.violations, Violation{Rule: rule, Count: 1, Example: example})
+	t.counts.Violations = append(t.counts.Violations, Violation{Rule: rule, Count: 1, Example: example})
 }

@@ -1,4 +1,4 @@
-package sandbox
+package target
 
 import (
 	"context"
@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// Where own targets listen.
+// The addresses that targets listen on.
 const (
 	oneAddress   = "127.0.0.1"
 	everyAddress = "0.0.0.0" // all of 127.0.0.0/8: the sockets are bound to the loopback interface
 )
 
-// port is a TCP port that is bound for as long as it lives, and refuses
-// connections while nothing listens on it. Nobody else can be given it.
+// port is a reserved TCP port: it is bound until close, so that the kernel gives it
+// to nobody else, and refuses connections while nothing listens on it.
 type port struct {
 	fd     int
 	host   string
 	number int
 }
 
-// holdPort binds a free port on host.
-func holdPort(host string) (*port, error) {
+// reservePort binds a free port on host.
+func reservePort(host string) (*port, error) {
 	syscall.ForkLock.RLock() // so that a child started meanwhile does not inherit the socket
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err == nil {
@@ -88,8 +88,8 @@ func (p *port) listen() (*net.TCPListener, error) {
 	return ln.(*net.TCPListener), nil
 }
 
-// blackHole is a listener whose queue is full and is never emptied: the kernel
-// drops every further SYN, and whoever connects waits until he gives up.
+// blackHole is a listener with a full queue that is never emptied: the kernel drops
+// every further SYN, and a client waits until its time-out.
 type blackHole struct {
 	listener *net.TCPListener
 	fillers  []net.Conn
@@ -125,7 +125,7 @@ func (h *blackHole) fill(number int) error {
 	const most = 16
 	address := net.JoinHostPort(oneAddress, strconv.Itoa(number))
 	for range most {
-		// On loopback a connection stands within a millisecond or never.
+		// On loopback a connection is established within a millisecond or never.
 		filler, err := net.DialTimeout("tcp4", address, 100*time.Millisecond)
 		if err != nil {
 			return nil
@@ -141,3 +141,7 @@ func (h *blackHole) close() {
 		_ = filler.Close()
 	}
 }
+
+// bindToLoopback restricts a socket to the loopback interface, so that the network
+// cannot reach a listener on every address. It needs no privilege since Linux 5.7.
+func bindToLoopback(fd uintptr) error { return syscall.BindToDevice(int(fd), "lo") }

@@ -1,4 +1,4 @@
-package sandbox
+package main
 
 import (
 	"encoding/json"
@@ -10,7 +10,55 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
+
+// bubble is a server with its page, called without a connection.
+type bubble struct {
+	t *testing.T
+	s *sandbox.Server
+	h http.Handler
+}
+
+func newBubble(t *testing.T, o sandbox.Options) bubble {
+	t.Helper()
+	o.Page = newPage
+	s, err := sandbox.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return bubble{t, s, s.Handler()}
+}
+
+func (b bubble) request(method, path, body string) int {
+	b.t.Helper()
+	r := httptest.NewRequest(method, "http://api.example.com/v1"+path, strings.NewReader(body))
+	r.SetBasicAuth("", b.s.Token())
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "crisp-status-local/2.0.0")
+	w := httptest.NewRecorder()
+	b.h.ServeHTTP(w, r)
+	return w.Code
+}
+
+func (b bubble) fetch() { b.t.Helper(); b.request("GET", "/probes/local", "") }
+
+func (b bubble) report(replica string, health sandbox.Health) {
+	b.t.Helper()
+	if got := b.request("POST", "/report/S/N", reportOf(replica, health)); got != 200 {
+		b.t.Fatalf("a report of %s is answered %d, want 200", replica, got)
+	}
+}
+
+func reportOf(replica string, health sandbox.Health) string {
+	return fmt.Sprintf(`{"replica_id":%q,"health":%q,"interval":120}`, replica, health)
+}
+
+func mapOf(replicas ...string) sandbox.Map {
+	return sandbox.Map{Services: []sandbox.Service{{ID: "S", Nodes: []sandbox.Node{{ID: "N", Replicas: replicas}}}}}
+}
 
 func (b bubble) page(path string) string {
 	b.t.Helper()
@@ -24,16 +72,16 @@ func (b bubble) page(path string) string {
 
 func TestPageShowsEveryStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2", "tcp://h:3", "tcp://late:4", "icmp://h")})
+		b := newBubble(t, sandbox.Options{Map: mapOf("tcp://h:1", "tcp://h:2", "tcp://h:3", "tcp://late:4", "icmp://h")})
 		if got := b.page("/"); !strings.Contains(got, "Waiting for the first report") {
 			t.Error("before any report the page does not say that it waits for one")
 		}
 		b.fetch()
-		b.report("tcp://late:4", Healthy)
+		b.report("tcp://late:4", sandbox.Healthy)
 		time.Sleep(155 * time.Second)
-		b.report("tcp://h:1", Healthy)
-		b.report("tcp://h:2", Sick)
-		b.report("tcp://h:3", Dead)
+		b.report("tcp://h:1", sandbox.Healthy)
+		b.report("tcp://h:2", sandbox.Sick)
+		b.report("tcp://h:3", sandbox.Dead)
 		time.Sleep(5 * time.Second)
 		page := b.page("/")
 		for _, want := range []string{"Healthy", "Sick", "Dead", "No report yet", "1 of 5 replicas are down", "5 s ago", "every 120 s", "No ICMP replica has a report yet"} {
@@ -49,9 +97,9 @@ func TestPageShowsEveryStatus(t *testing.T) {
 }
 
 func TestPageHidesPasswordsAndToken(t *testing.T) {
-	b := newBubble(t, Options{Map: mapOf("https://user:hush@h/"), Token: "open sesame"})
+	b := newBubble(t, sandbox.Options{Map: mapOf("https://user:hush@h/"), Token: "open sesame"})
 	b.fetch()
-	b.request("POST", "/report/S/N", strings.Replace(reportOf("https://user:hush@h/", Dead, 120), ":", ": ", 1)) // held against the client
+	b.request("POST", "/report/S/N", strings.Replace(reportOf("https://user:hush@h/", sandbox.Dead), ":", ": ", 1)) // held against the client
 	for _, path := range []string{"/", "/state.json"} {
 		got := b.page(path)
 		for _, secret := range []string{"hush", "open sesame"} {
@@ -66,7 +114,7 @@ func TestPageHidesPasswordsAndToken(t *testing.T) {
 }
 
 func TestPageNeedsNoScriptAndNothingFromElsewhere(t *testing.T) {
-	b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+	b := newBubble(t, sandbox.Options{Map: mapOf("tcp://h:1")})
 	page := b.page("/")
 	if !strings.Contains(page, `<noscript><meta http-equiv="refresh"`) {
 		t.Error("without a script the page does not refresh itself")
@@ -82,18 +130,18 @@ func TestPageNeedsNoScriptAndNothingFromElsewhere(t *testing.T) {
 }
 
 func TestPageEscapesWhatTheMapHolds(t *testing.T) {
-	b := newBubble(t, Options{Map: mapOf(`http://h/<script>alert(1)</script>`)})
+	b := newBubble(t, sandbox.Options{Map: mapOf(`http://h/<script>alert(1)</script>`)})
 	if strings.Contains(b.page("/"), "<script>alert") {
 		t.Error("the page runs what a replica's URL holds")
 	}
 }
 
 func TestStateOfAnEmptyMap(t *testing.T) {
-	b := newBubble(t, Options{})
+	b := newBubble(t, sandbox.Options{})
 	if got := b.page("/"); !strings.Contains(got, "The map is empty") {
 		t.Error("the page of an empty map does not say so")
 	}
-	var state State
+	var state pageState
 	if err := json.Unmarshal([]byte(b.page("/state.json")), &state); err != nil || state.Summary.Replicas != 0 {
 		t.Errorf("state.json of an empty map is %+v, %v", state, err)
 	}
@@ -104,12 +152,12 @@ func TestLargeMapIsShownByNode(t *testing.T) {
 	for i := range replicas {
 		replicas[i] = fmt.Sprintf("tcp://h:%d", i+1)
 	}
-	b := newBubble(t, Options{Map: mapOf(replicas...)})
+	b := newBubble(t, sandbox.Options{Map: mapOf(replicas...)})
 	b.fetch()
 	for i, url := range replicas {
-		health := Healthy
+		health := sandbox.Healthy
 		if i == 777 {
-			health = Dead
+			health = sandbox.Dead
 		}
 		b.report(url, health)
 	}
@@ -125,17 +173,15 @@ func TestLargeMapIsShownByNode(t *testing.T) {
 }
 
 func TestButtons(t *testing.T) {
-	c := serve(t, Options{Map: mapOf("target:tcp#door", "target:tcp-blackhole")})
+	b := newBubble(t, sandbox.Options{Map: mapOf("target:tcp#door", "target:tcp-blackhole")})
 	press := func(path string, values url.Values) int {
-		t.Helper()
-		res, err := c.http.PostForm(strings.TrimSuffix(c.server.URL(), "/")+path, values)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		return res.StatusCode
+		r := httptest.NewRequest("POST", "http://page.example.com"+path, strings.NewReader(values.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		b.h.ServeHTTP(w, r)
+		return w.Code
 	}
-	target, ok := c.server.Target("target:tcp#door")
+	target, ok := b.s.Target("target:tcp#door")
 	if !ok {
 		t.Fatal("the map has no target:tcp#door")
 	}
@@ -151,10 +197,10 @@ func TestButtons(t *testing.T) {
 		{"/target", url.Values{"name": {"target:tcp#door"}, "do": {"dance"}}, 400, true, 200},
 		{"/target", url.Values{"name": {"target:tcp-blackhole"}, "do": {"stop"}}, 404, true, 200},
 		{"/target", url.Values{"name": {"target:tcp"}, "do": {"stop"}}, 404, true, 200},
-		{"/mood", url.Values{"mood": {"500"}}, 303, true, 500},
-		{"/mood", url.Values{"mood": {"401"}}, 303, true, 401},
-		{"/mood", url.Values{"mood": {"merry"}}, 400, true, 401},
-		{"/mood", url.Values{"mood": {"normal"}}, 303, true, 200},
+		{"/failure-mode", url.Values{"mode": {"500"}}, 303, true, 500},
+		{"/failure-mode", url.Values{"mode": {"401"}}, 303, true, 401},
+		{"/failure-mode", url.Values{"mode": {"merry"}}, 400, true, 401},
+		{"/failure-mode", url.Values{"mode": {"normal"}}, 303, true, 200},
 	} {
 		t.Run(tt.path+tt.values.Encode(), func(t *testing.T) {
 			if got := press(tt.path, tt.values); got != tt.want {
@@ -163,30 +209,32 @@ func TestButtons(t *testing.T) {
 			if running, _ := target.Running(); running != tt.running {
 				t.Errorf("the target runs: %v, want %v", running, tt.running)
 			}
-			c.fetch(t, 0, tt.status)
+			if got := b.request("GET", "/probes/local", ""); got != tt.status {
+				t.Errorf("a map request is answered %d, want %d", got, tt.status)
+			}
 		})
 	}
 }
 
 func TestNoOtherSiteMayPressTheButtons(t *testing.T) {
-	b := newBubble(t, Options{})
-	r := httptest.NewRequest("POST", "http://page.example.com/mood", strings.NewReader("mood=500"))
+	b := newBubble(t, sandbox.Options{})
+	r := httptest.NewRequest("POST", "http://page.example.com/failure-mode", strings.NewReader("mode=500"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
 	w := httptest.NewRecorder()
 	b.h.ServeHTTP(w, r)
-	if w.Code != http.StatusForbidden || b.s.currentMood().Name != "normal" {
+	if w.Code != http.StatusForbidden || !strings.Contains(b.page("/state.json"), `"failure_mode": "normal"`) {
 		t.Errorf("another site's form is answered %d, want 403 and no change", w.Code)
 	}
 }
 
 func TestSummaryIsReadable(t *testing.T) {
-	b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+	b := newBubble(t, sandbox.Options{Map: mapOf("tcp://h:1")})
 	b.fetch()
-	b.report("tcp://h:1", Healthy)
+	b.report("tcp://h:1", sandbox.Healthy)
 	b.request("PUT", "/probes/local", "")
 	var text strings.Builder
-	if err := b.s.Summary().Write(&text); err != nil {
+	if err := writeSummary(&text, b.s.Summary()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"1: 1 healthy", "1 accepted in 1 cycle, 0 refused", "late gaps       0", "PUT /v1/probes/local"} {

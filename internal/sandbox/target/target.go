@@ -1,4 +1,6 @@
-package sandbox
+// Package target makes servers on loopback for a daemon to probe: healthy, slow,
+// failing, flapping, refusing, black-holed.
+package target
 
 import (
 	"crypto/tls"
@@ -10,9 +12,9 @@ import (
 	"time"
 )
 
-// Target is something on loopback that a daemon can probe, and that behaves as
-// its Spec says. It can be stopped and started again. A stopped one refuses
-// connections, on a port that stays its own.
+// Target is a server on loopback for a daemon to probe. It behaves as its Spec
+// says, and can be stopped and started again: a stopped target refuses
+// connections, and keeps its port reserved.
 type Target struct {
 	spec  Spec
 	tls   *tls.Config  // nil unless https
@@ -23,22 +25,25 @@ type Target struct {
 
 	mu      sync.Mutex           // protects all following fields
 	open    interface{ close() } // nil while nothing listens
-	stopped bool                 // by a person
-	down    bool                 // by flapping
+	stopped bool                 // by Stop
+	down    bool                 // in the down phase of flapping
 	closed  bool
-	changed time.Time // when it last began or ended to listen; zero: as it is since it was made
+	changed time.Time // the newest start or end of listening; zero: none since it was opened
 }
 
-// openTarget makes a target on host. The caller closes it.
-func openTarget(spec Spec, host string, ca *authority) (*Target, error) {
+// Open starts a target on 127.0.0.1. The caller closes it.
+func Open(spec Spec, ca *Authority) (*Target, error) { return openOn(spec, oneAddress, ca) }
+
+// openOn is Open on another address.
+func openOn(spec Spec, host string, ca *Authority) (*Target, error) {
 	t := &Target{spec: spec, quit: make(chan struct{})}
 	if spec.Kind == "icmp" {
 		return t, nil
 	}
 	if spec.Kind == "https" {
-		t.tls = ca.serverConfig()
+		t.tls = ca.ServerConfig()
 	}
-	p, err := holdPort(host)
+	p, err := reservePort(host)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +59,13 @@ func openTarget(spec Spec, host string, ca *authority) (*Target, error) {
 	return t, nil
 }
 
-// URL is where the target is probed: its replica id.
+// Spec returns the description of the target.
+func (t *Target) Spec() *Spec { return &t.spec }
+
+// SetLimits sets the delay of a slow target by the limits of the map in force.
+func (t *Target) SetLimits(l Limits) { t.delay.Store(int64(t.spec.DelayUnder(l))) }
+
+// URL returns the URL to probe, which is the replica id.
 func (t *Target) URL() string { return t.urlAt(oneAddress) }
 
 func (t *Target) urlAt(address string) string {
@@ -67,29 +78,29 @@ func (t *Target) urlAt(address string) string {
 	return t.spec.Kind + "://" + net.JoinHostPort(address, strconv.Itoa(t.port.number)) + "/"
 }
 
-// CanStop says whether Stop and Start mean something: a target that never takes
-// a connection, and the kernel's echo, cannot be stopped.
-func (t *Target) CanStop() bool { return t.port != nil && t.spec.answers() }
+// CanStop reports whether Stop and Start have an effect. They have none on a
+// target that never takes a connection, and on icmp, which the kernel answers.
+func (t *Target) CanStop() bool { return t.port != nil && t.spec.Answers() }
 
 // Stop makes the target refuse connections, and ends those that are open.
 func (t *Target) Stop() error { return t.change(func() { t.stopped = true }) }
 
-// Start undoes Stop. A flapping target may still be down by itself.
+// Start undoes Stop. A flapping target may still be in its down phase.
 func (t *Target) Start() error { return t.change(func() { t.stopped = false }) }
 
-// Stopped says whether a person stopped the target.
+// Stopped reports whether Stop was called last.
 func (t *Target) Stopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.stopped
 }
 
-// Running says whether connections are taken, and since when that has been so;
-// the zero time means since ever.
+// Running reports whether the target behaves as its Spec says, neither stopped nor
+// down, and since when it does or does not; the zero time means since it was opened.
 func (t *Target) Running() (bool, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.open != nil || t.port == nil || !t.spec.answers(), t.changed
+	return t.open != nil || t.port == nil || !t.spec.Answers(), t.changed
 }
 
 // Close ends the target and waits for its goroutines.
@@ -109,7 +120,7 @@ func (t *Target) Close() {
 	}
 }
 
-// change applies set, and then opens or closes the port as wanted.
+// change applies set, and then opens or closes the port to match.
 func (t *Target) change(set func()) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -136,21 +147,21 @@ func (t *Target) change(set func()) error {
 	if err != nil {
 		return err
 	}
-	t.open = answer(ln, t)
+	t.open = startServer(ln, t)
 	return nil
 }
 
 func (t *Target) flapping() {
 	for {
 		for _, phase := range []struct {
-			lasts time.Duration
-			down  bool
+			duration time.Duration
+			down     bool
 		}{{t.spec.Up, false}, {t.spec.Down, true}} {
-			_ = t.change(func() { t.down = phase.down }) // a port that cannot be opened stays down until the next turn
+			_ = t.change(func() { t.down = phase.down }) // a port that cannot be opened stays down until the next phase
 			select {
 			case <-t.quit:
 				return
-			case <-time.After(phase.lasts):
+			case <-time.After(phase.duration):
 			}
 		}
 	}

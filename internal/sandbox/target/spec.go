@@ -1,4 +1,4 @@
-package sandbox
+package target
 
 import (
 	"fmt"
@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// ownPrefix marks a replica that the sandbox makes itself.
-const ownPrefix = "target:"
+// Prefix marks the name of a target, among the URLs of a map.
+const Prefix = "target:"
 
-// defaultBody is what own HTTP targets answer unless told otherwise.
+// defaultBody is the body of HTTP answers without ?body.
 const defaultBody = "ok\n"
 
-// Spec says what one own target is. It is written
+// Spec describes one target. It is written
 //
 //	target:KIND[-STATE][?OPTION=VALUE[&…]][#LABEL]
 //
@@ -29,31 +29,30 @@ const defaultBody = "ok\n"
 //	blackhole  never answers               http, https, tcp
 //	refusing   refuses connections         http, https, tcp
 //
-// HTTP targets that answer take ?body=TEXT too. There is no slow or failing
-// tcp, since a connection is there or it is not, and no icmp but the answering
-// one, since it is the kernel that answers. Two spellings that differ in
-// anything, be it the label, are two targets.
+// HTTP targets that answer take ?body=TEXT too. There is no slow or failing tcp,
+// since a connection is established or not, and icmp has no state, since the
+// kernel answers it. Two names that differ, if only in the label, are two targets.
 type Spec struct {
 	Kind   string
 	State  string        // "" for a target that answers at once
 	Label  string        // for people; may be empty
 	Status int           // of the HTTP answer
 	Body   string        // of the HTTP answer
-	Delay  time.Duration // of slow; 0: chosen by the map's limits
+	Delay  time.Duration // of slow; 0: between the limits of the map
 	Up     time.Duration // of flapping
 	Down   time.Duration // of flapping
 	name   string        // as written
 }
 
-// String is the spelling that the Spec was read from.
+// String returns the name that the Spec was read from.
 func (s Spec) String() string { return s.name }
 
-// ParseSpec reads the spelling of an own target.
+// ParseSpec reads the name of a target.
 func ParseSpec(raw string) (Spec, error) {
 	s := Spec{name: raw, Status: http.StatusOK, Body: defaultBody, Up: 20 * time.Second, Down: 20 * time.Second}
-	rest, ours := strings.CutPrefix(raw, ownPrefix)
+	rest, ours := strings.CutPrefix(raw, Prefix)
 	if !ours {
-		return Spec{}, fmt.Errorf("reading target %q: it must start with %q", raw, ownPrefix)
+		return Spec{}, fmt.Errorf("reading target %q: it must start with %q", raw, Prefix)
 	}
 	rest, s.Label, _ = strings.Cut(rest, "#")
 	rest, query, _ := strings.Cut(rest, "?")
@@ -76,11 +75,12 @@ func ParseSpec(raw string) (Spec, error) {
 	return s, nil
 }
 
-func (s *Spec) isHTTP() bool { return s.Kind == "http" || s.Kind == "https" }
+// IsHTTP reports whether the target speaks HTTP, with or without TLS.
+func (s *Spec) IsHTTP() bool { return s.Kind == "http" || s.Kind == "https" }
 
-// check refuses the pairs of kind and state that cannot be.
+// check refuses impossible pairs of kind and state.
 func (s *Spec) check() error {
-	if !s.isHTTP() && s.Kind != "tcp" && s.Kind != "icmp" {
+	if !s.IsHTTP() && s.Kind != "tcp" && s.Kind != "icmp" {
 		return fmt.Errorf("kind %q, want http, https, tcp or icmp", s.Kind)
 	}
 	states := []string{"", "slow", "failing", "flapping", "blackhole", "refusing"}
@@ -109,7 +109,7 @@ func (s *Spec) set(key, value string) error {
 		if err != nil || s.Status < 200 || s.Status > 599 || s.Status == http.StatusNoContent || s.Status == http.StatusNotModified {
 			return fmt.Errorf("status is %q, want 200 to 599 with a body", value)
 		}
-	case key == "body" && s.isHTTP() && s.answers():
+	case key == "body" && s.IsHTTP() && s.Answers():
 		s.Body = value
 	default:
 		return fmt.Errorf("option %q is none of this kind and state", key)
@@ -128,69 +128,27 @@ func positive(value string) (time.Duration, error) {
 	return d, err
 }
 
-// answers says whether the target ever takes a connection.
-func (s *Spec) answers() bool { return s.State != "blackhole" && s.State != "refusing" }
+// Answers reports whether the target ever takes a connection.
+func (s *Spec) Answers() bool { return s.State != "blackhole" && s.State != "refusing" }
 
-// delay is how long the target lets a client wait under these limits.
-func (s *Spec) delay(l limits) time.Duration {
+// DelayUnder returns the delay before an answer, under the limits of a map.
+func (s *Spec) DelayUnder(l Limits) time.Duration {
 	switch {
 	case s.State != "slow":
 		return 0
 	case s.Delay > 0:
 		return s.Delay
-	case l.sickAfter > 0 && l.sickAfter < l.deadAfter:
-		return (l.sickAfter + l.deadAfter) / 2
+	case l.SickAfter > 0 && l.SickAfter < l.DeadAfter:
+		return (l.SickAfter + l.DeadAfter) / 2
 	}
-	return min(time.Second, l.deadAfter/2)
+	return min(time.Second, l.DeadAfter/2)
 }
 
-// health is what a probe must find while the target runs, or "" when nobody can
-// say, because the delay is too near to a limit.
-func (s *Spec) health(l limits, r Rules) Health {
-	if !s.answers() {
-		return Dead
-	}
-	if s.isHTTP() && !r.accept(s.Status, s.Body) {
-		return Dead
-	}
-	delay := s.delay(l)
-	for _, limit := range []time.Duration{l.deadAfter, l.sickAfter} {
-		if delay > 0 && limit > 0 && (delay-limit).Abs() < 100*time.Millisecond {
-			return ""
-		}
-	}
-	switch {
-	case delay > l.deadAfter:
-		return Dead
-	case l.sickAfter > 0 && delay > l.sickAfter:
-		return Sick
-	}
-	return Healthy
-}
-
-// accept says whether an answer is up by the rules.
-func (r Rules) accept(status int, body string) bool {
-	above, below := http.StatusOK, http.StatusBadRequest
-	if r.HealthyAbove != nil {
-		above = *r.HealthyAbove
-	}
-	if r.HealthyBelow != nil {
-		below = *r.HealthyBelow
-	}
-	if status < above || status >= below {
-		return false
-	}
-	if r.DeadMatch != nil && *r.DeadMatch != "" && strings.Contains(body, *r.DeadMatch) {
-		return false
-	}
-	return r.HealthyMatch == nil || strings.Contains(body, *r.HealthyMatch)
-}
-
-// describe says in a few words what a person may expect of the target.
-func (s *Spec) describe(l limits) string {
+// Describe returns the behaviour of the target in a few words, for people.
+func (s *Spec) Describe(l Limits) string {
 	switch s.State {
 	case "slow":
-		return "answers after " + s.delay(l).String()
+		return "answers after " + s.DelayUnder(l).String()
 	case "failing":
 		return "answers status " + strconv.Itoa(s.Status)
 	case "flapping":
@@ -200,7 +158,7 @@ func (s *Spec) describe(l limits) string {
 	case "refusing":
 		return "refuses connections"
 	}
-	if s.isHTTP() && s.Body != defaultBody {
+	if s.IsHTTP() && s.Body != defaultBody {
 		return fmt.Sprintf("answers “%s”", s.Body)
 	}
 	return "answers at once"

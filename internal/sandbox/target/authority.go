@@ -1,4 +1,4 @@
-package sandbox
+package target
 
 import (
 	"crypto/ecdsa"
@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// authority is a certificate authority of the sandbox's own. It lives in memory
-// and ends with the process; only its certificate, never its key, is written
-// anywhere.
-type authority struct {
+// Authority is the certificate authority of one sandbox. Its key lives in memory
+// and ends with the process; only its certificate is written to a file.
+type Authority struct {
 	cert  *x509.Certificate
 	key   *ecdsa.PrivateKey
-	leaf  *ecdsa.PrivateKey // one key for all servers: making keys is dear, and nothing here is secret
+	leaf  *ecdsa.PrivateKey // one key for all servers: making keys is slow, and nothing here is secret
 	cache sync.Map          // string of the IP address → *tls.Certificate
 }
 
-func newAuthority() (*authority, error) {
+// NewAuthority returns an authority with new keys.
+func NewAuthority() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
@@ -52,16 +52,17 @@ func newAuthority() (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a CA certificate: %w", err)
 	}
-	return &authority{cert: cert, key: key, leaf: leaf}, nil
+	return &Authority{cert: cert, key: key, leaf: leaf}, nil
 }
 
-// pem is the CA's certificate, as ca_file and SSL_CERT_FILE want it.
-func (a *authority) pem() []byte {
+// PEM returns the certificate of the authority, for ca_file and SSL_CERT_FILE.
+func (a *Authority) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
-// serverConfig offers a certificate for whatever address a client comes to.
-func (a *authority) serverConfig() *tls.Config {
+// ServerConfig returns a configuration with a certificate for every address that a
+// client connects to.
+func (a *Authority) ServerConfig() *tls.Config {
 	return &tls.Config{
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			local, ok := hello.Conn.LocalAddr().(*net.TCPAddr)
@@ -73,7 +74,7 @@ func (a *authority) serverConfig() *tls.Config {
 	}
 }
 
-func (a *authority) certificate(ip net.IP) (*tls.Certificate, error) {
+func (a *Authority) certificate(ip net.IP) (*tls.Certificate, error) {
 	name := ip.String()
 	if cert, ok := a.cache.Load(name); ok {
 		return cert.(*tls.Certificate), nil

@@ -1,67 +1,61 @@
-package sandbox
+package judge
 
 import (
-	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/target"
 )
 
-// bubble is a Server without sockets, for tests in faked time.
+// bubble is a judge of one node, for tests in faked time.
 type bubble struct {
 	t *testing.T
-	s *Server
-	h http.Handler
+	j *Judge
 }
 
-func newBubble(t *testing.T, o Options) bubble {
+var node = NodeID{"S", "N"}
+
+func newBubble(t *testing.T, urls ...string) bubble {
 	t.Helper()
-	s, err := newServer(o)
-	if err != nil {
-		t.Fatal(err)
+	b := bubble{t, New(40 * time.Second)}
+	b.install(urls...)
+	return b
+}
+
+// install puts a map of these replicas in force, with the daemon's default limits.
+func (b bubble) install(urls ...string) {
+	n := Node{ID: node.Node}
+	for _, url := range urls {
+		n.Replicas = append(n.Replicas, &Replica{URL: url, Shown: url})
 	}
-	t.Cleanup(s.Close)
-	return bubble{t, s, s.handler()}
+	limits := target.Limits{Retry: 2, DeadAfter: 20 * time.Second}
+	b.j.Install(&Map{Date: b.j.current.Date + 1, Limits: limits, Services: []Service{{ID: node.Service, Nodes: []Node{n}}}})
 }
 
-func (b bubble) request(method, path, body string) int {
-	b.t.Helper()
-	r := httptest.NewRequest(method, "http://api.example.com/v1"+path, strings.NewReader(body))
-	r.SetBasicAuth("", b.s.Token())
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "crisp-status-local/2.0.0")
-	w := httptest.NewRecorder()
-	b.h.ServeHTTP(w, r)
-	return w.Code
-}
+func (b bubble) fetch() { b.j.MapRequested(0, time.Now()) }
 
-func (b bubble) fetch() { b.t.Helper(); b.request("GET", "/probes/local", "") }
-
-func (b bubble) report(replica string, health Health) {
+func (b bubble) report(url string, health Health) {
 	b.t.Helper()
-	if got := b.request("POST", "/report/S/N", reportOf(replica, health, 120)); got != 200 {
-		b.t.Fatalf("a report of %s is answered %d, want 200", replica, got)
+	if !b.j.Accept(node, url, health, 120*time.Second, time.Now()) {
+		b.t.Fatalf("a report of %s is refused, want it accepted", url)
 	}
 }
 
 func (b bubble) replica(url string) ReplicaState {
 	b.t.Helper()
-	r, ok := b.s.Replica("S", "N", url)
+	r, ok := b.j.Replica(node, url, time.Now())
 	if !ok {
 		b.t.Fatalf("the map has no %s", url)
 	}
 	return r
 }
 
-func mapOf(replicas ...string) Map {
-	return Map{Services: []Service{{ID: "S", Nodes: []Node{{ID: "N", Replicas: replicas}}}}}
-}
+func (b bubble) summary() Summary { return b.j.Summary(time.Now()) }
 
 func TestPageCallsAReplicaLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2")})
+		b := newBubble(t, "tcp://h:1", "tcp://h:2")
 		want := func(url string, want Status) {
 			t.Helper()
 			if got := b.replica(url).Status; got != want {
@@ -82,32 +76,18 @@ func TestPageCallsAReplicaLate(t *testing.T) {
 		b.report("tcp://h:2", Sick)
 		want("tcp://h:1", Status(Dead))
 		want("tcp://h:2", Status(Sick))
-		if got := b.s.Summary().Counts; got.Dead != 1 || got.Sick != 1 || got.Late != 0 {
+		if got := b.summary().Counts; got.Dead != 1 || got.Sick != 1 || got.Late != 0 {
 			t.Errorf("the summary counts %+v, want one dead and one sick", got)
-		}
-	})
-}
-
-func TestGraceCanBeShorter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1"), Grace: time.Second})
-		b.fetch()
-		b.report("tcp://h:1", Healthy)
-		time.Sleep(122 * time.Second)
-		if got := b.replica("tcp://h:1").Status; got != Late {
-			t.Errorf("after 122 s the replica is %s, want late", got)
 		}
 	})
 }
 
 func TestAddedReplicaIsLateFromWhenItEnteredTheMap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+		b := newBubble(t, "tcp://h:1")
 		b.fetch()
 		time.Sleep(time.Hour)
-		if err := b.s.SetMap(mapOf("tcp://h:1", "tcp://h:2")); err != nil {
-			t.Fatal(err)
-		}
+		b.install("tcp://h:1", "tcp://h:2")
 		b.fetch()
 		time.Sleep(100 * time.Second)
 		b.fetch() // as a daemon that was started anew does
@@ -143,15 +123,15 @@ func TestLateGaps(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
+				b := newBubble(t, "tcp://h:1")
 				b.know("tcp://h:1", tt.replica)
 				b.fetch()
 				b.report("tcp://h:1", tt.first)
 				time.Sleep(tt.gap)
 				b.report("tcp://h:1", tt.second)
 				r := b.replica("tcp://h:1")
-				if r.LateGaps != tt.want || b.s.Summary().LateGaps != tt.want {
-					t.Errorf("after %v there are %d late gaps, %d in all, want %d", tt.gap, r.LateGaps, b.s.Summary().LateGaps, tt.want)
+				if r.LateGaps != tt.want || b.summary().LateGaps != tt.want {
+					t.Errorf("after %v there are %d late gaps, %d in all, want %d", tt.gap, r.LateGaps, b.summary().LateGaps, tt.want)
 				}
 				if got := time.Duration(r.WorstGap * float64(time.Second)); (got - tt.gap).Abs() > time.Microsecond {
 					t.Errorf("the worst gap is %v, want %v", got, tt.gap)
@@ -167,38 +147,35 @@ func (b bubble) know(url, what string) {
 	if what == "external" {
 		return
 	}
-	spec, err := ParseSpec(ownPrefix + what)
+	spec, err := target.ParseSpec(target.Prefix + what)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	r := b.s.judge.roster.index[place{"S", "N"}][url]
-	r.truth = truth{own: true, up: spec.health(Metrics{}.limits(), Rules{})}
+	b.j.current.index[node][url].Expectation = Expectation{Own: true, Up: Expect(&spec, b.j.current.Limits, Rules{})}
 }
 
 func TestOpenGapCountsAsLateOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2")})
+		b := newBubble(t, "tcp://h:1", "tcp://h:2")
 		b.know("tcp://h:1", "tcp")
 		b.know("tcp://h:2", "tcp-blackhole")
 		b.fetch()
 		b.report("tcp://h:1", Healthy)
 		time.Sleep(122 * time.Second)
-		if got := b.s.Summary().LateGaps; got != 1 {
+		if got := b.summary().LateGaps; got != 1 {
 			t.Errorf("with one gap open too long %d are late, want 1", got)
 		}
 		time.Sleep(40 * time.Second)
-		if got := b.s.Summary().LateGaps; got != 2 {
+		if got := b.summary().LateGaps; got != 2 {
 			t.Errorf("with a replica that was never reported %d gaps are late, want 2", got)
 		}
 		b.report("tcp://h:1", Healthy)
 		b.report("tcp://h:2", Dead)
-		if got := b.s.Summary().LateGaps; got != 2 {
+		if got := b.summary().LateGaps; got != 2 {
 			t.Errorf("when both have ended %d gaps are late, want 2", got)
 		}
-		if err := b.s.SetMap(mapOf("tcp://h:3")); err != nil {
-			t.Fatal(err)
-		}
-		if got := b.s.Summary().LateGaps; got != 2 {
+		b.install("tcp://h:3")
+		if got := b.summary().LateGaps; got != 2 {
 			t.Errorf("when both replicas have left the map %d gaps are late, want 2 still", got)
 		}
 	})
@@ -206,7 +183,7 @@ func TestOpenGapCountsAsLateOnce(t *testing.T) {
 
 func TestWrongVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2", "tcp://h:3")})
+		b := newBubble(t, "tcp://h:1", "tcp://h:2", "tcp://h:3")
 		b.know("tcp://h:1", "tcp")
 		b.know("tcp://h:2", "tcp-blackhole")
 		b.fetch()
@@ -220,19 +197,40 @@ func TestWrongVerdicts(t *testing.T) {
 				t.Errorf("%s has %d wrong verdicts, want %d", url, got, want)
 			}
 		}
-		if got := b.s.Summary().Wrong; got != 4 {
+		if got := b.summary().Wrong; got != 4 {
 			t.Errorf("the summary has %d wrong verdicts, want 4", got)
 		}
 	})
+}
+
+// stoppedTarget returns a target that has just been stopped.
+func stoppedTarget(t *testing.T) *target.Target {
+	t.Helper()
+	spec, err := target.ParseSpec("target:tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := target.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := target.Open(spec, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(own.Close)
+	if err := own.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	return own
 }
 
 // After a target was stopped either verdict is right for as long as an honest
 // one may take to arrive, and then only dead.
 func TestToggledTargetIsNotJudgedWhileItSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
-		target := &Target{changed: time.Now(), stopped: true, port: &port{}}
-		b.s.judge.roster.all[0].truth = truth{own: true, up: Healthy, target: target}
+		b := newBubble(t, "tcp://h:1")
+		b.j.current.all[0].Expectation = Expectation{Own: true, Up: Healthy, Target: stoppedTarget(t)}
 		b.fetch()
 		b.report("tcp://h:1", Healthy)
 		b.report("tcp://h:1", Dead)
@@ -252,8 +250,8 @@ func TestToggledTargetIsNotJudgedWhileItSettles(t *testing.T) {
 
 func TestCyclesAndTimeToReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2", "tcp://h:3")})
-		if began := b.s.Summary().Began; !began.IsZero() {
+		b := newBubble(t, "tcp://h:1", "tcp://h:2", "tcp://h:3")
+		if began := b.summary().Began; !began.IsZero() {
 			t.Errorf("it began at %v, want not before the first map request", began)
 		}
 		began := time.Now()
@@ -262,19 +260,19 @@ func TestCyclesAndTimeToReport(t *testing.T) {
 		for cycle := range 4 {
 			start := time.Now()
 			b.report("tcp://h:1", Healthy)
-			if begun, complete := b.s.Progress(); begun != cycle+1 || complete {
+			if begun, complete := b.j.Progress(); begun != cycle+1 || complete {
 				t.Errorf("at the first report %d cycles have begun, complete %v, want %d and not", begun, complete, cycle+1)
 			}
 			time.Sleep(5 * time.Second)
 			b.report("tcp://h:2", Sick)
 			time.Sleep(95 * time.Second) // a dead one that is slow to judge begins no cycle
 			b.report("tcp://h:3", Dead)
-			if begun, complete := b.s.Progress(); begun != cycle+1 || !complete {
+			if begun, complete := b.j.Progress(); begun != cycle+1 || !complete {
 				t.Errorf("at the last report %d cycles have begun, complete %v, want %d, complete", begun, complete, cycle+1)
 			}
 			time.Sleep(time.Until(start.Add(120*time.Second - time.Duration(cycle)*time.Millisecond)))
 		}
-		s := b.s.Summary()
+		s := b.summary()
 		if !s.Began.Equal(began) {
 			t.Errorf("it began at %v, want %v, the first map request", s.Began, began)
 		}
@@ -294,7 +292,7 @@ func TestCyclesAndTimeToReport(t *testing.T) {
 
 func TestCyclesWithoutAnythingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2")})
+		b := newBubble(t, "tcp://h:1", "tcp://h:2")
 		b.fetch()
 		for range 3 {
 			b.report("tcp://h:1", Dead)
@@ -302,38 +300,8 @@ func TestCyclesWithoutAnythingUp(t *testing.T) {
 			b.report("tcp://h:2", Dead)
 			time.Sleep(119 * time.Second)
 		}
-		if got := b.s.Summary().Cycles; got != 3 {
+		if got := b.summary().Cycles; got != 3 {
 			t.Errorf("%d cycles were counted, want 3", got)
-		}
-	})
-}
-
-func TestRequestsPerSecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1")})
-		for range 5 {
-			b.fetch()
-		}
-		time.Sleep(time.Second)
-		b.fetch()
-		if s := b.s.Summary(); s.PerSecond != 5 || s.MaxPerSecond != 5 {
-			t.Errorf("the second before had %d requests, at most %d, want 5 and 5", s.PerSecond, s.MaxPerSecond)
-		}
-		time.Sleep(3 * time.Second)
-		if s := b.s.Summary(); s.PerSecond != 0 || s.MaxPerSecond != 5 {
-			t.Errorf("the second before had %d requests, at most %d, want 0 and 5", s.PerSecond, s.MaxPerSecond)
-		}
-	})
-}
-
-func TestAPIDelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1"), APIDelay: 50 * time.Millisecond})
-		start := time.Now()
-		b.fetch()
-		b.report("tcp://h:1", Healthy)
-		if got := time.Since(start); got != 100*time.Millisecond {
-			t.Errorf("two requests took %v, want 50 ms each", got)
 		}
 	})
 }

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
+)
+
+//go:embed page.html page.css page.js
+var pageFiles embed.FS
+
+// page shows the state of a server, and lets a person break targets and the API.
+type page struct {
+	server   *sandbox.Server
+	template *template.Template
+	breakage breakage
+}
+
+// newPage returns the handler of the page and its parts.
+func newPage(server *sandbox.Server) http.Handler {
+	p := &page{server: server, breakage: breakage{server: server, mode: failureModes[0].Name}}
+	p.template = template.Must(template.New("page.html").Funcs(template.FuncMap{
+		"seconds": seconds,
+		"ago":     ago,
+		"count":   count,
+		"share":   func(part, whole int) string { return fmt.Sprintf("%.3f%%", 100*float64(part)/float64(max(whole, 1))) },
+		"offset":  total,
+		"plural":  plural,
+		"word":    word,
+	}).ParseFS(pageFiles, "page.html"))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.servePage)
+	mux.HandleFunc("GET /state.json", p.serveState)
+	mux.HandleFunc("POST /target", p.changeTarget)
+	mux.HandleFunc("POST /failure-mode", p.changeFailureMode)
+	for name, media := range map[string]string{"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"} {
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", media)
+			http.ServeFileFS(w, r, pageFiles, name)
+		})
+	}
+	forms := http.NewCrossOriginProtection().Handler(mux) // no other site may press the buttons
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cache-Control", "no-store")
+		forms.ServeHTTP(w, r)
+	})
+}
+
+func (p *page) state() pageState { return pageState{p.server.State(), p.breakage.current()} }
+
+func (p *page) servePage(w http.ResponseWriter, _ *http.Request) {
+	var b bytes.Buffer
+	if err := p.template.Execute(&b, newView(p.state())); err != nil {
+		http.Error(w, "rendering the page: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(b.Bytes())
+}
+
+func (p *page) serveState(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(p.state()) // fails only if the client leaves
+}
+
+// changeTarget stops or starts the own target that a form names.
+func (p *page) changeTarget(w http.ResponseWriter, r *http.Request) {
+	t, ok := p.server.Target(r.PostFormValue("name"))
+	if !ok || !t.CanStop() {
+		http.Error(w, "no such target, or none that can be stopped", http.StatusNotFound)
+		return
+	}
+	var err error
+	switch r.PostFormValue("do") {
+	case "stop":
+		err = t.Stop()
+	case "start":
+		err = t.Start()
+	default:
+		http.Error(w, "do must be stop or start", http.StatusBadRequest)
+		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// changeFailureMode breaks or heals the API as a form asks.
+func (p *page) changeFailureMode(w http.ResponseWriter, r *http.Request) {
+	if !p.breakage.set(r.PostFormValue("mode")) {
+		http.Error(w, "no such failure mode", http.StatusBadRequest)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}

@@ -1,0 +1,224 @@
+// Package judge measures what a status page would show of a daemon's reports.
+//
+// A Judge is given the map in force and every accepted report. It keeps for each
+// replica the health, the gaps between its reports, and the verdicts that its
+// target contradicts, and counts cycles. It knows no wire format and no socket,
+// and takes the time from its caller.
+package judge
+
+import (
+	"sync"
+	"time"
+)
+
+// The slack that the protocol allows between two reports, over the interval that
+// the first of them promised.
+const (
+	promptSlack = time.Second      // of a replica that is up at its first attempt
+	otherSlack  = 36 * time.Second // of any other
+)
+
+// Judge keeps the page's view of every replica, and the daemon's mistakes. All
+// of it is safe for concurrent use.
+type Judge struct {
+	grace time.Duration // after the promised interval, before the page says dead
+
+	mu          sync.Mutex // protects all following fields, and every replica of the map
+	current     *Map
+	firstMap    time.Time     // when the first map request came; zero: none yet
+	firstReport time.Time     // when the first report was accepted; zero: none yet
+	interval    time.Duration // that the newest report promised, of any replica
+	accepted    int
+	late        int           // late gaps of replicas that have left the map
+	wrong       int           // wrong verdicts on replicas that have left the map
+	worstPrompt time.Duration // the longest gap of replicas up at their first attempt
+	worstOther  time.Duration // the longest gap of all others
+
+	cycle      int       // the number of cycles that have begun
+	cycleStart time.Time // the first report of the newest cycle
+	reported   int       // replicas reported in the newest cycle
+	offsets    map[Health]*histogram
+}
+
+// New returns a judge of an empty map. The page calls a replica dead when its
+// next report is overdue by more than grace.
+func New(grace time.Duration) *Judge {
+	return &Judge{
+		grace:   grace,
+		current: &Map{},
+		offsets: map[Health]*histogram{Healthy: {}, Sick: {}, Dead: {}},
+	}
+}
+
+// Install puts a map in force. A replica that the map before has too keeps its
+// record.
+func (j *Judge) Install(next *Map) {
+	next.fill()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	prev := j.current
+	j.reported = 0
+	for id, replicas := range next.index {
+		for url, r := range replicas {
+			if old := prev.index[id][url]; old != nil {
+				*r = old.renewed(*r)
+			}
+			if r.cycle == j.cycle && j.cycle > 0 {
+				j.reported++
+			}
+		}
+	}
+	for id, replicas := range prev.index {
+		for url, r := range replicas {
+			if next.index[id][url] == nil {
+				j.late += r.late
+				j.wrong += r.wrong
+			}
+		}
+	}
+	j.current = next
+}
+
+// MapRequested records a map request, and reports whether the map in force is
+// newer than the client's. If so the client is about to know its replicas.
+func (j *Judge) MapRequested(since int64, now time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.firstMap.IsZero() {
+		j.firstMap = now
+	}
+	if since == j.current.Date {
+		return false
+	}
+	for _, r := range j.current.all {
+		if r.entered.IsZero() {
+			r.entered = now
+		}
+	}
+	return true
+}
+
+// Has reports whether the map in force has the replica.
+func (j *Judge) Has(id NodeID, url string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.current.index[id][url] != nil
+}
+
+// Accept takes one report, and reports whether the map in force has its replica.
+func (j *Judge) Accept(id NodeID, url string, health Health, interval time.Duration, now time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.current.index[id][url]
+	if r == nil {
+		return false
+	}
+	j.accepted++
+	j.interval = interval
+	if j.firstReport.IsZero() {
+		j.firstReport = now
+	}
+	want := r.Expectation.at(now, j.settleLocked())
+	if want != "" && want != health {
+		r.wrong++
+	}
+	allowed := slack(r.prompt(want, health))
+	if r.first.IsZero() {
+		r.first = now
+		if !r.entered.IsZero() && now.Sub(r.entered) > interval+allowed {
+			r.late++
+		}
+	} else {
+		j.closeGapLocked(r, now, allowed)
+	}
+	r.last, r.health, r.interval = now, health, interval
+	r.reports++
+	j.offsets[health].add(j.recordCycleLocked(r, now))
+	return true
+}
+
+// closeGapLocked measures the gap that a report ends, against the interval that
+// the report before it promised.
+func (j *Judge) closeGapLocked(r *Replica, now time.Time, allowed time.Duration) {
+	gap := now.Sub(r.last)
+	r.worst = max(r.worst, gap)
+	if allowed == promptSlack {
+		j.worstPrompt = max(j.worstPrompt, gap)
+	} else {
+		j.worstOther = max(j.worstOther, gap)
+	}
+	if gap > r.interval+allowed {
+		r.late++
+	}
+}
+
+func slack(prompt bool) time.Duration {
+	if prompt {
+		return promptSlack
+	}
+	return otherSlack
+}
+
+// recordCycleLocked counts cycles, and returns the time from the start of the
+// replica's cycle to its report.
+//
+// A cycle starts with the first report of all. The next one starts with the
+// first report of a healthy or sick replica at least three quarters of the
+// interval later: replicas that are up are reported in the first quarter of a
+// cycle, while a dead one can take long enough to reach into the next. If
+// nothing is up, a cycle ends after five quarters.
+func (j *Judge) recordCycleLocked(r *Replica, now time.Time) time.Duration {
+	offset := now.Sub(j.cycleStart)
+	if j.cycle == 0 || offset >= r.interval*5/4 || r.health != Dead && offset >= r.interval*3/4 {
+		j.cycle++
+		j.cycleStart = now
+		j.reported = 0
+		offset = 0
+	}
+	if r.cycle != j.cycle {
+		r.cycle = j.cycle
+		j.reported++
+	}
+	return offset
+}
+
+// settleLocked returns the maximum age of an honest verdict when it arrives: the
+// longest probe, plus the confirmation delay and attempt, plus one interval for
+// which the API may have refused it.
+func (j *Judge) settleLocked() time.Duration {
+	l := j.current.Limits
+	const confirmation, delivery = 3 * time.Second, time.Second
+	return worstProbe(l) + confirmation + l.DeadAfter + delivery + j.interval
+}
+
+// openGapLocked returns the time since the replica's newest report, and whether
+// that is late already. A replica of unknown health may be about to be judged
+// dead, so it is allowed the time that this takes.
+func (j *Judge) openGapLocked(r *Replica, now time.Time) (time.Duration, bool) {
+	since, promised := r.last, r.interval
+	if r.reports == 0 {
+		since, promised = r.entered, j.promisedLocked()
+	}
+	if since.IsZero() {
+		return 0, false
+	}
+	want := r.Expectation.at(now, j.settleLocked())
+	gap := now.Sub(since)
+	return gap, gap > promised+slack(want != "" && want != Dead)
+}
+
+// promisedLocked returns the interval to expect of a replica without a report.
+func (j *Judge) promisedLocked() time.Duration {
+	if j.interval > 0 {
+		return j.interval
+	}
+	return 120 * time.Second // the default of the daemon
+}
+
+// Progress returns the number of cycles that have begun, and whether every
+// replica of the map is reported in the newest. It costs next to nothing.
+func (j *Judge) Progress() (int, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.cycle, j.cycle > 0 && j.reported >= len(j.current.all)
+}
