@@ -37,7 +37,7 @@ type Judge struct {
 	cycle      int       // the number of cycles that have begun
 	cycleStart time.Time // the first report of the newest cycle
 	reported   int       // replicas reported in the newest cycle
-	offsets    map[Health]*histogram
+	offsets    map[Health]*durations
 }
 
 // New returns a judge of an empty map. The page calls a replica dead when its
@@ -46,7 +46,7 @@ func New(grace time.Duration) *Judge {
 	return &Judge{
 		grace:   grace,
 		current: &Map{},
-		offsets: map[Health]*histogram{Healthy: {}, Sick: {}, Dead: {}},
+		offsets: map[Health]*durations{Healthy: {}, Sick: {}, Dead: {}},
 	}
 }
 

@@ -306,28 +306,41 @@ func TestCyclesWithoutAnythingUp(t *testing.T) {
 	})
 }
 
-func TestHistogram(t *testing.T) {
-	var h histogram
-	if got := h.quantile(0.5); got != 0 {
-		t.Errorf("the median of nothing is %v, want 0", got)
+func TestQuantiles(t *testing.T) {
+	var none durations
+	if got := none.quantiles(); got != (Quantiles{}) {
+		t.Errorf("the quantiles of nothing are %+v, want zeros", got)
 	}
+	var d durations
 	for i := range 1000 {
-		h.add(time.Duration(i+1) * time.Millisecond)
+		d.add(time.Duration(1000-i) * time.Millisecond)
 	}
-	for share, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.99: 990 * time.Millisecond, 1: time.Second} {
-		if got := h.quantile(share); got < want || got > want*103/100 {
-			t.Errorf("quantile %v is %v, want %v to within 3%%", share, got, want)
-		}
+	if got, want := d.quantiles(), (Quantiles{1000, 0.5, 0.99, 1}); got != want {
+		t.Errorf("the quantiles of 1 ms to 1 s are %+v, want %+v", got, want)
 	}
-	var all, dead histogram
-	all.merge(&h)
+	var all, dead durations
+	all.merge(d)
 	dead.add(2 * time.Second)
-	all.merge(&dead)
-	if got := all.quantiles(); got.Reports != 1001 || got.P50 < 0.5 || got.P50 > 0.52 || got.Max != 2 {
-		t.Errorf("two histograms together are %+v, want 1001 reports, half of them within 0.5 s, the last after 2 s", got)
+	all.merge(dead)
+	if got, want := all.quantiles(), (Quantiles{1001, 0.501, 0.991, 2}); got != want {
+		t.Errorf("the quantiles of both are %+v, want %+v", got, want)
 	}
-	h.add(24 * time.Hour)
-	if got := h.quantile(1); got <= time.Hour {
-		t.Errorf("the longest is %v, want it in the last bucket", got)
+	d.add(24 * time.Hour)
+	if got := d.quantiles().Max; got != 24*3600 {
+		t.Errorf("the longest is %v s, want a day", got)
+	}
+}
+
+func TestDurationsAreBounded(t *testing.T) {
+	var d durations
+	for range mostDurations {
+		d.add(time.Hour)
+	}
+	for range mostDurations {
+		d.add(time.Second)
+	}
+	got := d.quantiles()
+	if want := (Quantiles{2 * mostDurations, 1, 1, 3600}); got != want || len(d.newest) != mostDurations {
+		t.Errorf("the quantiles are %+v of %d kept, want %+v of %d: the newest, and the maximum of all", got, len(d.newest), want, mostDurations)
 	}
 }

@@ -86,7 +86,14 @@ func (c *Counts) add(s Status) {
 // State returns the record of every replica, and the summary of the same moment.
 func (j *Judge) State(now time.Time) (State, Summary) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
+	state := j.stateLocked(now)
+	sum, offsets := j.summaryLocked(now)
+	j.mu.Unlock()
+	sum.fillQuantiles(offsets)
+	return state, sum
+}
+
+func (j *Judge) stateLocked(now time.Time) State {
 	state := State{MapDate: j.current.Date, Notes: j.notesLocked()}
 	for _, service := range j.current.Services {
 		shown := ServiceState{ID: service.ID, Name: service.Name}
@@ -100,7 +107,7 @@ func (j *Judge) State(now time.Time) (State, Summary) {
 		}
 		state.Services = append(state.Services, shown)
 	}
-	return state, j.summaryLocked(now)
+	return state
 }
 
 // Replica returns the record of one replica, and whether the map in force has it.

@@ -36,11 +36,15 @@ type Quantiles struct {
 // Summary returns the judgement of the run so far.
 func (j *Judge) Summary(now time.Time) Summary {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.summaryLocked(now)
+	sum, offsets := j.summaryLocked(now)
+	j.mu.Unlock()
+	sum.fillQuantiles(offsets)
+	return sum
 }
 
-func (j *Judge) summaryLocked(now time.Time) Summary {
+// summaryLocked returns the summary without its quantiles, and the times to report
+// that those are made of: sorting them must hold up no report.
+func (j *Judge) summaryLocked(now time.Time) (Summary, map[Health]durations) {
 	sum := Summary{
 		Began:          j.firstMap,
 		Interval:       j.interval.Seconds(),
@@ -58,12 +62,6 @@ func (j *Judge) summaryLocked(now time.Time) Summary {
 			sum.FirstReport = j.firstReport.Sub(j.firstMap).Seconds()
 		}
 	}
-	var all histogram
-	for health, h := range j.offsets {
-		sum.TimeToReport[health] = h.quantiles()
-		all.merge(h)
-	}
-	sum.Cycle = all.quantiles()
 	for _, r := range j.current.all {
 		sum.add(j.statusLocked(r, now))
 		sum.LateGaps += r.late
@@ -72,5 +70,18 @@ func (j *Judge) summaryLocked(now time.Time) Summary {
 			sum.LateGaps++
 		}
 	}
-	return sum
+	offsets := make(map[Health]durations, len(j.offsets))
+	for health, d := range j.offsets {
+		offsets[health] = d.snapshot()
+	}
+	return sum, offsets
+}
+
+func (sum *Summary) fillQuantiles(offsets map[Health]durations) {
+	var all durations
+	for health, d := range offsets {
+		sum.TimeToReport[health] = d.quantiles()
+		all.merge(d)
+	}
+	sum.Cycle = all.quantiles()
 }
