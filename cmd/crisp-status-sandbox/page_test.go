@@ -96,6 +96,22 @@ func TestPageShowsEveryStatus(t *testing.T) {
 	})
 }
 
+func TestPageDatesWhatTheDaemonReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, sandbox.Options{Map: mapOf("tcp://h:1")})
+		b.fetch()
+		b.report("tcp://h:1", sandbox.Healthy)
+		want := "As the daemon reported it, " + time.Now().Format("15:04:05")
+		time.Sleep(6 * time.Minute)
+		page := b.page("/")
+		for _, want := range []string{want, `data-label="Worst gap">360 s`, "<dt>Worst gap</dt><dd>360 s"} {
+			if !strings.Contains(page, want) {
+				t.Errorf("six minutes after the last report the page lacks %q", want)
+			}
+		}
+	})
+}
+
 func TestPageHidesPasswordsAndToken(t *testing.T) {
 	b := newBubble(t, sandbox.Options{Map: mapOf("https://user:hush@h/"), Token: "open sesame"})
 	b.fetch()

@@ -47,7 +47,7 @@ func (s *Server) setMapLocked(m Map) error {
 		t.SetLimits(next.limits)
 	}
 	s.active = next
-	s.judge.Install(next.judged)
+	s.judge.Install(next.judged, time.Now())
 	prev.closeTargets(next.targets)
 	return nil
 }

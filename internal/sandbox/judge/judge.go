@@ -27,12 +27,12 @@ type Judge struct {
 	current     *Map
 	firstMap    time.Time     // when the first map request came; zero: none yet
 	firstReport time.Time     // when the first report was accepted; zero: none yet
+	lastReport  time.Time     // when the newest report was accepted; zero: none yet
 	interval    time.Duration // that the newest report promised, of any replica
 	accepted    int
-	late        int           // late gaps of replicas that have left the map
-	wrong       int           // wrong verdicts on replicas that have left the map
-	worstPrompt time.Duration // the longest gap of replicas up at their first attempt
-	worstOther  time.Duration // the longest gap of all others
+	late        int       // late gaps of replicas that have left the map
+	wrong       int       // wrong verdicts on replicas that have left the map
+	worst       worstGaps // of all gaps that a report, or the end of a replica, has closed
 
 	cycle      int       // the number of cycles that have begun
 	cycleStart time.Time // the first report of the newest cycle
@@ -51,8 +51,8 @@ func New(grace time.Duration) *Judge {
 }
 
 // Install puts a map in force. A replica that the map before has too keeps its
-// record.
-func (j *Judge) Install(next *Map) {
+// record; the gap of one that leaves ends now.
+func (j *Judge) Install(next *Map, now time.Time) {
 	next.fill()
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -71,7 +71,9 @@ func (j *Judge) Install(next *Map) {
 	for id, replicas := range prev.index {
 		for url, r := range replicas {
 			if next.index[id][url] == nil {
-				j.late += r.late
+				open := j.openGapLocked(r, now)
+				j.worst.add(open)
+				j.late += r.late + open.count()
 				j.wrong += r.wrong
 			}
 		}
@@ -114,6 +116,7 @@ func (j *Judge) Accept(id NodeID, url string, health Health, interval time.Durat
 		return false
 	}
 	j.accepted++
+	j.lastReport = now
 	j.interval = interval
 	if j.firstReport.IsZero() {
 		j.firstReport = now
@@ -122,41 +125,23 @@ func (j *Judge) Accept(id NodeID, url string, health Health, interval time.Durat
 	if want != "" && want != health {
 		r.wrong++
 	}
-	allowed := slack(r.prompt(want, health))
+	prompt := r.prompt(want, health)
 	if r.first.IsZero() {
 		r.first = now
-		if !r.entered.IsZero() && now.Sub(r.entered) > interval+allowed {
+		if !r.entered.IsZero() && now.Sub(r.entered) > interval+slack(prompt) {
 			r.late++
 		}
 	} else {
-		j.closeGapLocked(r, now, allowed)
+		closed := gap{length: now.Sub(r.last), prompt: prompt}
+		closed.late = closed.length > r.interval+slack(prompt) // as the report before promised
+		r.worst = max(r.worst, closed.length)
+		r.late += closed.count()
+		j.worst.add(closed)
 	}
 	r.last, r.health, r.interval = now, health, interval
 	r.reports++
 	j.offsets[health].add(j.recordCycleLocked(r, now))
 	return true
-}
-
-// closeGapLocked measures the gap that a report ends, against the interval that
-// the report before it promised.
-func (j *Judge) closeGapLocked(r *Replica, now time.Time, allowed time.Duration) {
-	gap := now.Sub(r.last)
-	r.worst = max(r.worst, gap)
-	if allowed == promptSlack {
-		j.worstPrompt = max(j.worstPrompt, gap)
-	} else {
-		j.worstOther = max(j.worstOther, gap)
-	}
-	if gap > r.interval+allowed {
-		r.late++
-	}
-}
-
-func slack(prompt bool) time.Duration {
-	if prompt {
-		return promptSlack
-	}
-	return otherSlack
 }
 
 // recordCycleLocked counts cycles, and returns the time from the start of the
@@ -189,22 +174,6 @@ func (j *Judge) settleLocked() time.Duration {
 	l := j.current.Limits
 	const confirmation, delivery = 3 * time.Second, time.Second
 	return worstProbe(l) + confirmation + l.DeadAfter + delivery + j.interval
-}
-
-// openGapLocked returns the time since the replica's newest report, and whether
-// that is late already. A replica of unknown health may be about to be judged
-// dead, so it is allowed the time that this takes.
-func (j *Judge) openGapLocked(r *Replica, now time.Time) (time.Duration, bool) {
-	since, promised := r.last, r.interval
-	if r.reports == 0 {
-		since, promised = r.entered, j.promisedLocked()
-	}
-	if since.IsZero() {
-		return 0, false
-	}
-	want := r.Expectation.at(now, j.settleLocked())
-	gap := now.Sub(since)
-	return gap, gap > promised+slack(want != "" && want != Dead)
 }
 
 // promisedLocked returns the interval to expect of a replica without a report.

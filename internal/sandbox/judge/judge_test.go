@@ -30,7 +30,7 @@ func (b bubble) install(urls ...string) {
 		n.Replicas = append(n.Replicas, &Replica{URL: url, Shown: url})
 	}
 	limits := target.Limits{Retry: 2, DeadAfter: 20 * time.Second}
-	b.j.Install(&Map{Date: b.j.current.Date + 1, Limits: limits, Services: []Service{{ID: node.Service, Nodes: []Node{n}}}})
+	b.j.Install(&Map{Date: b.j.current.Date + 1, Limits: limits, Services: []Service{{ID: node.Service, Nodes: []Node{n}}}}, time.Now())
 }
 
 func (b bubble) fetch() { b.j.MapRequested(0, time.Now()) }
@@ -177,6 +177,51 @@ func TestOpenGapCountsAsLateOnce(t *testing.T) {
 		b.install("tcp://h:3")
 		if got := b.summary().LateGaps; got != 2 {
 			t.Errorf("when both replicas have left the map %d gaps are late, want 2 still", got)
+		}
+	})
+}
+
+// A daemon that stops reporting must not leave the judge with the gaps of better
+// days.
+func TestOpenGapIsTheWorst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, "tcp://h:1", "tcp://h:2")
+		b.know("tcp://h:1", "tcp")
+		b.know("tcp://h:2", "tcp-blackhole")
+		b.fetch()
+		for range 2 {
+			b.report("tcp://h:1", Healthy)
+			b.report("tcp://h:2", Dead)
+			time.Sleep(4 * time.Second)
+		}
+		last := time.Now().Add(-4 * time.Second)
+		time.Sleep(356 * time.Second)
+		for _, url := range []string{"tcp://h:1", "tcp://h:2"} {
+			if got := b.replica(url); got.WorstGap != 360 || got.Age != 360 {
+				t.Errorf("six minutes after the last report of %s its worst gap is %v s, want 360 s", url, got.WorstGap)
+			}
+		}
+		want := func(when string) {
+			t.Helper()
+			if got := b.summary(); got.WorstGapPrompt != 360 || got.WorstGapOther != 360 || got.LateGaps != 2 || !got.LastReport.Equal(last) {
+				t.Errorf("%s the worst gaps are %v s and %v s, %d are late, the last report came at %v; want 360 s twice, 2, and %v",
+					when, got.WorstGapPrompt, got.WorstGapOther, got.LateGaps, got.LastReport, last)
+			}
+		}
+		want("six minutes after the last report")
+		b.install("tcp://h:3")
+		time.Sleep(time.Hour)
+		want("after the replicas have left the map")
+	})
+}
+
+func TestOpenGapOfAReplicaWithoutAReportHasNoLength(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, "tcp://h:1")
+		b.fetch()
+		time.Sleep(time.Hour)
+		if got := b.replica("tcp://h:1"); got.WorstGap != 0 || got.LateGaps != 1 || got.Status != Late {
+			t.Errorf("an hour after it entered the map the replica is %+v, want it late, without a gap between reports", got)
 		}
 	})
 }

@@ -49,7 +49,7 @@ type ReplicaState struct {
 	Reports    int     `json:"reports"`
 	Age        float64 `json:"age"`         // of the newest report
 	Interval   float64 `json:"interval"`    // that it promised
-	WorstGap   float64 `json:"worst_gap"`   // between two reports
+	WorstGap   float64 `json:"worst_gap"`   // between two reports, or since the newest
 	FirstAfter float64 `json:"first_after"` // from the map to the first report
 	LateGaps   int     `json:"late_gaps"`   // including one that is still open
 	Wrong      int     `json:"wrong"`       // verdicts that the target contradicts
@@ -134,6 +134,7 @@ func (j *Judge) statusLocked(r *Replica, now time.Time) Status {
 }
 
 func (j *Judge) replicaStateLocked(r *Replica, now time.Time) ReplicaState {
+	open := j.openGapLocked(r, now)
 	state := ReplicaState{
 		Replica:  r.Shown,
 		Note:     r.Note,
@@ -142,12 +143,9 @@ func (j *Judge) replicaStateLocked(r *Replica, now time.Time) ReplicaState {
 		Health:   r.health,
 		Reports:  r.reports,
 		Interval: r.interval.Seconds(),
-		WorstGap: r.worst.Seconds(),
-		LateGaps: r.late,
+		WorstGap: max(r.worst, open.length).Seconds(),
+		LateGaps: r.late + open.count(),
 		Wrong:    r.wrong,
-	}
-	if _, late := j.openGapLocked(r, now); late {
-		state.LateGaps++
 	}
 	if r.reports > 0 {
 		state.Age = now.Sub(r.last).Seconds()

@@ -16,6 +16,9 @@ type Summary struct {
 	LateGaps    int     `json:"late_gaps"`    // including those that are still open
 	Wrong       int     `json:"wrong"`        // verdicts that the target contradicts
 
+	LastReport time.Time `json:"last_report,omitzero"` // the newest; zero: there was none
+
+	// The longest gaps, including those that are still open.
 	WorstGapPrompt float64 `json:"worst_gap_prompt"` // of replicas up at their first attempt
 	WorstGapOther  float64 `json:"worst_gap_other"`
 
@@ -46,15 +49,14 @@ func (j *Judge) Summary(now time.Time) Summary {
 // that those are made of: sorting them must hold up no report.
 func (j *Judge) summaryLocked(now time.Time) (Summary, map[Health]durations) {
 	sum := Summary{
-		Began:          j.firstMap,
-		Interval:       j.interval.Seconds(),
-		Cycles:         j.cycle,
-		Reports:        j.accepted,
-		LateGaps:       j.late,
-		Wrong:          j.wrong,
-		WorstGapPrompt: j.worstPrompt.Seconds(),
-		WorstGapOther:  j.worstOther.Seconds(),
-		TimeToReport:   make(map[Health]Quantiles),
+		Began:        j.firstMap,
+		Interval:     j.interval.Seconds(),
+		Cycles:       j.cycle,
+		Reports:      j.accepted,
+		LateGaps:     j.late,
+		Wrong:        j.wrong,
+		LastReport:   j.lastReport,
+		TimeToReport: make(map[Health]Quantiles),
 	}
 	if !j.firstMap.IsZero() {
 		sum.Running = now.Sub(j.firstMap).Seconds()
@@ -62,14 +64,15 @@ func (j *Judge) summaryLocked(now time.Time) (Summary, map[Health]durations) {
 			sum.FirstReport = j.firstReport.Sub(j.firstMap).Seconds()
 		}
 	}
+	worst := j.worst
 	for _, r := range j.current.all {
 		sum.add(j.statusLocked(r, now))
-		sum.LateGaps += r.late
+		open := j.openGapLocked(r, now)
+		worst.add(open)
+		sum.LateGaps += r.late + open.count()
 		sum.Wrong += r.wrong
-		if _, late := j.openGapLocked(r, now); late {
-			sum.LateGaps++
-		}
 	}
+	sum.WorstGapPrompt, sum.WorstGapOther = worst.prompt.Seconds(), worst.other.Seconds()
 	offsets := make(map[Health]durations, len(j.offsets))
 	for health, d := range j.offsets {
 		offsets[health] = d.snapshot()
