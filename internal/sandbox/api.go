@@ -36,7 +36,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	switch {
 	case path == mapPath:
-		s.serveMap(w, r)
+		s.answer(w, r, Request{}, s.serveMap)
 	case strings.HasPrefix(path, reportPath):
 		s.serveReport(w, r, strings.TrimPrefix(path, reportPath))
 	default:
@@ -45,16 +45,22 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// preflight waits for the delay of the API, lets a fault answer, and refuses
-// wrong methods and tokens. It reports whether the protocol is to answer.
-func (s *Server) preflight(w http.ResponseWriter, r *http.Request, method string, about Request) bool {
+// answer waits for the delay of the API, and lets the protocol answer, or a fault
+// instead.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, about Request, protocol http.HandlerFunc) {
 	if !pause(r.Context(), s.options.APIDelay) {
 		abort()
 	}
 	if fault := s.faultFor(about); fault != nil {
-		fault(w, r)
-		return false
+		fault(w, r.WithContext(context.WithValue(r.Context(), protocolKey{}, protocol)))
+		return
 	}
+	protocol(w, r)
+}
+
+// preflight refuses wrong methods and tokens. It reports whether the request may
+// go on.
+func (s *Server) preflight(w http.ResponseWriter, r *http.Request, method string) bool {
 	if r.Method != method {
 		s.traffic.recordViolation("maps must be fetched with GET, reports sent with POST", r.Method+" "+r.URL.EscapedPath())
 		w.Header().Set("Allow", method)
@@ -86,7 +92,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (s *Server) serveMap(w http.ResponseWriter, r *http.Request) {
-	if !s.preflight(w, r, http.MethodGet, Request{}) {
+	if !s.preflight(w, r, http.MethodGet) {
 		return
 	}
 	query := r.URL.Query()
@@ -121,29 +127,38 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, ids string)
 	}()
 	node, found := s.parseIDs(ids)
 	report, malformed := s.readReport(r)
-	if found && malformed == nil {
-		found = s.judge.Has(node, report.Replica)
-	}
-	if found && malformed == nil {
-		own, before := s.startReport(replicaKey{node, report.Replica})
-		defer func() { s.endReport(r.Context(), own) }()
-		if before != nil {
-			s.awaitReport(before)
+	about := Request{node.Service, node.Node, report.Replica}
+	refuse := func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !s.preflight(w, r, http.MethodPost):
+		case malformed != nil:
+			http.Error(w, malformed.Error(), http.StatusBadRequest)
+		default:
+			http.Error(w, "no such replica", http.StatusNotFound)
 		}
 	}
-	if !s.preflight(w, r, http.MethodPost, Request{node.Service, node.Node, report.Replica}) {
+	if malformed != nil || !found || !s.judge.Has(node, report.Replica) {
+		s.answer(w, r, about, refuse)
 		return
 	}
-	switch {
-	case malformed != nil:
-		http.Error(w, malformed.Error(), http.StatusBadRequest)
-		return
-	case !found, !s.judge.Accept(node, report.Replica, report.Health, time.Duration(report.Interval)*time.Second, time.Now()):
-		http.Error(w, "no such replica", http.StatusNotFound)
-		return
+	own, before := s.startReport(replicaKey{node, report.Replica})
+	defer s.endReport(own, http.ErrAbortHandler) // if a fault ends it without an answer
+	if before != nil {
+		s.awaitReport(before)
 	}
-	accepted = true
-	w.WriteHeader(http.StatusOK)
+	s.answer(w, r, about, func(w http.ResponseWriter, r *http.Request) {
+		if !s.preflight(w, r, http.MethodPost) {
+			return
+		}
+		if !s.judge.Accept(node, report.Replica, report.Health, time.Duration(report.Interval)*time.Second, time.Now()) {
+			http.Error(w, "no such replica", http.StatusNotFound)
+			return
+		}
+		accepted = true
+		s.endReport(own, r.Context().Err()) // a fault may prolong the body
+		w.WriteHeader(http.StatusOK)
+	})
+	s.endReport(own, r.Context().Err())
 }
 
 // parseIDs returns the service and the node in the path of a report.

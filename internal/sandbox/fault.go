@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // Request describes a request for the aim of a fault. Service and Node are ids as sent,
@@ -56,12 +59,70 @@ func Redirect(code int, location string) Fault {
 	}
 }
 
-// Hang never answers. It ends when the client leaves, or the server.
+// Hang never sends a status line. It ends when the client leaves, or the server.
 func Hang() Fault {
 	return func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		abort()
 	}
+}
+
+// HangInHead sends a status line and half of a header line, and then hangs. Over
+// HTTP/2, which sends the head as one block, it is Hang.
+func HangInHead() Fault {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			Hang()(w, r)
+			return
+		}
+		defer conn.Close()
+		defer context.AfterFunc(r.Context(), func() { conn.Close() })()
+		_, _ = buffered.WriteString("HTTP/1.1 200 OK\r\nContent-Ty")
+		if buffered.Flush() == nil {
+			_, _ = io.Copy(io.Discard, conn) // until the client leaves
+		}
+		abort()
+	}
+}
+
+// HangInBody lets the protocol answer, so that a report is taken, but the body
+// never ends. An answer that has no body, a 304, is not affected.
+func HangInBody() Fault {
+	return func(w http.ResponseWriter, r *http.Request) {
+		serve, ok := r.Context().Value(protocolKey{}).(http.HandlerFunc)
+		if !ok {
+			return
+		}
+		serve(&endlessWriter{ResponseWriter: w}, r)
+		if http.NewResponseController(w).Flush() == nil {
+			<-r.Context().Done()
+		}
+		abort()
+	}
+}
+
+// protocolKey is the key of the context value with the handler that a fault stands
+// in for.
+type protocolKey struct{}
+
+// endlessWriter sends an answer without its length.
+type endlessWriter struct {
+	http.ResponseWriter
+	started bool
+}
+
+func (w *endlessWriter) WriteHeader(code int) {
+	w.started = true
+	w.Header().Del("Content-Length")
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *endlessWriter) Write(b []byte) (int, error) {
+	if !w.started {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(b)
 }
 
 // Disconnect ends the connection (over HTTP/2 the stream) without an answer.
@@ -76,14 +137,24 @@ func abort() { panic(http.ErrAbortHandler) }
 type aimedFault struct {
 	aim   func(Request) bool
 	fault Fault
+	until time.Time // zero: until it is healed
 }
 
 // Break lets a fault answer the requests that aim picks, until heal is called.
-// Of several faults that fit, the newest one answers.
+// Of several faults that fit, the newest one answers. A request that hangs goes
+// on hanging after heal.
 func (s *Server) Break(aim func(Request) bool, fault Fault) (heal func()) {
+	return s.addFault(&aimedFault{aim: aim, fault: fault})
+}
+
+// BreakFor is Break that heals by itself after d.
+func (s *Server) BreakFor(d time.Duration, aim func(Request) bool, fault Fault) (heal func()) {
+	return s.addFault(&aimedFault{aim, fault, time.Now().Add(d)})
+}
+
+func (s *Server) addFault(aimed *aimedFault) func() {
 	s.faultMu.Lock()
 	defer s.faultMu.Unlock()
-	aimed := &aimedFault{aim, fault}
 	s.faults = slices.Insert(s.faults, 0, aimed)
 	return func() {
 		s.faultMu.Lock()
@@ -96,6 +167,8 @@ func (s *Server) Break(aim func(Request) bool, fault Fault) (heal func()) {
 func (s *Server) faultFor(r Request) Fault {
 	s.faultMu.Lock()
 	defer s.faultMu.Unlock()
+	now := time.Now()
+	s.faults = slices.DeleteFunc(s.faults, func(f *aimedFault) bool { return !f.until.IsZero() && !now.Before(f.until) })
 	for _, f := range s.faults {
 		if f.aim(r) {
 			return f.fault

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"context"
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/judge"
@@ -15,9 +14,9 @@ type replicaKey struct {
 
 // flight is a report that is not answered yet.
 type flight struct {
-	key       replicaKey
-	ended     chan struct{} // closed when it ends
-	abandoned bool          // by its client, before it was answered; set before ended is closed
+	key   replicaKey
+	ended chan struct{} // closed when it ends
+	err   error         // nil: it was answered before its client left; set before ended is closed
 }
 
 // startReport records that a report of the replica is in flight. It returns the
@@ -25,19 +24,25 @@ type flight struct {
 func (s *Server) startReport(key replicaKey) (*flight, *flight) {
 	s.flightMu.Lock()
 	defer s.flightMu.Unlock()
-	f, before := &flight{key: key, ended: make(chan struct{})}, s.flights[key]
-	s.flights[key] = f
-	return f, before
+	own, before := &flight{key: key, ended: make(chan struct{})}, s.flights[key]
+	s.flights[key] = own
+	return own, before
 }
 
-// endReport records that a report is answered, or that ctx, its client's, ended.
-func (s *Server) endReport(ctx context.Context, f *flight) {
+// endReport records that a report has ended, with nil if it was answered. Only the
+// first call for a report counts.
+func (s *Server) endReport(own *flight, err error) {
 	s.flightMu.Lock()
 	defer s.flightMu.Unlock()
-	f.abandoned = ctx.Err() != nil
-	close(f.ended)
-	if s.flights[f.key] == f {
-		delete(s.flights, f.key)
+	select {
+	case <-own.ended:
+		return
+	default:
+	}
+	own.err = err
+	close(own.ended)
+	if s.flights[own.key] == own {
+		delete(s.flights, own.key)
 	}
 }
 
@@ -48,7 +53,7 @@ func (s *Server) awaitReport(before *flight) {
 	const longest = 10 * time.Second // to learn that a client has left
 	select {
 	case <-before.ended:
-		if before.abandoned {
+		if before.err != nil {
 			return
 		}
 	case <-time.After(longest):
