@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
@@ -55,7 +56,10 @@ func newPage(server *sandbox.Server) http.Handler {
 	})
 }
 
-func (p *page) state() pageState { return pageState{p.server.State(), p.breakage.current()} }
+func (p *page) state() pageState {
+	mode, until := p.breakage.current()
+	return pageState{p.server.State(), mode, until}
+}
 
 func (p *page) servePage(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
@@ -100,7 +104,15 @@ func (p *page) changeTarget(w http.ResponseWriter, r *http.Request) {
 
 // changeFailureMode breaks or heals the API as a form asks.
 func (p *page) changeFailureMode(w http.ResponseWriter, r *http.Request) {
-	if !p.breakage.set(r.PostFormValue("mode")) {
+	var duration time.Duration // none: until the next form
+	if text := r.PostFormValue("for"); text != "" {
+		var err error
+		if duration, err = time.ParseDuration(text); err != nil || duration <= 0 {
+			http.Error(w, "for must be a duration such as 6s", http.StatusBadRequest)
+			return
+		}
+	}
+	if !p.breakage.set(r.PostFormValue("mode"), duration) {
 		http.Error(w, "no such failure mode", http.StatusBadRequest)
 		return
 	}

@@ -5,10 +5,17 @@
 async function refresh() {
   const main = document.querySelector("main");
   let wait = Number(main.dataset.refresh);
-  if (!document.hidden) {
+  const choosing = document.activeElement?.tagName === "SELECT"; // a refresh would close its list
+  if (!document.hidden && !choosing) {
     try {
       const answer = await fetch("/", { cache: "no-store" });
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const old of main.querySelectorAll("select")) {
+        const select = fresh.getElementById(old.id);
+        if (select) {
+          select.value = old.value;
+        }
+      }
       const focused = document.activeElement && document.activeElement.id;
       main.replaceWith(fresh.querySelector("main"));
       document.title = fresh.title;
@@ -24,4 +31,5 @@ async function refresh() {
   setTimeout(refresh, wait);
 }
 
+document.addEventListener("change", (event) => event.target.blur());
 setTimeout(refresh, 1000);

@@ -216,6 +216,11 @@ func TestButtons(t *testing.T) {
 		{"/failure-mode", url.Values{"mode": {"500"}}, 303, true, 500},
 		{"/failure-mode", url.Values{"mode": {"401"}}, 303, true, 401},
 		{"/failure-mode", url.Values{"mode": {"merry"}}, 400, true, 401},
+		{"/failure-mode", url.Values{"mode": {"404"}}, 303, true, 404},
+		{"/failure-mode", url.Values{"mode": {"429"}}, 303, true, 429},
+		{"/failure-mode", url.Values{"mode": {"503"}, "for": {"soon"}}, 400, true, 429},
+		{"/failure-mode", url.Values{"mode": {"503"}, "for": {"-1s"}}, 400, true, 429},
+		{"/failure-mode", url.Values{"mode": {"503"}, "for": {"1h"}}, 303, true, 503},
 		{"/failure-mode", url.Values{"mode": {"normal"}}, 303, true, 200},
 	} {
 		t.Run(tt.path+tt.values.Encode(), func(t *testing.T) {
@@ -229,6 +234,40 @@ func TestButtons(t *testing.T) {
 				t.Errorf("a map request is answered %d, want %d", got, tt.status)
 			}
 		})
+	}
+}
+
+func TestFailureModeEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, sandbox.Options{})
+		r := httptest.NewRequest("POST", "http://page.example.com/failure-mode", strings.NewReader("mode=503&for=6s"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		b.h.ServeHTTP(httptest.NewRecorder(), r)
+		until := time.Now().Add(6 * time.Second)
+		time.Sleep(6*time.Second - 1)
+		if got := b.page("/"); !strings.Contains(got, "broken on purpose</strong> until "+until.Format("15:04:05")) {
+			t.Error("the page does not say until when the API is broken")
+		}
+		if got := b.request("GET", "/probes/local", ""); got != 503 {
+			t.Errorf("before the end of the failure mode the API answers %d, want 503", got)
+		}
+		time.Sleep(1)
+		if got := b.page("/state.json"); !strings.Contains(got, `"failure_mode": "normal"`) {
+			t.Error("after the end of the failure mode the state still has it")
+		}
+		if got := b.request("GET", "/probes/local", ""); got != 200 {
+			t.Errorf("after the end of the failure mode the API answers %d, want 200", got)
+		}
+	})
+}
+
+func TestEveryFailureModeHasAButton(t *testing.T) {
+	b := newBubble(t, sandbox.Options{})
+	page := b.page("/")
+	for _, m := range failureModes {
+		if !strings.Contains(page, `name="mode" value="`+m.Name+`"`) {
+			t.Errorf("the page has no button for %q", m.Name)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/judge"
@@ -26,7 +27,8 @@ const (
 // pageState is the state of the server and of the page's own buttons.
 type pageState struct {
 	sandbox.State
-	FailureMode string `json:"failure_mode"` // normal unless a person chose another
+	FailureMode  string    `json:"failure_mode"`           // normal unless a person chose another
+	FailureUntil time.Time `json:"failure_until,omitzero"` // zero: until a person chooses another
 }
 
 // view is a state, arranged for the template.
