@@ -46,7 +46,7 @@ func TestMeter(t *testing.T) {
 			1, 5, []float64{9},
 		},
 		{
-			"a cycle that nobody saw counts",
+			"a cycle without a sample counts",
 			[]sample{{10, 9, 1, all}, {16, 9, 3, all}},
 			2, 6, []float64{9},
 		},
@@ -72,7 +72,7 @@ func TestMeter(t *testing.T) {
 // One replica: whatever it takes to report it, it is a whole cycle.
 func TestWholeCycleOfADaemon(t *testing.T) {
 	alone(t)
-	t.Setenv("SANDBOX_TEST_CHILD", "beat")
+	t.Setenv("SANDBOX_TEST_CHILD", "two cycles")
 	file := filepath.Join(t.TempDir(), "summary.json")
 	var out output
 	err := run(t.Context(), daemonArgs("--replicas", "1", "--kinds", "tcp", "--interval", "4s", "--cycles", "2", "--json", file), &out, &out)
@@ -88,7 +88,7 @@ func TestWholeCycleOfADaemon(t *testing.T) {
 		t.Errorf("the first report came %vs after the start and %vs after the map request, want the start to be earlier", o.Child.FirstReport, o.FirstReport)
 	}
 	if _, ok := readProcess(1); !ok {
-		t.Skip("what a process takes cannot be read here cycle by cycle: there is no /proc")
+		t.Skip("the usage of a process cannot be read: there is no /proc")
 	}
 	if u := o.Child; u.WholeCycles != 1 || u.CycleCPU <= 0 || u.CycleCPU >= u.User+u.System {
 		t.Errorf("got %d whole cycles of %vs, want one that took less than the whole life of %vs", u.WholeCycles, u.CycleCPU, u.User+u.System)

@@ -21,7 +21,7 @@ import (
 )
 
 // TestMain lets the test binary play the daemon: with this variable set it does
-// what the variable says, and no test.
+// the role in the variable, and runs no test.
 func TestMain(m *testing.M) {
 	switch role := os.Getenv("SANDBOX_TEST_CHILD"); role {
 	case "":
@@ -50,7 +50,7 @@ func playDaemon(role string, args []string) error {
 	if err := reportAll(string(config)); err != nil {
 		return err
 	}
-	if role == "beat" {
+	if role == "two cycles" {
 		interval, err := time.ParseDuration(setting(string(config), "interval") + "s")
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ func playDaemon(role string, args []string) error {
 	return nil
 }
 
-// setting returns what a key of the configuration is set to.
+// setting returns the value of a key of the configuration.
 func setting(config, key string) string {
 	return regexp.MustCompile(`(?m)^` + key + ` = "?([^"\n]*)`).FindStringSubmatch(config)[1]
 }
@@ -266,7 +266,7 @@ func TestRunWithAGeneratedMap(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
-	cancel() // what is not refused ends at once
+	cancel() // an accepted command line ends at once
 	for _, tt := range []struct{ args, want string }{
 		{"--no-such-flag", "flag provided but not defined: -no-such-flag"},
 		{"crisp-status-local -c x", `unexpected argument "crisp-status-local": a command comes after --`},

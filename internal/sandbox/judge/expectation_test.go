@@ -26,7 +26,7 @@ func TestWhatATargetMustBeJudged(t *testing.T) {
 		{"target:http-slow?delay=4s", l, Rules{}, Healthy},
 		{"target:http-slow?delay=6s", l, Rules{}, Sick},
 		{"target:http-slow?delay=11s", l, Rules{}, Dead},
-		{"target:http-slow?delay=5s", l, Rules{}, ""},  // at the limit nobody can say
+		{"target:http-slow?delay=5s", l, Rules{}, ""},  // at the limit either is right
 		{"target:http-slow?delay=10s", l, Rules{}, ""}, // there too
 		{"target:http-failing", l, Rules{}, Dead},
 		{"target:http-failing", l, Rules{HealthyBelow: new(600)}, Healthy},

@@ -63,7 +63,7 @@ func TestPageCallsAReplicaLate(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
-		want("tcp://h:1", Silent) // nobody asked for the map: nobody can be late
+		want("tcp://h:1", Silent) // no replica is late before the first map request
 		b.fetch()
 		b.report("tcp://h:1", Healthy)
 		time.Sleep(160 * time.Second)
@@ -90,7 +90,7 @@ func TestAddedReplicaIsLateFromWhenItEnteredTheMap(t *testing.T) {
 		b.install("tcp://h:1", "tcp://h:2")
 		b.fetch()
 		time.Sleep(100 * time.Second)
-		b.fetch() // as a daemon that was started anew does
+		b.fetch() // as a restarted daemon does
 		time.Sleep(60 * time.Second)
 		if got := b.replica("tcp://h:2").Status; got != Silent {
 			t.Errorf("160 s after it entered the map the replica is %s, want silent", got)
@@ -141,7 +141,7 @@ func TestLateGaps(t *testing.T) {
 	}
 }
 
-// know tells the judge what a replica is, as if the sandbox had made it.
+// know makes a replica one of the sandbox's own targets.
 func (b bubble) know(url, what string) {
 	b.t.Helper()
 	if what == "external" {
@@ -283,7 +283,7 @@ func TestToggledTargetIsNotJudgedWhileItSettles(t *testing.T) {
 			t.Errorf("just after the stop %d verdicts are wrong and %q is expected, want none and nothing", got.Wrong, got.Expected)
 		}
 		// retry 2 and delay_dead 20 s are cut to 35 s; a confirmation takes 3 s
-		// and 20 s more, delivery a second, and the beat is 120 s.
+		// and 20 s more, delivery a second, and the interval is 120 s.
 		time.Sleep((35 + 3 + 20 + 1 + 120) * time.Second)
 		b.report("tcp://h:1", Healthy)
 		b.report("tcp://h:1", Dead)

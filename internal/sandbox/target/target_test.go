@@ -218,7 +218,7 @@ func TestStoppingEndsAConnectionThatAsksNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	// Half of what the target would wait by itself.
+	// Half of the target's own time-out.
 	if err := conn.SetReadDeadline(time.Now().Add(clientTimeout / 2)); err != nil {
 		t.Fatal(err)
 	}
