@@ -46,15 +46,6 @@ func (b bubble) report(replica string, health Health) {
 	}
 }
 
-func (b bubble) replica(url string) ReplicaState {
-	b.t.Helper()
-	r, ok := b.s.Replica("S", "N", url)
-	if !ok {
-		b.t.Fatalf("the map has no %s", url)
-	}
-	return r
-}
-
 func mapOf(replicas ...string) Map {
 	return Map{Services: []Service{{ID: "S", Nodes: []Node{{ID: "N", Replicas: replicas}}}}}
 }

@@ -140,7 +140,7 @@ func TestFaultForADuration(t *testing.T) {
 		heal() // it is over already
 		time.Sleep(5*time.Second - 1)
 		want(503)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want(200)
 		heal = b.s.BreakFor(time.Hour, All, Refuse(500, ""))
 		want(500)
