@@ -508,7 +508,7 @@ func TestAnswersThatAreNoneAreDeadAndDelayNobody(t *testing.T) {
 	t.Parallel()
 	odd := map[string]func(net.Conn){ // by what the log says of it
 		"answer is not HTTP":                func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n") },
-		"header over 1 MiB":                func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"); flood(c, "X: y\r\n", 64<<20) },
+		"header over 1 MiB":                 func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"); flood(c, "X: y\r\n", 64<<20) },
 		"connection closed before":          func(net.Conn) {},
 		"body not complete within 1s":       func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n"); flood(c, "never ", -1) },
 		"body breaks off before dead_match": func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nopen") },
