@@ -81,7 +81,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		if meaning == webPage {
 			o.warn(now, e, meaning, err, "the answer to a report is a web page; the report counts as taken")
 		}
-		o.limiter.taken(now.Sub(e.began))
+		o.limiter.taken(now, now.Sub(e.began))
 		o.queue.page.take(now, e.sent.ID, e.sent.Health, e.interval)
 		o.success(now, e)
 		o.queue.done(now, e)

@@ -12,6 +12,7 @@ const (
 	leastCeiling   = 256         // requests that servers let one connection carry
 	slowAfter      = time.Second // an older request may hang, and holds up only itself
 	firstRTT       = 100 * time.Millisecond
+	rttWindow      = 5 * time.Second // in which the shortest round trip is looked for
 	drainIn        = 2 * time.Second // the time in which a backlog goes out
 	rateGrowth     = 1.1             // a second
 )
@@ -21,7 +22,10 @@ const (
 type limiter struct {
 	replicas int // of the map
 	interval time.Duration
-	rtt      time.Duration // smoothed
+	rtt      time.Duration // smoothed; see taken
+
+	shortest  [2]time.Duration // round trip of this window, and of the one before
+	windowEnd time.Time
 
 	fast int // requests in flight that are younger than slowAfter
 	slow int // the older ones; those that hang count no more
@@ -125,8 +129,26 @@ func (l *limiter) catchUp(verdicts int, left time.Duration) {
 func (l *limiter) caughtUp() { l.behind = 0 }
 
 // taken notes the round trip of a report that was taken. What hung says nothing
-// of the others.
-func (l *limiter) taken(rtt time.Duration) { l.rtt += (min(rtt, slowAfter) - l.rtt) / 8 }
+// of the others. Round trips that grow while the shortest does not are those of a
+// queue, most of all of a busy host's own: more requests in flight would only
+// lengthen it, so no more is reckoned with than twice the shortest.
+func (l *limiter) taken(now time.Time, rtt time.Duration) {
+	rtt = min(rtt, slowAfter)
+	if !now.Before(l.windowEnd) {
+		l.shortest = [2]time.Duration{rtt, l.shortest[0]}
+		if now.Sub(l.windowEnd) > rttWindow {
+			l.shortest[1] = 0 // it is of long ago
+		}
+		l.windowEnd = now.Add(rttWindow)
+	}
+	l.shortest[0] = min(l.shortest[0], rtt)
+	l.rtt += (rtt - l.rtt) / 8
+	shortest := l.shortest[0]
+	if l.shortest[1] > 0 {
+		shortest = min(shortest, l.shortest[1])
+	}
+	l.rtt = min(l.rtt, 2*shortest)
+}
 
 // grow makes the request of e one of the next age.
 func (l *limiter) grow(e *entry) {

@@ -103,3 +103,33 @@ func TestTooManyRequestsHalveTheRate(t *testing.T) {
 		t.Errorf("got %d reports in two seconds with 600 behind, want them all", got)
 	}
 }
+
+// On a busy host all round trips grow, and with them the requests that Little's
+// law asks for: each more would make them longer still.
+func TestRoundTripsThatQueueMakeNoMoreRequests(t *testing.T) {
+	now := time.Now()
+	l := limiter{replicas: 10_000, interval: 20 * time.Second, rtt: firstRTT}
+	for range 100 {
+		now = now.Add(10 * time.Millisecond)
+		l.taken(now, 10*time.Millisecond)
+	}
+	usual := l.flow()
+	for i := range 1000 {
+		now = now.Add(10 * time.Millisecond)
+		rtt := time.Second
+		if i%50 == 0 {
+			rtt = 10 * time.Millisecond
+		}
+		l.taken(now, rtt)
+	}
+	if got := l.flow(); got > 2*usual+1 {
+		t.Errorf("got %d requests in flight behind a queue of ours, want at most twice the usual %d", got, usual)
+	}
+	for range 1200 {
+		now = now.Add(10 * time.Millisecond)
+		l.taken(now, 500*time.Millisecond)
+	}
+	if got, want := l.flow(), 40*usual; got < want {
+		t.Errorf("got %d requests in flight with an API that takes 50 times as long, want at least %d", got, want)
+	}
+}

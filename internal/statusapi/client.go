@@ -25,7 +25,8 @@ const (
 	mapRetries     = 2                // further attempts at the map, by the protocol
 	maxMap         = 32 << 20         // bytes: a hundred thousand replicas take a third of it
 	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
-	maxIdleConns   = 256              // as many as report.Outbox has requests under way; with HTTP/2 there is one
+	maxIdleConns   = 256              // as many as report.Outbox has requests in flight; with HTTP/2 there is one
+	maxConns       = 2 * maxIdleConns // a dial for each request that waits would open many times as many on a busy host
 	timeoutsInARow = 3                // after which no idle connection is trusted
 )
 
@@ -92,6 +93,7 @@ func newTransport(proxies *proxies) *http.Transport {
 		TLSHandshakeTimeout:    requestTimeout / 2,
 		MaxIdleConns:           maxIdleConns,
 		MaxIdleConnsPerHost:    maxIdleConns,
+		MaxConnsPerHost:        maxConns,
 		IdleConnTimeout:        3 * time.Minute,
 		MaxResponseHeaderBytes: maxAnswer,
 	}
