@@ -38,9 +38,9 @@ var architecture = map[string]struct {
 		why:    "a configuration is a value; of logrus it takes the level",
 	},
 	"internal/scheduler": {
-		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
+		ours:   []string{"internal/logging", "internal/pace", "internal/probe", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
-		why:    "the scheduler knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
+		why:    "the scheduler knows the map's type and the verdicts, and nothing of the wire or the outbox; of the log it takes the shape of a reason, to sum up those that are the same; of the system it takes the clock that goes on while the host is suspended",
 	},
 	"internal/logging": {
 		theirs: []string{"github.com/sirupsen/logrus"},

@@ -174,6 +174,10 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	if first || changed {
 		s.log.WithFields(logrus.Fields{"replicas": len(m.Checks), "added": len(added), "removed": removed}).Info("map changed")
 	}
+	if first { // at warn: a daemon that says nothing looks like one that hangs
+		s.log.WithFields(logrus.Fields{"replicas": len(m.Checks), "interval": s.settings.Interval}).
+			Warn("watching the replicas of the map")
+	}
 	if first || !slices.Equal(m.Problems, problems) {
 		for _, problem := range m.Problems {
 			s.log.WithField("problem", problem).Warn("ignored invalid map entry")

@@ -246,7 +246,7 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("the verdict that came with the end: got %v, want dead", got)
 	}
 	for _, l := range r.lines {
-		if l.entry.Level <= logrus.WarnLevel && l.entry.Message != "health changed" {
+		if l.entry.Level <= logrus.WarnLevel && l.entry.Message != "health changed" && l.entry.Message != watching {
 			t.Errorf("got %q said at %v, want nothing about what was cancelled", l.entry.Message, l.entry.Level)
 		}
 	}

@@ -26,6 +26,7 @@ func (p phase) inPool() bool { return p == probing || p == confirming }
 type replica struct {
 	check   *probe.Check  // of the current map
 	health  probe.Health  // of its last verdict; Unknown before the first
+	since   time.Time     // of health
 	phase   phase         //
 	cohort  *cohort       // the group that its last probe started in; nil if it was dead then
 	death   *pendingDeath // nil unless it is withheld, doubted or confirming

@@ -130,6 +130,8 @@ type Scheduler struct {
 
 	cycleStart       time.Time
 	stats, prevStats stats // of this cycle and the one before
+	changes          changelog
+	trouble          trouble
 	suspension       suspension
 	memoryReleased   time.Time
 }
@@ -149,6 +151,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		replicas:   make(map[probe.ID]*replica),
 		schedule:   schedule{interval: s.Interval},
 		pool:       pool{probe: prober.Probe, done: done},
+		changes:    newChangelog(),
 		suspension: suspension{clock: suspended},
 	}
 }
@@ -196,6 +199,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 		timer.Stop()
 	}
 	s.drain(ctx)
+	s.logDigests()
 }
 
 // drain handles the results of probes and map requests that were under way. A
@@ -256,6 +260,7 @@ func (s *Scheduler) tick(ctx context.Context) {
 	s.startDue(ctx, now)
 	s.confirmDue(ctx, now)
 	s.repeatDue(now)
+	s.logChanges(now)
 	s.releaseMemory(now)
 }
 
@@ -275,6 +280,7 @@ func (s *Scheduler) collect(ctx context.Context) {
 // startCycle starts a cycle, at the time at which it was due.
 func (s *Scheduler) startCycle(ctx context.Context, at time.Time) {
 	s.logStats()
+	s.cycleOfChanges(time.Now())
 	s.cycleStart = at
 	s.prevStats, s.stats = s.stats, stats{}
 	s.prober.Refresh()

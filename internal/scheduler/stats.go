@@ -8,10 +8,6 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// maxReasons bounds the reasons for having no verdict that are logged in a
-// cycle: one cause seldom has more, and a thousand replicas would fill the log.
-const maxReasons = 10
-
 // stats is what is logged about a cycle at its end.
 type stats struct {
 	started    int // probes
@@ -20,9 +16,8 @@ type stats struct {
 	healths    map[probe.Health]int
 	slowest    time.Duration
 
-	unprobed   int             // results without a verdict
-	unreported int             // of them, those for which none could be repeated
-	reasons    map[string]bool // of them; true where the last verdict was repeated
+	unprobed   int // results without a verdict
+	unreported int // of them, those for which none could be repeated
 
 	unauthorized bool // it was logged that the API does not accept the token
 	massFailure  bool // it was logged that many replicas died
@@ -39,22 +34,12 @@ func (s *stats) verdict(r probe.Result) {
 	}
 }
 
-// noVerdict counts a result without a verdict and returns whether to log its
-// reason, which is not news if it was logged in the cycle before, prev.
-func (s *stats) noVerdict(reason string, repeated bool, prev *stats) bool {
+// noVerdict counts a result without a verdict.
+func (s *stats) noVerdict(repeated bool) {
 	s.unprobed++
 	if !repeated {
 		s.unreported++
 	}
-	if s.reasons == nil {
-		s.reasons = make(map[string]bool)
-	}
-	if _, known := s.reasons[reason]; known || len(s.reasons) >= maxReasons {
-		return false
-	}
-	was, known := prev.reasons[reason]
-	s.reasons[reason] = repeated
-	return !known || was != repeated
 }
 
 // logStats logs the cycle that ends.
@@ -78,8 +63,5 @@ func (s *Scheduler) logStats() {
 		log = log.WithField("withheld", c.withheld)
 	}
 	log.Info("cycle over")
-	if c.unprobed > 0 && (c.unprobed != s.prevStats.unprobed || c.unreported != s.prevStats.unreported) {
-		s.log.WithFields(logrus.Fields{"replicas": c.unprobed, "not_reported": c.unreported}).
-			Error("replicas without a verdict in this cycle; the page will show those dead that are not reported")
-	}
+	s.logTotals(c)
 }

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -87,7 +86,7 @@ func (s *Scheduler) handleProbe(r *replica, j *job) {
 // report reports a verdict.
 func (s *Scheduler) report(r *replica, result probe.Result) {
 	s.stats.verdict(result)
-	if r.health != result.Health && (r.health != probe.Unknown || result.Health != probe.Healthy) {
+	if r.health != result.Health {
 		s.logChange(r, result)
 	}
 	if r.health == probe.Dead {
@@ -106,7 +105,8 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 func (s *Scheduler) noVerdict(r *replica, j *job) {
 	passedOver := time.Since(j.turn) / s.settings.Interval
 	repeated := s.repeat(r, j.turn.Add(passedOver*s.settings.Interval))
-	if !s.stats.noVerdict(j.result.Reason(), repeated, &s.prevStats) {
+	s.stats.noVerdict(repeated)
+	if !s.trouble.isNews(time.Now(), j.result.Reason(), repeated) {
 		return
 	}
 	log := s.logResult(r, j.result)
@@ -116,15 +116,6 @@ func (s *Scheduler) noVerdict(r *replica, j *job) {
 		return
 	}
 	log.Error("this host cannot probe a replica: the page will show it dead, since there is no verdict to repeat")
-}
-
-// logChange says that the health of a replica is another than before.
-func (s *Scheduler) logChange(r *replica, result probe.Result) {
-	from := r.health
-	if from == probe.Unknown {
-		from = "new"
-	}
-	s.logResult(r, result).WithFields(logrus.Fields{"from": from, "to": result.Health}).Warn("health changed")
 }
 
 // logTo returns the log with the fields of a replica.
@@ -141,8 +132,5 @@ func (s *Scheduler) logResult(r *replica, result probe.Result) *logrus.Entry {
 	if reason := result.Reason(); reason != "" {
 		log = log.WithField("reason", reason)
 	}
-	if failure, ok := errors.AsType[*probe.Error](result.Err); ok {
-		log = log.WithField("kind", failure.Kind)
-	}
-	return log
+	return log.WithFields(kindOf(result))
 }

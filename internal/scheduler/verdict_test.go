@@ -62,7 +62,7 @@ func TestAChangeOfHealthSaysWhy(t *testing.T) {
 	}
 	want := map[string]string{
 		"service": "service", "node": "node", "replica": "tcp://a:1", "from": "healthy", "to": "dead",
-		"attempts": "3", "latency": "3ms", "reason": "connection refused",
+		"attempts": "3", "latency": "3ms", "reason": "connection refused", "after": "2m",
 	}
 	for field, text := range want {
 		if got := fmt.Sprint(lines[0].entry.Data[field]); got != text {
