@@ -3,31 +3,22 @@
 //
 // A pipe that nobody empties, or whose reader has died, costs lines, never time:
 // lines wait in a bounded queue and are written by a goroutine of their own. No
-// input can fill a disk either: a budget bounds the bytes of a minute. Lines
-// that are lost to either are counted, and the count is written as soon as
-// there is room.
+// input can fill a disk either: a budget bounds the bytes of a minute, and a
+// warning or error that recurs backs off. Lines that are lost to any of these are
+// counted, and the count is written as soon as there is room.
 package logging
 
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 )
 
-const (
-	queueSize = 256 << 10 // bytes that wait for a reader: minutes of a busy log
-	minute    = time.Minute
-)
-
-// The most that is written in a minute. Debug lines have a budget of their own,
-// since an operator asks for one line per probe with that level.
-const (
-	Budget      = 64 << 10
-	DebugBudget = 16 << 20
-)
+const queueSize = 256 << 10 // bytes that wait for a reader: minutes of a busy log
 
 // kind tells which budget a line is counted against.
 type kind int
@@ -46,34 +37,37 @@ type entry struct {
 // Writer queues lines for an io.Writer that may block or fail. Its methods may
 // be called by many goroutines and never wait for the destination.
 type Writer struct {
-	to     io.Writer
-	report func(Lost) []byte // formats the line that says what was lost
+	to        io.Writer
+	report    func(Lost) []byte // formats the line that says what was lost
+	recurring *recurring
 
-	mu     sync.Mutex // protects all following fields
-	queue  []entry
-	queued int // bytes
-	lost   Lost
-	since  time.Time // when the minute of the budgets began
-	spent  [2]int    // bytes of this minute, by kind
-	closed bool
-	wake   chan struct{}
-	done   chan struct{}
+	mu      sync.Mutex // protects all following fields
+	queue   []entry
+	queued  int // bytes
+	lost    Lost
+	budgets [2]budget // by kind
+	closed  bool
+	wake    chan struct{}
+	done    chan struct{}
 }
 
 // Lost counts the lines that were not written.
 type Lost struct {
-	Unread int // the reader did not take them in time, or is gone
-	Budget int // the budget of the minute was used up
+	Unread   int // the reader did not take them in time, or is gone
+	Budget   int // the budget of the minute was used up
+	Repeated int // they said again what had been said
 }
 
 // Total returns the number of lost lines.
-func (l Lost) Total() int { return l.Unread + l.Budget }
+func (l Lost) Total() int { return l.Unread + l.Budget + l.Repeated }
 
 // NewWriter returns a Writer to to, and starts its goroutine, which Close
 // ends. report formats the line, with its line feed, that says how many lines
 // were lost.
 func NewWriter(to io.Writer, report func(Lost) []byte) *Writer {
-	w := &Writer{to: to, report: report, since: time.Now(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	w := &Writer{to: to, report: report, recurring: newRecurring(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	now := time.Now()
+	w.budgets = [...]budget{ordinary: {limit: Budget, began: now}, debug: {limit: DebugBudget, began: now}}
 	go w.run()
 	return w
 }
@@ -90,35 +84,50 @@ func (w *Writer) put(line []byte, kind kind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.renewLocked()
-	budgets := [...]int{ordinary: Budget, debug: DebugBudget}
 	switch {
 	case w.closed, w.queued+len(line) > queueSize:
 		w.lost.Unread++
 		return
-	case w.spent[kind]+len(line) > budgets[kind]:
+	case !w.budgets[kind].spend(len(line)):
 		w.lost.Budget++
 		return
 	}
-	w.spent[kind] += len(line)
 	w.tellLocked()
 	w.pushLocked(entry{line: append([]byte(nil), line...)})
 }
 
-// renewLocked begins a new minute for the budgets when the last one is over.
-func (w *Writer) renewLocked() {
-	if now := time.Now(); now.Sub(w.since) >= minute {
-		w.since, w.spent = now, [2]int{}
+// refuses reports whether the budget of a kind is used up. Then a line counts as
+// lost, and need not be formatted.
+func (w *Writer) refuses(kind kind) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.renewLocked()
+	if !w.budgets[kind].closed {
+		return false
 	}
+	w.lost.Budget++
+	return true
 }
 
-// tellLocked queues the line about lost ones before whatever follows.
+// renewLocked gives the budgets back what is older than a minute, and counts
+// the repeated lines that are told with no other.
+func (w *Writer) renewLocked() {
+	now := time.Now()
+	for i := range w.budgets {
+		w.budgets[i].advance(now)
+	}
+	w.lost.Repeated += w.recurring.sweep(now, false)
+}
+
+// tellLocked queues the line about lost ones before whatever follows, once the
+// budget has room for it.
 func (w *Writer) tellLocked() {
-	if w.lost.Total() == 0 {
+	if w.lost.Total() == 0 || !w.budgets[ordinary].fits(tellLine) {
 		return
 	}
 	e := entry{w.report(w.lost), w.lost}
 	w.lost = Lost{}
-	w.spent[ordinary] += len(e.line)
+	w.budgets[ordinary].spent[0] += len(e.line)
 	w.pushLocked(e)
 }
 
@@ -144,7 +153,7 @@ func (w *Writer) run() {
 		case <-ticker.C:
 			w.mu.Lock()
 			w.renewLocked()
-			if w.queued == 0 && w.spent == [2]int{} {
+			if w.queued == 0 && w.budgets[ordinary].total()+w.budgets[debug].total() == 0 {
 				w.tellLocked()
 			}
 			w.mu.Unlock()
@@ -182,6 +191,7 @@ func (w *Writer) writeNext() bool {
 	case e.tells.Total() > 0: // told again with the next line
 		w.lost.Unread += e.tells.Unread
 		w.lost.Budget += e.tells.Budget
+		w.lost.Repeated += e.tells.Repeated
 	default:
 		w.lost.Unread++
 	}
@@ -193,6 +203,7 @@ func (w *Writer) writeNext() bool {
 func (w *Writer) Close(limit time.Duration) {
 	w.mu.Lock()
 	if !w.closed {
+		w.lost.Repeated += w.recurring.sweep(time.Now(), true)
 		w.tellLocked()
 	}
 	w.closed = true
@@ -211,13 +222,17 @@ func (w *Writer) Close(limit time.Duration) {
 
 // Reason says in words why lines were lost.
 func (l Lost) Reason() string {
-	switch {
-	case l.Budget == 0:
-		return "nobody reads the log fast enough, or at all"
-	case l.Unread == 0:
-		return fmt.Sprintf("the budget of the log is %d KiB a minute", Budget>>10)
+	var reasons []string
+	if l.Unread > 0 {
+		reasons = append(reasons, "nobody reads the log fast enough, or at all")
 	}
-	return fmt.Sprintf("nobody reads the log fast enough, and its budget is %d KiB a minute", Budget>>10)
+	if l.Budget > 0 {
+		reasons = append(reasons, fmt.Sprintf("the budget of the log is %d KiB a minute", Budget>>10))
+	}
+	if l.Repeated > 0 {
+		reasons = append(reasons, "they said again what had been said")
+	}
+	return strings.Join(reasons, "; ")
 }
 
 // Hook returns the hook that formats every entry with f and queues it on w. The
@@ -232,18 +247,38 @@ type hook struct {
 // Levels returns all of them.
 func (hook) Levels() []logrus.Level { return logrus.AllLevels }
 
-// Fire formats e and queues it: only here is the level still known.
+// Fire formats e and queues it: only here is the level still known. What is left
+// out is not formatted.
 func (h hook) Fire(e *logrus.Entry) error {
-	line, err := h.formatter.Format(e)
-	if err != nil {
-		return err
-	}
 	kind := ordinary
 	if e.Level >= logrus.DebugLevel {
 		kind = debug
 	}
+	if h.w.refuses(kind) {
+		return nil
+	}
+	if mayRecur(e) {
+		repeated, write := h.w.recurring.take(e)
+		if !write {
+			return nil
+		}
+		if repeated > 0 {
+			e = with(e, "repeated", repeated)
+		}
+	}
+	line, err := h.formatter.Format(e)
+	if err != nil {
+		return err
+	}
 	h.w.put(line, kind)
 	return nil
+}
+
+// with returns a copy of e with one more field: e is the logger's.
+func with(e *logrus.Entry, field string, value any) *logrus.Entry {
+	c := e.WithField(field, value)
+	c.Level, c.Message, c.Time = e.Level, e.Message, e.Time
+	return c
 }
 
 // Discard makes log write nothing by itself, so that its hooks alone do.
