@@ -47,7 +47,7 @@ type daemon struct {
 // newDaemon wires the parts by c.
 func newDaemon(c config.Config, sys system) *daemon {
 	d := &daemon{config: c, sys: sys}
-	d.log, d.mask, d.writer = newLog(sys, c.Level)
+	d.log, d.mask, d.writer = newLog(sys, c)
 	d.client = newClient(c)
 	d.mask.use(d.client.Masker())
 	redirectStandardLog(d.log, d.mask)
@@ -158,7 +158,7 @@ func (d *daemon) notify(s service.State) {
 // warn says what is odd about the configuration.
 func (d *daemon) warn() {
 	for _, warning := range d.config.Warnings {
-		d.log.Warn(warning)
+		d.log.WithContext(logging.Solicited(context.Background())).Warn(warning)
 	}
 }
 
@@ -180,7 +180,7 @@ func (d *daemon) reload(ctx context.Context) {
 	c, err := config.Load(d.config.Path, d.sys.lookupEnv)
 	if complaints, ok := errors.AsType[config.Complaints](withWarnings(err, c.Warnings)); ok {
 		for _, complaint := range complaints {
-			d.log.WithField("complaint", complaint).Error("not reloading: the configuration in force stays")
+			d.log.WithContext(logging.Solicited(ctx)).WithField("complaint", complaint).Error("not reloading: the configuration in force stays")
 		}
 		return
 	}
@@ -197,6 +197,7 @@ func (d *daemon) reload(ctx context.Context) {
 		d.mask.use(d.client.Masker())
 	}
 	d.log.SetLevel(c.Level)
+	d.mask.write(c.Format)
 	d.warn()
 	d.prober.TrustRoots(c.RootCAs)
 	if page == scheduler.OtherPage {

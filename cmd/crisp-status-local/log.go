@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 	"github.com/crisp-im/crisp-status-local/v2/internal/logging"
 	"github.com/crisp-im/crisp-status-local/v2/internal/redact"
 )
@@ -18,21 +19,18 @@ import (
 // closeLog is how long the end of the program waits for the reader of its log.
 const closeLog = time.Second
 
-// newLog returns a log to sys.stderr: text for people, or, where that is the
-// journal, lines that carry their priority and leave the time to it. The writer
-// behind it never waits for whoever reads; the caller closes it.
-func newLog(sys system, level logrus.Level) (*logrus.Logger, *maskingFormatter, *logging.Writer) {
-	var form logrus.Formatter = &logrus.TextFormatter{FullTimestamp: true, ForceColors: colored(sys)}
-	if toJournal(sys) {
-		form = &journalFormatter{logrus.TextFormatter{DisableTimestamp: true, DisableColors: true}}
-	}
-	mask := &maskingFormatter{Formatter: form}
+// newLog returns a log to sys.stderr: text for people or JSON for machines, and,
+// where that is the journal, lines that carry their priority and leave the time
+// to it. The writer behind it never waits for whoever reads; the caller closes it.
+func newLog(sys system, c config.Config) (*logrus.Logger, *maskingFormatter, *logging.Writer) {
+	mask := newMaskingFormatter(sys)
+	mask.write(c.Format)
 	log := logrus.New()
-	log.SetLevel(level)
+	log.SetLevel(c.Level)
 	w := logging.NewWriter(sys.stderr, func(lost logging.Lost) []byte {
 		e := log.WithFields(logrus.Fields{"lines": lost.Total(), "reason": lost.Reason()})
 		e.Time, e.Level, e.Message = time.Now(), logrus.WarnLevel, "log lines were left out"
-		line, err := form.Format(e)
+		line, err := mask.current().Format(e)
 		if err != nil { // out of reach: the fields are a number and a text
 			return nil
 		}
@@ -75,35 +73,88 @@ func toJournal(sys system) bool {
 }
 
 // journalFormatter puts the syslog priority before every line (sd-daemon(3)).
-type journalFormatter struct{ logrus.TextFormatter }
+type journalFormatter struct{ logrus.Formatter }
 
-func (f *journalFormatter) Format(e *logrus.Entry) ([]byte, error) {
-	line, err := f.TextFormatter.Format(e)
+func (f journalFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	line, err := f.Formatter.Format(e)
 	if err != nil {
 		return nil, err
 	}
 	return append(fmt.Appendf(nil, "<%d>", priority(e.Level)), line...), nil
 }
 
+// jsonFormatter writes an object a line, with the fields time, level and msg.
+// What is a time that something took is a number of seconds, as the name of its
+// field says; what else is no number or truth is the text that it is elsewhere.
+type jsonFormatter struct{ logrus.JSONFormatter }
+
+func newJSONFormatter() *jsonFormatter {
+	return &jsonFormatter{logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano, DisableHTMLEscape: true}}
+}
+
+func (f *jsonFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	c := *e // e is the logger's
+	c.Data = make(logrus.Fields, len(e.Data))
+	for name, value := range e.Data {
+		switch v := value.(type) {
+		case bool, int, int64, uint64, float64:
+			c.Data[name] = v
+		case interface{ Seconds() float64 }:
+			c.Data[name+"_seconds"] = v.Seconds()
+		default:
+			c.Data[name] = fmt.Sprint(v)
+		}
+	}
+	return f.JSONFormatter.Format(&c)
+}
+
 // maskingFormatter masks in every line what the daemon authenticates with to
 // the Status API and to a proxy. What they say is masked where it is quoted; but
 // the ids of the map are the API's words as well, and they are in most lines.
 type maskingFormatter struct {
-	logrus.Formatter
-	current, previous atomic.Pointer[redact.Masker]
+	text, json logrus.Formatter
+	asJSON     atomic.Bool
+	masker     atomic.Pointer[redact.Masker]
+	previous   atomic.Pointer[redact.Masker]
+}
+
+// newMaskingFormatter returns a formatter of lines to sys.stderr, which writes
+// text at first.
+func newMaskingFormatter(sys system) *maskingFormatter {
+	if !toJournal(sys) {
+		return &maskingFormatter{
+			text: &logrus.TextFormatter{FullTimestamp: true, ForceColors: colored(sys)},
+			json: newJSONFormatter(),
+		}
+	}
+	return &maskingFormatter{
+		text: journalFormatter{&logrus.TextFormatter{DisableTimestamp: true, DisableColors: true}},
+		json: journalFormatter{newJSONFormatter()},
+	}
+}
+
+// write makes format that of the lines to come.
+func (f *maskingFormatter) write(format config.LogFormat) { f.asJSON.Store(format == config.JSON) }
+
+// current returns the formatter in force.
+func (f *maskingFormatter) current() logrus.Formatter {
+	if f.asJSON.Load() {
+		return f.json
+	}
+	return f.text
 }
 
 // use masks by m too; the requests under way may still have the last secrets.
 func (f *maskingFormatter) use(m *redact.Masker) {
-	f.previous.Store(f.current.Swap(m))
+	f.previous.Store(f.masker.Swap(m))
 }
 
 func (f *maskingFormatter) Format(e *logrus.Entry) ([]byte, error) {
-	line, err := f.Formatter.Format(e)
+	line, err := f.current().Format(e)
 	if err != nil {
 		return nil, err
 	}
-	text := f.current.Load().Mask(string(bytes.TrimSuffix(line, []byte("\n"))))
+	text := f.masker.Load().Mask(string(bytes.TrimSuffix(line, []byte("\n"))))
 	return append([]byte(f.previous.Load().Mask(text)), '\n'), nil
 }
 
@@ -122,7 +173,7 @@ func redirectStandardLog(log *logrus.Logger, mask *maskingFormatter) {
 
 func (l standardLog) Write(line []byte) (int, error) {
 	if l.log.IsLevelEnabled(logrus.DebugLevel) {
-		text := l.mask.current.Load().Quote(string(bytes.TrimSpace(line)))
+		text := l.mask.masker.Load().Quote(string(bytes.TrimSpace(line)))
 		l.log.WithField("text", text).Debug("the standard library logs")
 	}
 	return len(line), nil

@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 )
 
 func write(t *testing.T, text string) string {
@@ -234,7 +236,7 @@ func TestLinesForTheJournalCarryTheirPriorityAndNoTime(t *testing.T) {
 			}
 			stderr.Seek(0, io.SeekStart)
 			env := func(name string) (string, bool) { return tt.stream, name == "JOURNAL_STREAM" }
-			log, _, writer := newLog(system{lookupEnv: env, stderr: stderr}, logrus.DebugLevel)
+			log, _, writer := newLog(system{lookupEnv: env, stderr: stderr}, config.Config{Level: logrus.DebugLevel})
 			log.WithField("replica", "tcp://db:1").Warn("health changed")
 			writer.Close(patience)
 			got, err := os.ReadFile(stderr.Name())

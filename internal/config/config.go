@@ -4,6 +4,7 @@
 // The file is TOML. Every key has a default but the token:
 //
 //	[server] log_level    debug, info, warn or error; warn
+//	[server] log_format   text or json; text
 //	[report] endpoint     URL of the Status API; https://report.crisp.watch/v1
 //	[report] token        what the daemon proves itself with
 //	[report] token_file   a file that holds it instead
@@ -50,6 +51,7 @@ const (
 type Config struct {
 	Path     string         // the file it was read from
 	Level    logrus.Level   // debug, info, warn or error
+	Format   LogFormat      // of the log
 	Endpoint string         // http or https URL, without a trailing slash
 	Token    Secret         // never empty
 	Interval time.Duration  // 1 s to 1 h, whole seconds
@@ -57,6 +59,15 @@ type Config struct {
 	RootCAs  *x509.CertPool // the system's roots and those of ca_file; nil means the system's
 	Warnings []string       // one sentence for each unknown key, in the order of the file
 }
+
+// LogFormat is the form of the lines of the log.
+type LogFormat string
+
+// The formats of the log.
+const (
+	Text LogFormat = "text"
+	JSON LogFormat = "json"
+)
 
 // Complaints are all that is wrong with a file, one self-contained line each:
 // the file, the line of a syntax error or else the key, what was found, and
@@ -101,6 +112,7 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 	c := Config{
 		Path:     path,
 		Level:    d.level("server.log_level"),
+		Format:   d.logFormat("server.log_format"),
 		Endpoint: d.endpoint("report.endpoint"),
 		Token:    d.token("report.token", "report.token_file"),
 		Interval: time.Duration(d.number("probe.interval", bounds{minInterval, maxInterval, " seconds"}, defaultInterval)) * time.Second,
@@ -124,7 +136,7 @@ func tables() []string { return []string{"server", "report", "probe"} }
 // keys returns the names of all keys a file may hold.
 func keys() []string {
 	return []string{
-		"server.log_level",
+		"server.log_level", "server.log_format",
 		"report.endpoint", "report.token", "report.token_file",
 		"probe.interval", "probe.workers", "probe.ca_file",
 	}

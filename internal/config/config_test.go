@@ -120,6 +120,15 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+func TestLogFormats(t *testing.T) {
+	for written, want := range map[string]LogFormat{"": Text, "log_format = 'text'": Text, "log_format = 'json'": JSON, "log_format = 'JSON'": JSON} {
+		got, err := parse("config.cfg", []byte("[server]\n"+written+"\n[report]\n"+token), noVariables)
+		if err != nil || got.Format != want {
+			t.Errorf("%s: got %q, %v, want %q", written, got.Format, err, want)
+		}
+	}
+}
+
 func TestEndpoints(t *testing.T) {
 	for written, want := range map[string]string{
 		"https://status.example.com":            "https://status.example.com",
@@ -201,7 +210,7 @@ func TestUnknownKeysAreWarnings(t *testing.T) {
 		{"a line break", `"inter\nval" = 3`, `"inter\nval"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, report.endpoint, report.token, report.token_file, probe.interval, probe.workers, probe.ca_file"
+			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, server.log_format, report.endpoint, report.token, report.token_file, probe.interval, probe.workers, probe.ca_file"
 			got, err := parse("config.cfg", []byte("report.endpoint = 'http://localhost'\n"+tt.text), noVariables)
 			if err == nil {
 				t.Fatal("got no complaint, want the one about the missing token")

@@ -44,6 +44,27 @@ func (d *decoder) level(key string) logrus.Level {
 	return logrus.WarnLevel
 }
 
+// logFormat returns the format of the log at key, or text when there is none.
+// Case does not matter, as with the level.
+func (d *decoder) logFormat(key string) LogFormat {
+	if v := d.value(key); v != nil {
+		if _, isText := v.(string); !isText {
+			d.complain(key, "%s, want \"text\" or \"json\"", kind(v))
+			return Text
+		}
+	}
+	s, ok := d.text(key)
+	if !ok {
+		return Text
+	}
+	switch format := LogFormat(strings.ToLower(s.value)); format {
+	case Text, JSON:
+		return format
+	}
+	d.complain(key, "%q is no format, want text or json", s.written)
+	return Text
+}
+
 // endpoint returns the URL at key, or the default when there is none, without
 // blanks around it and slashes after it.
 func (d *decoder) endpoint(key string) string {

@@ -56,6 +56,8 @@ func TestRules(t *testing.T) {
 
 		{"level unknown", "server.log_level = 'loud'\n[report]\n" + token, []string{`server.log_level: "loud" is no level, want debug, info, warn or error`}},
 		{"level empty", "server.log_level = ''\n[report]\n" + token, []string{`server.log_level: "" is no level, want debug, info, warn or error`}},
+		{"format unknown", "server.log_format = 'xml'\n[report]\n" + token, []string{`server.log_format: "xml" is no format, want text or json`}},
+		{"format is no text", "server.log_format = 1\n[report]\n" + token, []string{`server.log_format: an integer, want "text" or "json"`}},
 		{"level of another logger", "server.log_level = 'warning'\n[report]\n" + token, []string{`server.log_level: "warning" is no level, want debug, info, warn or error`}},
 
 		{"endpoint a list", "report.endpoint = ['http://h']\nreport." + token, []string{"report.endpoint: an array, " + wantString}},

@@ -13,9 +13,10 @@ import (
 // program has, with their defaults and bounds.
 func TestManualKnowsEveryKey(t *testing.T) {
 	facts := map[string][]string{
-		"server.log_level": {"debug", "info", "warn", "error"},
-		"report.endpoint":  {defaultEndpoint},
-		"probe.interval":   {fmt.Sprint(defaultInterval), fmt.Sprintf("%d to %d", minInterval, maxInterval)},
+		"server.log_level":  {"debug", "info", "warn", "error"},
+		"server.log_format": {string(Text), string(JSON)},
+		"report.endpoint":   {defaultEndpoint},
+		"probe.interval":    {fmt.Sprint(defaultInterval), fmt.Sprintf("%d to %d", minInterval, maxInterval)},
 	}
 	manual := text(t, "../../debian/crisp-status-local.cfg.5")
 	var got []string
