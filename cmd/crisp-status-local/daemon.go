@@ -124,6 +124,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	parts.Go(func() { d.watchReloads(ctx) }) // d.config may change from here on
 	d.notify(service.Ready)
+	d.superviseBy(ctx, parts.Go)
 	d.scheduler.Run(ctx)
 	d.notify(service.Stopping)
 	d.log.WithField("cause", context.Cause(ctx)).Info("stopping")
@@ -169,7 +170,11 @@ func (d *daemon) watchReloads(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-d.sys.reloads:
+			d.notify(service.Reloading())
 			d.reload(ctx)
+			if ctx.Err() == nil { // else it is stopping, which is the last word
+				d.notify(service.Ready)
+			}
 		}
 	}
 }

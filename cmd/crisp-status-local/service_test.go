@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,8 +21,13 @@ import (
 )
 
 // manager makes w's daemon one that a service manager runs, and returns what
-// reads the next thing that it is told.
+// reads the next thing that it is told, but what it shows of its status.
 func (w *world) manager() func() string {
+	return w.managerThatHears(func(text string) bool { return !strings.HasPrefix(text, "STATUS=") && text != "WATCHDOG=1" })
+}
+
+// managerThatHears is a manager that passes over what is not wanted.
+func (w *world) managerThatHears(wanted func(string) bool) func() string {
 	w.t.Helper()
 	// The name of a socket is short: the folder's must not hold the test's.
 	folder, err := os.MkdirTemp("", "")
@@ -38,12 +45,16 @@ func (w *world) manager() func() string {
 	return func() string {
 		w.t.Helper()
 		conn.SetDeadline(time.Now().Add(patience))
-		message := make([]byte, 64)
-		n, err := conn.Read(message)
-		if err != nil {
-			w.t.Fatalf("the service manager was told nothing: %v", err)
+		for {
+			message := make([]byte, 512)
+			n, err := conn.Read(message)
+			if err != nil {
+				w.t.Fatalf("the service manager was told nothing: %v", err)
+			}
+			if text := string(message[:n]); wanted(text) {
+				return text
+			}
 		}
-		return string(message[:n])
 	}
 }
 
@@ -82,6 +93,54 @@ func TestServiceManagerIsToldBeforeTheAPIAnswers(t *testing.T) {
 	w.terminate()
 	if got := told(); got != "STOPPING=1" {
 		t.Errorf("the service manager was told %q, want STOPPING=1", got)
+	}
+	w.stop()
+}
+
+func TestServiceManagerIsToldOfAReload(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp")
+	told := w.manager()
+	w.start(1)
+	if got := told(); got != "READY=1" {
+		t.Errorf("the service manager was told %q, want READY=1", got)
+	}
+	for _, what := range []string{"a good file", "a file that cannot work"} {
+		w.cmd.Process.Signal(syscall.SIGHUP)
+		if got := told(); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
+			t.Errorf("%s: the service manager was told %q, want that it reloads, and the time", what, got)
+		}
+		if got := told(); got != "READY=1" {
+			t.Errorf("%s: the service manager was told %q after the reload, want READY=1", what, got)
+		}
+		if err := os.WriteFile(w.config, []byte("[report]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.stop()
+}
+
+func TestServiceManagerShowsTheStatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp", "target:http")
+	told := w.managerThatHears(func(text string) bool { return strings.Contains(text, "2 healthy") })
+	w.start(120)
+	pattern := `^STATUS=2 replicas: 2 healthy, 0 sick, 0 dead; reports on time; next cycle in (1m5\d|2m0)s$`
+	if got := told(); !regexp.MustCompile(pattern).MatchString(got) {
+		t.Errorf("the service manager was told %q, want %s", got, pattern)
+	}
+	w.stop()
+}
+
+func TestTheWatchdogIsFedWhileTheDaemonWorks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp")
+	told := w.managerThatHears(func(text string) bool { return text == "WATCHDOG=1" })
+	w.env = append(w.env, "WATCHDOG_USEC=300000")
+	defer w.Break(sandbox.All, sandbox.Hang())() // that the API hangs is no reason for a restart
+	w.start(1)
+	for range 10 {
+		told()
 	}
 	w.stop()
 }

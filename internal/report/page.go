@@ -15,6 +15,7 @@ type page struct {
 	seed    maphash.Seed
 	epoch   time.Time
 	reports map[uint64]shown
+	gaps    gaps
 }
 
 // shown is the last report of a replica.
@@ -24,14 +25,18 @@ type shown struct {
 }
 
 func newPage() page {
-	return page{maphash.MakeSeed(), time.Now(), make(map[uint64]shown)}
+	return page{seed: maphash.MakeSeed(), epoch: time.Now(), reports: make(map[uint64]shown)}
 }
 
 func (p *page) hash(id probe.ID) uint64 { return maphash.Comparable(p.seed, id) }
 
 // take notes that the page took a report with the promise of interval.
 func (p *page) take(now time.Time, id probe.ID, health probe.Health, interval time.Duration) {
-	p.reports[p.hash(id)] = shown{now.Sub(p.epoch) + pace.Deadline(interval), health == probe.Dead}
+	hash := p.hash(id)
+	if before, ok := p.reports[hash]; ok {
+		p.noteGap(now, before, interval)
+	}
+	p.reports[hash] = shown{now.Sub(p.epoch) + pace.Deadline(interval), health == probe.Dead}
 }
 
 // deadline returns the report deadline of a replica; zero if it was never

@@ -105,14 +105,15 @@ type reload struct {
 
 // Scheduler probes the replicas of the map. New makes one, Run runs it, once.
 type Scheduler struct {
-	log     *logrus.Logger
-	prober  Prober
-	outbox  Outbox
-	done    chan *job // probes that are over
-	fetched chan *fetch
-	reloads chan reload
-	pings   chan struct{}
-	fetches sync.WaitGroup
+	log       *logrus.Logger
+	prober    Prober
+	outbox    Outbox
+	done      chan *job // probes that are over
+	fetched   chan *fetch
+	reloads   chan reload
+	pings     chan struct{}
+	summaries chan chan<- Summary
+	fetches   sync.WaitGroup
 
 	// All following fields belong to the goroutine of Run.
 	settings     Settings
@@ -147,6 +148,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		fetched:    make(chan *fetch),
 		reloads:    make(chan reload),
 		pings:      make(chan struct{}),
+		summaries:  make(chan chan<- Summary),
 		settings:   s,
 		replicas:   make(map[probe.ID]*replica),
 		schedule:   schedule{interval: s.Interval},
@@ -195,6 +197,8 @@ func (s *Scheduler) Run(ctx context.Context) {
 		case r := <-s.reloads:
 			s.reload(ctx, r)
 		case <-s.pings:
+		case answer := <-s.summaries:
+			answer <- s.summarize()
 		}
 		timer.Stop()
 	}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/report"
+	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
+	"github.com/crisp-im/crisp-status-local/v2/internal/service"
+)
+
+// statusPause is the shortest time between two looks at what the service manager
+// shows: it tells whoever listens about each change.
+const statusPause = 5 * time.Second
+
+// statusLine returns what the service manager shows of a daemon at a time.
+func statusLine(now time.Time, s scheduler.Summary, p report.Promise) string {
+	if !s.HasMap {
+		return "no map yet; nothing is probed"
+	}
+	health := fmt.Sprintf("%s: %d healthy, %d sick, %d dead", replicas(s.Replicas), s.Healthy, s.Sick, s.Dead)
+	if unknown := s.Replicas - s.Healthy - s.Sick - s.Dead; unknown > 0 {
+		health += fmt.Sprintf(", %d without a verdict", unknown)
+	}
+	next := max(s.NextCycle.Sub(now), 0).Round(time.Second)
+	return strings.Join([]string{health, promiseLine(p), fmt.Sprintf("next cycle in %v", next)}, "; ")
+}
+
+// promiseLine says whether the page gets its reports in time.
+func promiseLine(p report.Promise) string {
+	text := "reports on time"
+	switch {
+	case p.Overdue > 0:
+		text = "reports of " + replicas(p.Overdue) + " are overdue"
+	case p.Late > 0:
+		text = "reports were late"
+	}
+	if p.WorstGap > 0 {
+		text += fmt.Sprintf(" (worst gap %.1f s)", p.WorstGap.Seconds())
+	}
+	return text
+}
+
+func replicas(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
+}
+
+// showStatus has the service manager show how the daemon is, until ctx is done:
+// anew in each cycle, and when the replicas or the promise have changed.
+func (d *daemon) showStatus(ctx context.Context) {
+	ticker := time.NewTicker(statusPause)
+	defer ticker.Stop()
+	var shown scheduler.Summary
+	var promised report.Promise
+	for {
+		if s, err := d.scheduler.Summary(ctx); err == nil {
+			if p := d.outbox.Promise(); s != shown || p != promised || shown == (scheduler.Summary{}) {
+				shown, promised = s, p
+				d.notify(service.Status(statusLine(time.Now(), s, p)))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// superviseBy does what a service manager expects, until ctx is done.
+func (d *daemon) superviseBy(ctx context.Context, start func(func())) {
+	if _, set := d.sys.lookupEnv("NOTIFY_SOCKET"); !set {
+		return
+	}
+	start(func() { d.showStatus(ctx) })
+	interval, err := service.WatchdogInterval()
+	if err != nil {
+		d.log.WithError(err).Warn("the watchdog of the service manager cannot be fed")
+	}
+	if err != nil || interval == 0 {
+		return
+	}
+	start(func() {
+		service.FeedWatchdog(ctx, interval, d.alive,
+			func() { d.notify(service.Progress) },
+			func(err error) {
+				d.log.WithError(err).Error("the watchdog of the service manager is not fed: it will start this daemon anew")
+			})
+	})
+}
