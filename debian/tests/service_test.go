@@ -43,6 +43,34 @@ func TestService(t *testing.T) {
 		m.sh("systemctl reload crisp-status-local")
 		m.reportsAnew("after a reload")
 		want(m, "the process after a reload", m.property("MainPID"), pid)
+		want(m, "the service after a reload", m.property("ActiveState", "SubState"), "active running")
+	})
+	m.step("its status", func() {
+		eventually(m, "systemd shows how it is", func() string {
+			text := m.property("StatusText")
+			if strings.Contains(text, " healthy, ") && strings.Contains(text, "reports on time") && strings.Contains(text, "next cycle in ") {
+				return ""
+			}
+			return text
+		})
+	})
+	m.step("it hangs", func() {
+		want(m, "the time in which it must make progress", m.property("WatchdogUSec"), "3min")
+		m.dropIn("[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=10ms")
+		m.sh("systemctl restart crisp-status-local")
+		m.reportsAnew("with a watchdog")
+		pid := m.property("MainPID")
+		m.sh("kill -STOP " + pid)
+		eventually(m, "the service that hangs is started again", func() string {
+			if now := m.property("ActiveState", "MainPID"); !strings.HasPrefix(now, "active ") || now == "active "+pid {
+				return now
+			}
+			return ""
+		})
+		m.logs("Watchdog timeout")
+		m.reportsAnew("after it hung")
+		m.dropIn("[Service]")
+		m.sh("systemctl restart crisp-status-local")
 	})
 	m.step("killed", func() {
 		m.kill()
