@@ -54,6 +54,6 @@ func quoted(text string) int {
 
 // varies reports whether word has a number that is no status code.
 func varies(word string) bool {
-	digits := strings.IndexAny(word, "0123456789") >= 0
+	digits := strings.ContainsAny(word, "0123456789")
 	return digits && (len(word) != 3 || strings.Trim(word, "0123456789") != "")
 }

@@ -25,6 +25,7 @@ type rig struct {
 	fetch    fetchFunc
 	judge    judge // nil: healthy at once
 	level    logrus.Level
+	hook     logrus.Hook // nil, or one more that takes the log
 
 	scheduler *Scheduler
 	start     time.Time
@@ -83,6 +84,9 @@ func (r *rig) run(body func()) {
 		log.SetOutput(t.Output())
 		log.SetLevel(r.level)
 		log.AddHook(r)
+		if r.hook != nil {
+			log.AddHook(r.hook)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		r.start, r.cancel = time.Now(), cancel
 		s := r.settings
