@@ -68,12 +68,17 @@ image: ## Build the container image, with ENGINE (docker, or podman)
 release: ## Build all that a release consists of into dist/, signed with KEY: HEAD must have its tag
 	debian/release/release
 
+# With as many generated cases as find what few do not.
+test-peers: ## Compare with curl, getent and real firewall rules; as root, it installs what it needs from Debian
+	debian/tests/prepare peers
+	CRISP_REQUIRE_TOOLS=1 CRISP_DIFFERENTIAL=20000 $(GO) test -count 1 -timeout 30m ./internal/probe
+
 # The tests wait more than they compute. Their program is lent to the machines they boot, so it is static.
 test-install: ## Install and run all of that for real; as root, it installs what it needs from Debian
-	debian/tests/prepare
+	debian/tests/prepare install
 	CGO_ENABLED=0 $(GO) test -tags install -count 1 -parallel 4 -timeout 60m -v ./debian/tests
 
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test check vulnerabilities fuzz bench scale deb apt-repo image release test-install clean
+.PHONY: help build demo test check vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install clean

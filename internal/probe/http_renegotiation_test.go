@@ -44,10 +44,7 @@ func (r *renegotiated) Read(b []byte) (int, error) {
 // Go's own server cannot ask for a renegotiation, so OpenSSL's does, as IIS
 // would: once it has seen the request, and before it answers.
 func TestHTTPSRenegotiatesOnce(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("no openssl is found, which asks for the renegotiation")
-	}
+	openssl := needTool(t, "openssl")
 	a := newAuthority(t)
 	cert := a.config(t, "127.0.0.1", time.Now().Add(time.Hour)).Certificates[0]
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
