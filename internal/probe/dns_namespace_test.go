@@ -20,17 +20,19 @@ import (
 // anew in namespaces of its own: the directory with their configuration.
 const dnsNamespace = "CRISP_DNS_NAMESPACE"
 
-// The whole way: /etc/resolv.conf and /etc/hosts, port 53, a replica.
-func TestNamesInANamespaceOfItsOwn(t *testing.T) {
+// inDNSNamespace reports whether the test runs in namespaces of its own, with
+// files in the place of those in /etc, and runs it there if not. The directory
+// is where they lie: what is written to them there counts.
+func inDNSNamespace(t *testing.T, files map[string]string) (dir string, inside bool) {
+	t.Helper()
 	if dir := os.Getenv(dnsNamespace); dir != "" {
-		probeInNamespace(t, dir)
-		return
+		if err := ownNamespace(dir, files); err != nil {
+			t.Skipf("this namespace cannot be set up: %v", err)
+		}
+		return dir, true
 	}
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"resolv.conf": "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver ::1\nsearch corp.test test\noptions timeout:1\n",
-		"hosts":       "127.0.0.1 filed filed.test\n",
-	} {
+	dir = t.TempDir()
+	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -39,22 +41,28 @@ func TestNamesInANamespaceOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^TestNamesInANamespaceOfItsOwn$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), dnsNamespace+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	switch {
-	case err == nil && bytes.Contains(out, []byte("--- PASS: TestNamesInANamespaceOfItsOwn")):
+	case err == nil && bytes.Contains(out, []byte("--- PASS: "+t.Name())):
+		t.Logf("%s", out)
 	case errors.Is(err, syscall.EPERM) || bytes.Contains(out, []byte("--- SKIP")):
 		lack(t, fmt.Sprintf("namespaces cannot be had here (not root?): %v\n%s", err, out))
 	default:
 		t.Errorf("in the namespace: %v\n%s", err, out)
 	}
+	return dir, false
 }
 
-func probeInNamespace(t *testing.T, dir string) {
-	if err := ownNamespace(dir); err != nil {
-		t.Skipf("this namespace cannot be set up: %v", err)
+// The whole way: /etc/resolv.conf and /etc/hosts, port 53, a replica.
+func TestNamesInANamespaceOfItsOwn(t *testing.T) {
+	if _, inside := inDNSNamespace(t, map[string]string{
+		"resolv.conf": "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver ::1\nsearch corp.test test\noptions timeout:1\n",
+		"hosts":       "127.0.0.1 filed filed.test\n",
+	}); !inside {
+		return
 	}
 	l := listenTCP(t, "tcp4", "127.0.0.1:0")
 	_, port, err := net.SplitHostPort(l.Addr().String())
@@ -94,12 +102,12 @@ func probeInNamespace(t *testing.T, dir string) {
 
 // ownNamespace brings this process's loopback up and puts the files of dir in the
 // place of those in /etc, for this process alone.
-func ownNamespace(dir string) error {
+func ownNamespace(dir string, files map[string]string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
-	for name, path := range map[string]string{"resolv.conf": resolvConfPath, "hosts": hostsPath} {
-		if err := unix.Mount(filepath.Join(dir, name), path, "", unix.MS_BIND, ""); err != nil {
+	for name := range files {
+		if err := unix.Mount(filepath.Join(dir, name), "/etc/"+name, "", unix.MS_BIND, ""); err != nil {
 			return err
 		}
 	}

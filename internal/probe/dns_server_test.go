@@ -51,6 +51,16 @@ func framed(answer func(asked) []byte) serveTCP {
 	}
 }
 
+// conversing is framed for clients that ask more than one question on a
+// connection, as glibc does. Where there is no answer it ends.
+func conversing(answer func(asked) []byte) serveTCP {
+	return func(conn net.Conn, q asked) {
+		for ok := true; ok && answer(q) != nil; q, ok = askedIn("tcp", readFramed(conn)) {
+			framed(answer)(conn, q)
+		}
+	}
+}
+
 // listenDNS begins a nameserver at address. Nil for stream refuses TCP.
 func listenDNS(t testing.TB, address string, datagram func(asked) []byte, stream serveTCP) *dnsServer {
 	t.Helper()
@@ -118,15 +128,7 @@ func (s *dnsServer) serve(t testing.TB, datagram func(asked) []byte, stream serv
 			}
 			wg.Go(func() {
 				defer conn.Close()
-				size := make([]byte, 2)
-				if _, err := io.ReadFull(conn, size); err != nil {
-					return
-				}
-				msg := make([]byte, binary.BigEndian.Uint16(size))
-				if _, err := io.ReadFull(conn, msg); err != nil {
-					return
-				}
-				if q, ok := s.note("tcp", msg); ok {
+				if q, ok := s.note("tcp", readFramed(conn)); ok {
 					stream(conn, q)
 				}
 			})
@@ -134,15 +136,37 @@ func (s *dnsServer) serve(t testing.TB, datagram func(asked) []byte, stream serv
 	})
 }
 
+// readFramed reads a message over TCP, or returns nil.
+func readFramed(conn net.Conn) []byte {
+	size := make([]byte, 2)
+	if _, err := io.ReadFull(conn, size); err != nil {
+		return nil
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(size))
+	if _, err := io.ReadFull(conn, msg); err != nil {
+		return nil
+	}
+	return msg
+}
+
 func (s *dnsServer) note(network string, msg []byte) (asked, bool) {
+	q, ok := askedIn(network, msg)
+	if !ok {
+		return q, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, q)
+	return q, true
+}
+
+// askedIn returns the question that a message is.
+func askedIn(network string, msg []byte) (asked, bool) {
 	q := asked{network: network}
 	if q.message.Unpack(msg) != nil || len(q.message.Questions) != 1 {
 		return q, false
 	}
 	q.name, q.family = q.message.Questions[0].Name.String(), q.message.Questions[0].Type
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen = append(s.seen, q)
 	return q, true
 }
 
