@@ -172,7 +172,7 @@ func TestUnusableReplicaURLs(t *testing.T) {
 		{"icmp://99999999999999999999", "no IPv4 address"},
 		{"icmp://1.2.3.08", "no IPv4 address"},
 		{"http://admin:99999/S3CRET@host/", "is not a URL"},
-		{"http://" + strings.Repeat("/a", 1001), "has over 1000 slashes"},
+		{"http://" + strings.Repeat("/a", 1002), "has over 1000 slashes"},
 		{"http://\u2028/", "no internationalized domain name"},
 		{"http://\u00ad/", "no internationalized domain name"},
 		{"http://web/" + strings.Repeat("x", maxURL), "want at most 8192"},
@@ -343,7 +343,7 @@ func FuzzParseTarget(f *testing.F) {
 		"tcp://10.0.0.5:3306", "icmp://[::1]", "https://user:password@web:8443/health?a=1#x", "http://Bücher/",
 		" http://web ", "icmp://::1", "tcp://h:99999", "user:pass@host//x", "http:/a@b//c", "http://[fe80::1%25eth0]/", "", "http://\u00ad", "tcp://\uff11.2.3.4:1",
 		`http:\\host\path`, "http:host", "ht\ttp://h/%", "tcp://127.1:80", "http://0x7f.1/", "icmp://2130706433", "tcp://[fe80::1%252]:22",
-		"https://bücher_1.lan/", "http://admin:#x@host/", "http://h/../a/./b/%2e%2e/c?x=1&y#z", "http://h/?", "//h/x", "http://h:1/a@b", "\xff://\xff",
+		"https://bücher_1.lan/", "http://admin:#x@host/", "http://h/../a/./b/%2e%2e/c?x=1&y#z", "http://h/?", "//h/x", "http://h:1/a@b", "\xff://\xff", "y" + strings.Repeat(`\`, maxSegments),
 	} {
 		f.Add(raw)
 	}

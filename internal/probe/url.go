@@ -17,6 +17,8 @@ const maxSegments = 1000
 var (
 	errNotURL = errors.New("is not a URL")
 	errNoHost = errors.New("has no host")
+
+	errSegments = fmt.Errorf("has over %d slashes", maxSegments)
 )
 
 // slashes are what counts as a slash before and after the authority.
@@ -33,8 +35,9 @@ type userinfo struct{ name, password string }
 func parseURL(text string, base *target) (*target, *userinfo, error) {
 	text = cleanURL(text)
 	name, rest := cutScheme(text)
-	if strings.Count(rest, "/")+strings.Count(rest, `\`) > maxSegments {
-		return nil, nil, fmt.Errorf("has over %d slashes", maxSegments)
+	after := strings.TrimLeft(rest, slashes)
+	if countSlashes(after) > maxSegments {
+		return nil, nil, errSegments
 	}
 	t := new(target)
 	switch id, known := findScheme(name); {
@@ -47,7 +50,6 @@ func parseURL(text string, base *target) (*target, *userinfo, error) {
 	default:
 		t.scheme = base.scheme
 	}
-	after := strings.TrimLeft(rest, slashes)
 	if base != nil && t.scheme == base.scheme && len(rest)-len(after) < 2 {
 		t.host, t.addr, t.port = base.host, base.addr, base.port
 		return t, nil, t.resolvePath(text, base)
@@ -252,8 +254,13 @@ func (t *target) resolvePath(ref string, base *target) error {
 		return errNotURL
 	}
 	t.uri = u.Href(true)[len(standIn):]
+	if countSlashes(t.uri) > maxSegments { // with those of base
+		return errSegments
+	}
 	return nil
 }
+
+func countSlashes(text string) int { return strings.Count(text, "/") + strings.Count(text, `\`) }
 
 // percentDecode decodes what is percent-encoded in text; a % that escapes
 // nothing stays.
