@@ -31,6 +31,7 @@ func inDNSNamespace(t *testing.T, files map[string]string) (dir string, inside b
 		}
 		return dir, true
 	}
+	t.Parallel() // it waits more than it computes
 	dir = t.TempDir()
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +30,7 @@ func inNamespace(t *testing.T) bool {
 	if os.Getenv(namespaceVariable) != "" {
 		return true
 	}
+	t.Parallel() // they wait more than they compute
 	for _, tool := range []string{"ip", "nft", "nsenter", "sleep", "sysctl"} {
 		needTool(t, tool)
 	}
@@ -102,11 +105,33 @@ func newNetwork(t *testing.T) *network {
 	n.there("ip addr add fd09::2/64 dev v1 nodad")
 	n.there("ip link set v1 up")
 	n.here("ip link set v0 up")
+	n.wait()
 	// An answer to every packet, however many there are.
 	for _, name := range []string{"net.ipv4.icmp_msgs_per_sec=100000", "net.ipv4.icmp_msgs_burst=10000", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"} {
+		n.here("sysctl -q -e -w " + name)
 		n.there("sysctl -q -e -w " + name)
 	}
 	return n
+}
+
+// wait returns once both ends of the link carry packets, which the kernel sees to
+// in its own time: until then it drops them, and asks for a neighbour again only
+// after a second.
+func (n *network) wait() {
+	n.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		here, err := net.InterfaceByName("v0")
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		there, err := exec.Command("nsenter", "-t", fmt.Sprint(n.pid), "-n", "ip", "-o", "link", "show", "v1").CombinedOutput()
+		switch {
+		case here.Flags&net.FlagRunning != 0 && bytes.Contains(there, []byte("state UP")):
+			return
+		case time.Now().After(end):
+			n.t.Fatalf("the link is not up: %v, %s, %v", here.Flags, there, err)
+		}
+	}
 }
 
 // here runs a command in the test's namespace.
