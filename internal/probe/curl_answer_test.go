@@ -79,7 +79,7 @@ type contest struct {
 
 func (c *contest) probe(t *testing.T, p *Prober) {
 	rules := &Rules{DeadAfter: 20 * time.Second, HealthyAbove: 200, HealthyBelow: 400, HealthyMatch: c.healthyMatch, DeadMatch: c.deadMatch}
-	c.result = p.Probe(t.Context(), Check{ServiceID: "s", NodeID: "n", Target: mustParse(t, c.url()), Rules: rules}, MaxProbe)
+	c.result = p.probe(t.Context(), Check{ServiceID: "s", NodeID: "n", Target: mustParse(t, c.url()), Rules: rules}, MaxProbe)
 }
 
 // curlUp reports whether the replica is up as far as curl can tell.

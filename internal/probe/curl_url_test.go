@@ -37,7 +37,7 @@ func (c *urlCase) compare(t *testing.T, f *farm, p *Prober, tr *transfer) (rule 
 		reason = err.Error()
 	} else {
 		rules := &Rules{DeadAfter: 20 * time.Second, HealthyAbove: 200, HealthyBelow: 400}
-		r := p.Probe(t.Context(), Check{ServiceID: "s", NodeID: "n", Target: target, Rules: rules}, MaxProbe)
+		r := p.probe(t.Context(), Check{ServiceID: "s", NodeID: "n", Target: target, Rules: rules}, MaxProbe)
 		up, reason = r.Health == Healthy || r.Health == Sick, r.Reason()
 	}
 	switch {
