@@ -48,6 +48,10 @@ func (a attempt) late() time.Duration {
 // late by is not the target's.
 func (a attempt) latency() time.Duration { return max(0, time.Since(a.began)-a.late()) }
 
+// targetTime returns the part of latency that the target took: all but the
+// look-ups of names.
+func (a attempt) targetTime() time.Duration { return max(0, a.latency()-a.lookups.time()) }
+
 // prolong reports whether there is time left, after it has given the attempt more
 // if this process was late: as much as that, once, and no more than its limit
 // again. It is for those who find, when the time is up, that the target has done

@@ -85,8 +85,8 @@ func DefaultRules() *Rules {
 	return &Rules{Retry: 2, DeadAfter: 20 * time.Second, HealthyAbove: 200, HealthyBelow: 400}
 }
 
-// Pause is how long a replica is left alone between two attempts.
-const Pause = 200 * time.Millisecond
+// retryPause is how long a replica is left alone between two attempts.
+const retryPause = 200 * time.Millisecond
 
 // MaxProbe bounds what one probe of a replica may take, whatever the map says.
 // A replica that was up at its first attempt last time and at its last one
@@ -97,7 +97,7 @@ const MaxProbe = 35 * time.Second
 // Longest returns the longest that a probe under these rules and that budget
 // can take.
 func (rules *Rules) Longest(budget time.Duration) time.Duration {
-	all := time.Duration(rules.Retry+1)*rules.DeadAfter + time.Duration(rules.Retry)*Pause
+	all := time.Duration(rules.Retry+1)*rules.DeadAfter + time.Duration(rules.Retry)*retryPause
 	return min(all, max(budget, rules.DeadAfter))
 }
 

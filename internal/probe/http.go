@@ -5,17 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // maxRedirects is how many redirects an attempt follows.
 const maxRedirects = 5
 
-// measureHTTP makes one attempt at an http:// or https:// target: a request on
+// attemptHTTP makes one attempt at an http:// or https:// target: a request on
 // a fresh connection, and one more for every redirect. It is written on the
 // connection itself: a http.Transport costs twice the CPU and six times the
 // memory, for reuse that a probe must not have, and calls what it cannot parse
 // an error.
-func (p *Prober) measureHTTP(ctx context.Context, t Target, rules *Rules, a attempt) error {
+func (p *Prober) attemptHTTP(ctx context.Context, c Check, a attempt) (time.Duration, error) {
+	err := p.follow(ctx, c.Target, c.rules(), a)
+	return a.targetTime(), err
+}
+
+// follow requests t and follows redirects until there is an answer. It returns nil
+// if the answer is one of a replica that is up.
+func (p *Prober) follow(ctx context.Context, t Target, rules *Rules, a attempt) error {
 	first := request{target: t, user: t.userinfo()}
 	method := http.MethodHead
 	if rules.needBody() || p.headless.has(t) {

@@ -102,6 +102,26 @@ func notPermitted(err error) *Error {
 	}
 }
 
+// maxPing is how long an ICMP echo is waited for: a second is long for a round
+// trip, and the original waits no longer.
+const maxPing = time.Second
+
+// attemptICMP makes one attempt at an icmp:// target, which is up when every
+// address answers an echo. Its latency is the highest round trip.
+func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Duration, error) {
+	addrs, err := p.resolver.addrs(ctx, c.Target, a)
+	if err != nil {
+		return 0, err
+	}
+	if a.left() <= 0 && !a.prolong() {
+		return 0, noAnswer(a.limit)
+	}
+	// The second begins with the echo: a slow resolver is not a slow target.
+	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	a.remark(answer.note)
+	return max(0, answer.trip-a.late()), err
+}
+
 // maxPinged bounds how many addresses of a name are asked: nobody's name server
 // may make this host send without end.
 const maxPinged = 64

@@ -71,84 +71,48 @@ func (p *Prober) Refresh() { p.resolver.refresh() }
 
 // Probe judges the replica of t once, with its retries. All attempts together
 // take no longer than the budget, but the first one always has the rules'
-// DeadAfter whole. What was down while this process stalled is repeated, with
-// the budget anew. A probe whose context ends has no verdict: the result's
+// DeadAfter whole. An attempt that failed while this process stalled is repeated,
+// with a new budget. A probe whose context ends has no verdict: the result's
 // Health is Unknown and its Err the context's.
-func (p *Prober) Probe(ctx context.Context, t Task) (r Result) {
-	c, budget := t.Check, t.Budget
-	rules := c.rules()
-	r.Check = c
-	start, limit, downs := time.Now(), rules.DeadAfter, 0
-	backoff := Pause // after a failure of this host
-	repeats := maxRepeats
-	var local error
-	var notBefore time.Time // an earlier look-up of the name is too old
-	if t.Fresh {
-		notBefore = start
-	}
+func (p *Prober) Probe(ctx context.Context, t Task) Result {
+	r, s := Result{Check: t.Check}, newSeries(t)
 	for {
-		pause := Pause
-		r.Attempts++
-		whole := r.Err
-		a := p.stalls.enter(limit)
-		a.lookups.notBefore = notBefore
-		r.Latency, r.Err = p.measure(ctx, c, a)
-		r.note, notBefore = a.odd(), a.lookups.next()
-		r.addNotes(a.record.notes)
-		stalled := p.stalls.leave(a, r.Err)
-		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
-			// That a cut attempt had no answer in time explains nothing; and
-			// where this host's trouble has cut it, it is not the target's.
-			r.Err = whole
-		}
+		stalled := p.attempt(ctx, &s, &r)
 		switch {
 		case r.Err == nil:
-			r.Health = rules.classify(r.Latency)
+			r.Health = s.rules.classify(r.Latency)
 			return r
 		case ctx.Err() != nil:
-			r.cancel(ctx)
-			return r
-		case stalled && repeats > 0:
-			// An answer may have come while nobody was there to take it. The
-			// attempt that takes its place has its time whole, as a first one.
-			repeats--
-			if !sleep(ctx, pause) {
-				r.cancel(ctx)
-				return r
-			}
-			start, limit = time.Now(), rules.DeadAfter
-			continue
-		case isLasting(r.Err):
-			return r
-		case isLocal(r.Err):
-			local = r.Err
-			// What is short seldom comes back in 200 ms. However long it lacks,
-			// the probe takes no more time than one of a silent target, by
-			// which the pool is measured.
-			pause, backoff = backoff, min(2*backoff, 5*time.Second)
-			budget = min(budget, rules.Longest(budget))
-		default:
-			downs++
+			return r.cancelled(ctx)
 		}
-		if downs >= t.attempts() {
-			r.Health = Dead
+		pause, again := s.next(r.Err, stalled)
+		switch {
+		case !again:
+			r.Health, r.Err = s.conclude(r.Err)
 			return r
-		}
-		limit = min(rules.DeadAfter, budget-time.Since(start)-pause)
-		if limit <= 0 {
-			break
-		}
-		if !sleep(ctx, pause) {
-			r.cancel(ctx)
-			return r
+		case !sleep(ctx, pause):
+			return r.cancelled(ctx)
 		}
 	}
-	if local != nil {
-		r.Err = local
-		return r
+}
+
+// attempt makes one attempt of s and notes its outcome in r. It reports whether
+// this process stalled so long that a failure may be its own fault.
+func (p *Prober) attempt(ctx context.Context, s *series, r *Result) bool {
+	r.Attempts++
+	previous := r.Err
+	a := p.stalls.enter(s.limit)
+	a.lookups.notBefore = s.notBefore
+	r.Latency, r.Err = p.measure(ctx, r.Check, a)
+	r.note, s.notBefore = a.odd(), a.lookups.next()
+	r.addNotes(a.record.notes)
+	stalled := p.stalls.leave(a, r.Err)
+	if s.limit < s.rules.DeadAfter && isTimeout(r.Err) && previous != nil {
+		// A timeout of a shortened attempt explains nothing; and where this host's
+		// trouble has shortened it, it is not the target's.
+		r.Err = previous
 	}
-	r.Health = Dead // cut: there is no time for the attempts that are left
-	return r
+	return stalled
 }
 
 // addNotes adds those that r does not have yet.
@@ -160,28 +124,20 @@ func (r *Result) addNotes(notes []string) {
 	}
 }
 
-// cancel makes r one without a verdict: what the end of ctx broke off says
-// nothing of the replica.
-func (r *Result) cancel(ctx context.Context) {
+// cancelled returns r without a verdict: a result that the end of ctx broke off
+// says nothing of the replica.
+func (r Result) cancelled(ctx context.Context) Result {
 	r.Health, r.Err = Unknown, context.Cause(ctx)
+	return r
 }
 
-// measure makes one attempt and returns its latency: for ICMP the round trip,
-// otherwise the time of the whole attempt, less what the
-// look-ups took and what this process was late by.
+// measure makes one attempt by the method of the target's scheme and returns its
+// latency: for ICMP the round trip, otherwise the time of the whole attempt, less
+// the time of look-ups and the lateness of this process.
 func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.Duration, err error) {
 	defer survive(&err)
-	t := c.Target
-	switch t.Scheme() {
-	case ICMP:
-		latency, err = p.measureICMP(ctx, t, a)
-		return latency, a.lookups.excuse(err)
-	case TCP:
-		err = p.measureTCP(ctx, t, a)
-	default:
-		err = p.measureHTTP(ctx, t, c.rules(), a)
-	}
-	return max(0, a.latency()-a.lookups.time()), a.lookups.excuse(err)
+	latency, err = c.Target.scheme.method().attempt(p, ctx, c, a)
+	return latency, a.lookups.excuse(err)
 }
 
 // survive makes a panic the failure of an attempt: an answer that trips up a
@@ -191,28 +147,6 @@ func survive(err *error) {
 		*err = failure(KindLocal, "internal error, please report it: %v", fault)
 	}
 }
-
-// maxPing is how long an ICMP echo is waited for: a second is long for a round
-// trip, and the original waits no longer.
-const maxPing = time.Second
-
-func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Duration, error) {
-	addrs, err := p.resolver.addrs(ctx, t, a)
-	if err != nil {
-		return 0, err
-	}
-	if a.left() <= 0 && !a.prolong() {
-		return 0, noAnswer(a.limit)
-	}
-	// The second begins with the echo: a slow resolver is not a slow target.
-	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
-	a.remark(answer.note)
-	return max(0, answer.trip-a.late()), err
-}
-
-// maxRepeats bounds how often attempts are repeated because this process stalled:
-// one that stalls again and again says enough of itself by its late reports.
-const maxRepeats = 3
 
 // sleep waits for d and reports whether it did so before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {

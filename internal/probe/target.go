@@ -1,11 +1,13 @@
 package probe
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Scheme says how a target is probed.
@@ -54,11 +56,65 @@ const (
 	httpsID
 )
 
-// schemeNames has the Scheme of each schemeID.
-var schemeNames = [...]Scheme{tcpID: TCP, icmpID: ICMP, httpID: HTTP, httpsID: HTTPS}
+// method is how the replicas of one scheme are probed.
+type method struct {
+	scheme Scheme
+	port   int // of a URL that gives none: a number, or one of the constants below
 
-// defaultPorts has the port of a URL that gives none; 0 if there is no such.
-var defaultPorts = [...]uint16{httpID: 80, httpsID: 443}
+	// attempt makes one attempt and returns its latency. The error is an *Error
+	// that says why the attempt was down, or the cause of ctx's end.
+	attempt func(p *Prober, ctx context.Context, c Check, a attempt) (time.Duration, error)
+}
+
+const (
+	portless     = 0  // the scheme has no ports; one in a URL is ignored
+	portRequired = -1 // the URL must give the port
+)
+
+// methods returns the table of all schemes, by schemeID. The dispatch of attempts
+// and the error texts that list the schemes are made from it. It is a function
+// because attempts parse URLs, and a variable may not refer to itself.
+func methods() [4]method {
+	return [...]method{
+		tcpID:   {TCP, portRequired, (*Prober).attemptTCP},
+		icmpID:  {ICMP, portless, (*Prober).attemptICMP},
+		httpID:  {HTTP, 80, (*Prober).attemptHTTP},
+		httpsID: {HTTPS, 443, (*Prober).attemptHTTP},
+	}
+}
+
+// method returns the row of the table for id. It is not inlined: thousands of
+// probes may wait, and each would have a copy of the table on its stack.
+//
+//go:noinline
+func (id schemeID) method() method { return methods()[id] }
+
+// findScheme returns the scheme of that name, in lower case.
+func findScheme(name string) (schemeID, bool) {
+	for id, m := range methods() {
+		if string(m.scheme) == name {
+			return schemeID(id), true
+		}
+	}
+	return 0, false
+}
+
+// knownSchemes lists the schemes for an error text: "tcp, icmp, http or https".
+func knownSchemes() string {
+	var b strings.Builder
+	all := methods()
+	for i, m := range all {
+		switch i {
+		case 0:
+		case len(all) - 1:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(m.scheme))
+	}
+	return b.String()
+}
 
 // ParseTarget understands a replica URL by the WHATWG URL Standard, as browsers
 // do. Hosts are taken as getaddrinfo takes them, under every scheme. The error
@@ -93,7 +149,7 @@ func (t *target) userinfo() *userinfo {
 }
 
 // Scheme returns how the target is probed.
-func (t Target) Scheme() Scheme { return schemeNames[t.scheme] }
+func (t Target) Scheme() Scheme { return t.scheme.method().scheme }
 
 // hostname returns the host as it goes to the target itself: without the dot
 // that makes a name absolute for the resolver, and without a zone, which is of

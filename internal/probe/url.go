@@ -41,9 +41,9 @@ func parseURL(text string, base *target) (*target, *userinfo, error) {
 	case known:
 		t.scheme = id
 	case name != "":
-		return nil, nil, errors.New("has an unknown scheme, want tcp, icmp, http or https")
+		return nil, nil, fmt.Errorf("has an unknown scheme, want %s", knownSchemes())
 	case base == nil:
-		return nil, nil, errors.New("has no scheme, want tcp, icmp, http or https")
+		return nil, nil, fmt.Errorf("has no scheme, want %s", knownSchemes())
 	default:
 		t.scheme = base.scheme
 	}
@@ -105,15 +105,6 @@ func cutScheme(text string) (string, string) {
 		}
 	}
 	return "", text
-}
-
-func findScheme(name string) (schemeID, bool) {
-	for id, scheme := range schemeNames {
-		if string(scheme) == name {
-			return schemeID(id), true
-		}
-	}
-	return 0, false
 }
 
 // setAuthority sets host and port to those that text begins with, and returns
@@ -188,13 +179,14 @@ func parsePort(scheme schemeID, text string) (uint16, error) {
 	if strings.Trim(text, "0123456789") != "" {
 		return 0, errNotURL
 	}
+	m := scheme.method()
 	switch {
-	case scheme == icmpID:
-		return 0, nil // there are no ports; one that is given means nothing
-	case text == "" && scheme == tcpID:
-		return 0, errors.New("has no port, want one: tcp://host:port")
+	case m.port == portless:
+		return portless, nil
+	case text == "" && m.port == portRequired:
+		return 0, fmt.Errorf("has no port, want one: %s://host:port", m.scheme)
 	case text == "":
-		return defaultPorts[scheme], nil
+		return uint16(m.port), nil
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {

@@ -13,7 +13,7 @@ const maxShown = 200
 // of the query's parameters: what is no secret.
 func (t *target) show() string {
 	b := make([]byte, 0, 64)
-	b = append(b, schemeNames[t.scheme]...)
+	b = append(b, t.scheme.method().scheme...)
 	b = append(b, "://"...)
 	b = t.appendAuthority(b, t.host)
 	path, query, hasQuery := strings.Cut(t.uri, "?")
@@ -40,7 +40,7 @@ func (t *target) appendAuthority(b []byte, host string) []byte {
 	} else {
 		b = append(b, host...)
 	}
-	if t.port != defaultPorts[t.scheme] {
+	if int(t.port) != t.scheme.method().port {
 		b = append(b, ':')
 		b = strconv.AppendUint(b, uint64(t.port), 10)
 	}
