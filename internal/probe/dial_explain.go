@@ -86,8 +86,8 @@ func awaitError(ctx context.Context, f *os.File, sa unix.Sockaddr, a attempt) (s
 		return said
 	}
 	_ = raw.Write(func(fd uintptr) bool {
-		var heard bool
-		if said, heard = readError(int(fd)); heard {
+		var ok bool
+		if said, ok = readError(int(fd)); ok {
 			return true
 		}
 		switch unix.Connect(int(fd), sa) {

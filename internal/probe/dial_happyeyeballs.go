@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// stagger is how long an address has before the next one is tried beside it:
+// attemptDelay is how long an address has before the next one is tried beside it:
 // the Connection Attempt Delay that RFC 8305, section 5, recommends.
-const stagger = 250 * time.Millisecond
+const attemptDelay = 250 * time.Millisecond
 
 // race dials the addresses of one name as RFC 8305 has it: families
 // alternating, one after another, stagger apart or as soon as one has failed.
@@ -34,7 +34,7 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	addrs = alternate(addrs)
+	addrs = interleave(addrs)
 	outcomes := make(chan outcome)
 	next, running := 0, 0
 	start := func() {
@@ -59,7 +59,7 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	for running > 0 {
 		var timer <-chan time.Time
 		if next < len(addrs) {
-			timer = time.After(stagger)
+			timer = time.After(attemptDelay)
 		}
 		select {
 		case o := <-outcomes:
@@ -80,12 +80,12 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
-	return none, together(addrs, errs)
+	return none, joinFailures(addrs, errs)
 }
 
-// alternate returns addrs with the families in turn, the family of the first
+// interleave returns addrs with the families in turn, the family of the first
 // address first (RFC 8305, section 4).
-func alternate(addrs []netip.Addr) []netip.Addr {
+func interleave(addrs []netip.Addr) []netip.Addr {
 	var first, second, all []netip.Addr
 	for _, addr := range addrs {
 		if addr.Is4() == addrs[0].Is4() {
@@ -105,10 +105,10 @@ func alternate(addrs []netip.Addr) []netip.Addr {
 	return all
 }
 
-// together makes one failure of those of all the addresses of a name. It is
+// joinFailures makes one failure of those of all the addresses of a name. It is
 // local only if every one of them is: one address that could be asked and was
 // down says something of the target.
-func together(addrs []netip.Addr, errs []error) error {
+func joinFailures(addrs []netip.Addr, errs []error) error {
 	var first *Error
 	var reasons []string
 	same := true

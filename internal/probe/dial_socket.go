@@ -45,17 +45,17 @@ func resetOnClose(fd int) error {
 	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
 }
 
-// touch establishes a connection to addr and resets it at once: half-open
+// connectHalfOpen establishes a connection to addr and resets it at once: half-open
 // where this host allows it, else a whole one. The error is an *Error, or
 // the cause of ctx's end.
-func (c connector) touch(ctx context.Context, addr netip.AddrPort, a attempt) error {
-	if err := c.touchOnce(ctx, addr, a); err != nil {
+func (c connector) connectHalfOpen(ctx context.Context, addr netip.AddrPort, a attempt) error {
+	if err := c.connectHalfOpenOnce(ctx, addr, a); err != nil {
 		return explain(ctx, addr, a, err)
 	}
 	return nil
 }
 
-func (c connector) touchOnce(ctx context.Context, addr netip.AddrPort, a attempt) error {
+func (c connector) connectHalfOpenOnce(ctx context.Context, addr netip.AddrPort, a attempt) error {
 	if a.left() <= 0 && !a.prolong() {
 		return noAnswer(a.limit)
 	}
@@ -70,7 +70,7 @@ func (c connector) touchOnce(ctx context.Context, addr netip.AddrPort, a attempt
 	} else {
 		_ = resetOnClose(fd)
 	}
-	established, err := begin(fd, sa)
+	established, err := startConnect(fd, sa)
 	if established && reachesItself(fd, addr) {
 		err = fromNetwork(unix.ECONNREFUSED)
 	}
@@ -102,7 +102,7 @@ func (c connector) connectOnce(ctx context.Context, addr netip.AddrPort, a attem
 	if err != nil {
 		return nil, err
 	}
-	established, err := begin(fd, sa)
+	established, err := startConnect(fd, sa)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -156,8 +156,8 @@ func addrIn(sa unix.Sockaddr) netip.Addr {
 	return netip.Addr{}
 }
 
-// begin starts to connect fd and reports whether it is established already.
-func begin(fd int, sa unix.Sockaddr) (bool, error) {
+// startConnect starts to connect fd and reports whether it is established already.
+func startConnect(fd int, sa unix.Sockaddr) (bool, error) {
 	switch err := unix.Connect(fd, sa); err {
 	case nil:
 		return true, nil

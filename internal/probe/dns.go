@@ -18,21 +18,21 @@ type resolver struct {
 	lookup func(ctx context.Context, host string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error)
 	notify func(name, trouble string) // takes what an operator should know, and may block; nil: nobody
 
-	mu            sync.Mutex // protects all following fields
-	cycle         int
-	names         map[string]*name
-	resolved      time.Time // when a look-up last had an answer of any name
-	resolvedCycle int       // in which cycle that was
-	notified      map[string]time.Time
+	mu         sync.Mutex // protects all following fields
+	cycleNo    int
+	names      map[string]*name
+	resolved   time.Time // when a look-up last had an answer of any name
+	resolvedIn int       // in which cycle that was
+	notified   map[string]time.Time
 }
 
 // name is what is known of one name.
 type name struct {
-	host  string
-	used  int         // the cycle that last asked for it
-	asked time.Time   // when that was
-	last  *lookupCall // the youngest look-up
-	trust trust
+	host     string
+	cycle    int         // the last one that asked for it
+	asked    time.Time   // when that was
+	last     *lookupCall // the youngest look-up
+	lastGood goodAddrs
 }
 
 // lookupCall is a look-up that several attempts may wait for.
@@ -63,10 +63,10 @@ const (
 	resolutionDelay = 50 * time.Millisecond  // RFC 8305, section 3
 )
 
-// patience is how long a look-up is waited for when earlier addresses of the
+// staleTimeout is how long a look-up is waited for when earlier addresses of the
 // name are known, by a first attempt: the client response timer of RFC 8767,
 // section 5. If these addresses do not answer, the next one waits as ever.
-const patience = 1800 * time.Millisecond
+const staleTimeout = 1800 * time.Millisecond
 
 // refresh begins a cycle: names that neither the last two cycles nor the last
 // minute needed are forgotten. (Cycles may be shorter than a probe, and a replica
@@ -74,9 +74,9 @@ const patience = 1800 * time.Millisecond
 func (r *resolver) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cycle++
+	r.cycleNo++
 	for host, n := range r.names {
-		if n.used < r.cycle-2 && time.Since(n.asked) > time.Minute {
+		if n.cycle < r.cycleNo-2 && time.Since(n.asked) > time.Minute {
 			delete(r.names, host)
 		}
 	}
@@ -138,14 +138,14 @@ func (r *resolver) join(ctx context.Context, t Target, a attempt) (*lookupCall, 
 		r.names[t.host] = n
 	}
 	now := time.Now()
-	n.used, n.asked = r.cycle, now
+	n.cycle, n.asked = r.cycleNo, now
 	wait := max(0, a.left()/2)
 	notBefore := a.lookups.after()
-	if len(n.trust.addrs) > 0 && notBefore.IsZero() {
-		wait = min(wait, patience)
+	if len(n.lastGood.addrs) > 0 && notBefore.IsZero() {
+		wait = min(wait, staleTimeout)
 	}
 	if n.last == nil || !n.last.serves(notBefore, now) {
-		n.last = r.begin(ctx, n, wait)
+		n.last = r.startLookup(ctx, n, wait)
 	}
 	n.last.waiters++
 	return n.last, n, wait
@@ -165,10 +165,10 @@ func (c *lookupCall) serves(notBefore, now time.Time) bool {
 	return now.Sub(c.began) <= maxJoin && c.ctx.Err() == nil
 }
 
-// begin begins a look-up of n that is paced for an attempt that waits so long.
+// startLookup starts a look-up of n that is paced for an attempt that waits so long.
 // It outlives that attempt, since others wait for it too, and ends with the last
 // of them. The caller holds the lock.
-func (r *resolver) begin(ctx context.Context, n *name, wait time.Duration) *lookupCall {
+func (r *resolver) startLookup(ctx context.Context, n *name, wait time.Duration) *lookupCall {
 	pause := time.Duration(0)
 	if n.last != nil {
 		pause = max(0, time.Until(n.last.began.Add(lookupGap)))
@@ -201,13 +201,13 @@ func (r *resolver) finish(n *name, c *lookupCall, found hostAddrs, err error) {
 	c.answer, c.err, c.ended = found, err, time.Now()
 	switch {
 	case err == nil:
-		n.trust = trust{addrs: found.addrs, at: c.ended}
+		n.lastGood = goodAddrs{addrs: found.addrs, at: c.ended}
 	case err == errNoName: // which is believed at once
-		n.trust = trust{}
+		n.lastGood = goodAddrs{}
 	default:
 		return
 	}
-	r.resolved, r.resolvedCycle = c.ended, r.cycle
+	r.resolved, r.resolvedIn = c.ended, r.cycleNo
 	if left := found.total - len(found.addrs); found.total > maxAddresses && left > 0 {
 		r.tellOnceAnHour(n.host, fmt.Sprintf("%d addresses: %d of them are used", found.total, len(found.addrs)))
 	}

@@ -66,27 +66,27 @@ func (l *lookups) time() time.Duration {
 // slowLookup is what a look-up takes that is worth a word.
 const slowLookup = 250 * time.Millisecond
 
-// note says what was odd about the look-ups, or "".
-func (l *lookups) note() string {
+// anomaly returns the oddity of the look-ups; "" if there was none.
+func (l *lookups) anomaly() string {
 	switch {
 	case l == nil:
 	case l.stale != "":
 		return fmt.Sprintf("%q cannot be looked up, its last known addresses are used", l.stale)
 	case l.longest >= slowLookup:
-		return fmt.Sprintf("looking up %q took %v", l.slowest, readable(l.longest))
+		return fmt.Sprintf("looking up %q took %v", l.slowest, rounded(l.longest))
 	}
 	return ""
 }
 
-// excuse makes err this host's trouble where it comes from addresses that may be
+// localIfStale makes err this host's trouble where it comes from addresses that may be
 // no longer those of the name, and nothing answered there.
-func (l *lookups) excuse(err error) error {
+func (l *lookups) localIfStale(err error) error {
 	if l == nil || l.stale == "" {
 		return err
 	}
 	switch kindOf(err) {
 	case KindRefused, KindTimeout, KindUnreachable, KindBroken, KindTLS:
-		return &Error{Kind: KindLocal, Reason: fmt.Sprintf("%v (%s)", err, l.note()), Err: err}
+		return &Error{Kind: KindLocal, Reason: fmt.Sprintf("%v (%s)", err, l.anomaly()), Err: err}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -82,12 +83,12 @@ func (s *stub) lookup(ctx context.Context, host string, within time.Duration, pa
 			return found, nil
 		case err == errNoName:
 		case answered && failed.answered: // as glibc, on to the next domain
-			unknown = first(unknown, err)
+			unknown = cmp.Or(unknown, err)
 		default:
-			return hostAddrs{}, first(unknown, err)
+			return hostAddrs{}, cmp.Or(unknown, err)
 		}
 	}
-	return hostAddrs{}, first(unknown, errNoName)
+	return hostAddrs{}, cmp.Or(unknown, errNoName)
 }
 
 // lateFamily is how long the second family is waited for once the first has

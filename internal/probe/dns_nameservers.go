@@ -64,7 +64,7 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 		i := next
 		next, running = next+1, running+1
 		go func() {
-			r, err := s.surely(ctx, c.servers[i], q, wait)
+			r, err := s.exchangeSafely(ctx, c.servers[i], q, wait)
 			outcomes <- outcome{i, r, err}
 		}()
 	}
@@ -100,13 +100,13 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 	if partial != nil {
 		return *partial, nil
 	}
-	return dnsReply{}, s.together(ctx, c.servers, failures)
+	return dnsReply{}, s.joinFailures(ctx, c.servers, failures)
 }
 
-// surely is exchange, where a fault in it is one of this nameserver's: an answer
+// exchangeSafely is exchange, where a fault in it is one of this nameserver's: an answer
 // that trips up a parser must not end the watch over all replicas.
-func (s *nameservers) surely(ctx context.Context, server netip.AddrPort, q dnsQuestion, wait exchangeTiming) (r dnsReply, err error) {
-	defer survive(&err)
+func (s *nameservers) exchangeSafely(ctx context.Context, server netip.AddrPort, q dnsQuestion, wait exchangeTiming) (r dnsReply, err error) {
+	defer recoverPanic(&err)
 	return s.exchange(ctx, server, q, wait)
 }
 
@@ -121,8 +121,8 @@ func (s *nameservers) notifySkipped(servers []netip.AddrPort, failures []error) 
 	}
 }
 
-// together makes one failure of those of all nameservers.
-func (s *nameservers) together(ctx context.Context, servers []netip.AddrPort, failures []error) error {
+// joinFailures makes one failure of those of all nameservers.
+func (s *nameservers) joinFailures(ctx context.Context, servers []netip.AddrPort, failures []error) error {
 	var reasons []string
 	answered := false
 	for i, err := range failures {

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// trust is what is left to go by while a name cannot be looked up.
-type trust struct {
+// goodAddrs is the result of the last look-up of a name that succeeded, which is
+// used while the name cannot be looked up.
+type goodAddrs struct {
 	addrs  []netip.Addr // of the last look-up that succeeded
 	at     time.Time    // when that was
 	failed time.Time    // when the first look-up after it failed; zero: none did
@@ -28,29 +29,29 @@ func (r *resolver) serveStale(n *name, t Target, err error, wait time.Duration) 
 	failed := fromLookup(t.host, err, wait)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(n.trust.addrs) == 0 {
+	if len(n.lastGood.addrs) == 0 {
 		return hostAddrs{}, failed
 	}
 	now := time.Now()
-	if n.trust.failed.IsZero() {
-		n.trust.failed, n.trust.cycle = now, r.cycle
+	if n.lastGood.failed.IsZero() {
+		n.lastGood.failed, n.lastGood.cycle = now, r.cycleNo
 	}
 	server, ok := errors.AsType[*serverError](err)
 	answered := ok && server.answered
-	since := fmt.Sprintf("%s: its addresses of %v ago are used", failed.Reason, readable(now.Sub(n.trust.at)))
+	since := fmt.Sprintf("%s: its addresses of %v ago are used", failed.Reason, rounded(now.Sub(n.lastGood.at)))
 	switch {
 	case !r.failsAlone(n, answered):
-		n.trust.alone = time.Time{}
-		if !answered || n.trust.cycle != r.cycle {
+		n.lastGood.alone = time.Time{}
+		if !answered || n.lastGood.cycle != r.cycleNo {
 			r.tellOnceAnHour("any name", since+", and so are those of other names, as long as they answer")
 		}
-	case n.trust.alone.IsZero():
-		n.trust.alone = now
+	case n.lastGood.alone.IsZero():
+		n.lastGood.alone = now
 		r.tell(t.host, since+fmt.Sprintf(", for %v at most: other names are resolved", maxStale))
-	case now.Sub(n.trust.alone) >= maxStale:
+	case now.Sub(n.lastGood.alone) >= maxStale:
 		return hostAddrs{}, &Error{Kind: KindDNS, Reason: fmt.Sprintf("%s (for over %v, while other names are resolved)", failed.Reason, maxStale), Err: err}
 	}
-	return hostAddrs{addrs: n.trust.addrs}, nil
+	return hostAddrs{addrs: n.lastGood.addrs}, nil
 }
 
 // failsAlone reports whether other names were resolved since n began to fail, in
@@ -60,7 +61,7 @@ func (r *resolver) failsAlone(n *name, answered bool) bool {
 	if len(r.names) == 1 {
 		return answered
 	}
-	return r.resolved.After(n.trust.failed) && r.resolvedCycle >= r.cycle-1
+	return r.resolved.After(n.lastGood.failed) && r.resolvedIn >= r.cycleNo-1
 }
 
 // tell hands on what an operator should know. It does not wait until that is
@@ -91,7 +92,7 @@ func (r *resolver) tellHourly(name, trouble string) {
 // fromLookup turns the error of a look-up, which was given so long, into a
 // failure of this host.
 func fromLookup(host string, err error, wait time.Duration) *Error {
-	what := fmt.Sprintf("the resolver gave no answer within %v", readable(wait))
+	what := fmt.Sprintf("the resolver gave no answer within %v", rounded(wait))
 	if server, ok := errors.AsType[*serverError](err); ok {
 		what = server.reason
 	}

@@ -65,11 +65,11 @@ func kindOf(err error) Kind {
 
 // noAnswer is the failure of an attempt that was given limit and used it up.
 func noAnswer(limit time.Duration) *Error {
-	return failure(KindTimeout, "no answer within %v", readable(limit))
+	return failure(KindTimeout, "no answer within %v", rounded(limit))
 }
 
 // readable rounds d to what is worth reading in a log line.
-func readable(d time.Duration) time.Duration {
+func rounded(d time.Duration) time.Duration {
 	switch {
 	case d >= 10*time.Second:
 		return d.Round(100 * time.Millisecond)

@@ -26,7 +26,7 @@ func (p *Prober) attemptHTTP(ctx context.Context, c Check, a attempt) (time.Dura
 func (p *Prober) follow(ctx context.Context, t Target, rules *Rules, a attempt) error {
 	first := request{target: t, user: t.userinfo()}
 	method := http.MethodHead
-	if rules.needBody() || p.headless.has(t) {
+	if rules.needBody() || p.getOnly.has(t) {
 		method = http.MethodGet
 	}
 	var jar cookies
@@ -45,10 +45,10 @@ func (p *Prober) follow(ctx context.Context, t Target, rules *Rules, a attempt) 
 			return err
 		}
 		if r.location == "" {
-			err = rules.judge(r, method, hop, redirects, a)
+			err = rules.checkResponse(r, method, hop, redirects, a)
 			r.close()
 			if err == nil && method == http.MethodGet && !rules.needBody() {
-				p.headless.add(t)
+				p.getOnly.add(t)
 			}
 			return err
 		}
@@ -92,8 +92,8 @@ func (rules *Rules) healthyStatus(status int) bool {
 	return rules.HealthyAbove <= status && status < rules.HealthyBelow
 }
 
-// judge returns nil if the answer r to method is one of a replica that is up.
-func (rules *Rules) judge(r *response, method string, hop request, redirects int, a attempt) error {
+// checkResponse returns nil if the answer r to method is one of a replica that is up.
+func (rules *Rules) checkResponse(r *response, method string, hop request, redirects int, a attempt) error {
 	if !rules.healthyStatus(r.status) {
 		at := ""
 		if redirects > 0 {

@@ -124,7 +124,7 @@ func newDecoder(c coding, from io.Reader, received *counter) *decoder {
 
 func (d *decoder) Read(b []byte) (int, error) {
 	if d.out == nil && d.err == nil {
-		d.err = d.begin()
+		d.err = d.detect()
 	}
 	if d.err != nil {
 		return 0, d.err
@@ -150,8 +150,8 @@ func (d *decoder) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// begin finds out by the first bytes what there is to decode, if anything.
-func (d *decoder) begin() error {
+// detect sets up the decoder by the magic of the first bytes.
+func (d *decoder) detect() error {
 	magic, err := d.in.Peek(3)
 	if len(magic) == 0 {
 		return err

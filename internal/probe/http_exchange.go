@@ -48,7 +48,7 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 	}
 	raw, err := race(ctx, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 		return p.connect(ctx, addr, a)
-	}, reset)
+	}, discardConn)
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +117,8 @@ func unanswered(err error, q request, a attempt) error {
 	return e
 }
 
-// reset closes a connection that lost the race.
-func reset(c net.Conn) {
+// discardConn closes a connection that lost the race.
+func discardConn(c net.Conn) {
 	if c, ok := c.(*conn); ok {
 		c.reset()
 		return

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,17 +19,17 @@ import (
 // answer that comes to this host, so with a socket for each probe the cost grows
 // with the square of those that wait.
 type pinger struct {
-	v4, v6         *echoSocket // nil where it could not be opened
-	lackV4, lackV6 *Error      // why not; KindLocal
+	v4, v6       *echoSocket // nil where it could not be opened
+	errV4, errV6 *Error      // why not; KindLocal
 }
 
 // openPinger opens the socket of each family. It never fails as a whole: ping
 // and trouble say what is missing. The caller closes the pinger.
 func openPinger() *pinger {
 	p := new(pinger)
-	p.v4, p.lackV4 = openEchoSocket(unix.AF_INET)
-	p.v6, p.lackV6 = openEchoSocket(unix.AF_INET6)
-	for _, lack := range []*Error{p.lackV4, p.lackV6} {
+	p.v4, p.errV4 = openEchoSocket(unix.AF_INET)
+	p.v6, p.errV6 = openEchoSocket(unix.AF_INET6)
+	for _, lack := range []*Error{p.errV4, p.errV6} {
 		if lack != nil {
 			lack.lasting = true
 		}
@@ -52,7 +53,7 @@ func (p *pinger) close() error {
 // socket could be had, an error that says what to do; one for both where it is
 // the same.
 func (p *pinger) trouble() []error {
-	v4, v6 := spoken(p.lackV4), spoken(p.lackV6)
+	v4, v6 := ignoreUnsupported(p.errV4), ignoreUnsupported(p.errV6)
 	if v4 != nil && v6 != nil && v4.Reason == v6.Reason {
 		return []error{fmt.Errorf("probing icmp:// replicas: %w", v4)}
 	}
@@ -66,8 +67,8 @@ func (p *pinger) trouble() []error {
 	return errs
 }
 
-// spoken returns lack, or nil if all that is lacking is the family itself.
-func spoken(lack *Error) *Error {
+// ignoreUnsupported returns lack, or nil if all that is lacking is the family itself.
+func ignoreUnsupported(lack *Error) *Error {
 	if lack == nil || errors.Is(lack, unix.EAFNOSUPPORT) {
 		return nil
 	}
@@ -80,9 +81,9 @@ func spoken(lack *Error) *Error {
 // *Error, KindLocal where the echo could not be sent, or the cause of ctx's end.
 func (p *pinger) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
 	addr = addr.Unmap()
-	s, lack := p.v4, p.lackV4
+	s, lack := p.v4, p.errV4
 	if !addr.Is4() {
-		s, lack = p.v6, p.lackV6
+		s, lack = p.v6, p.errV6
 	}
 	if lack != nil {
 		return pong{}, lack
@@ -118,8 +119,8 @@ func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Dura
 	}
 	// The second begins with the echo: a slow resolver is not a slow target.
 	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
-	a.remark(answer.note)
-	return max(0, answer.trip-a.late()), err
+	a.setAnomaly(answer.anomaly)
+	return max(0, answer.rtt-a.late()), err
 }
 
 // maxPinged bounds how many addresses of a name are asked: nobody's name server
@@ -147,8 +148,8 @@ func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 		return pong{}, context.Cause(ctx)
 	}
 	p, err := slowest(asked, pongs, errs)
-	if err == nil && len(asked) < len(addrs) && p.note == "" {
-		p.note = fmt.Sprintf("the name has %d addresses, %d of them were asked", len(addrs), len(asked))
+	if err == nil && len(asked) < len(addrs) && p.anomaly == "" {
+		p.anomaly = fmt.Sprintf("the name has %d addresses, %d of them were asked", len(addrs), len(asked))
 	}
 	return p, err
 }
@@ -162,16 +163,16 @@ func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 		switch {
 		case err == nil:
 			answered = true
-			all.trip = max(all.trip, pongs[i].trip)
-			if note := pongs[i].note; note != "" && all.note == "" {
-				all.note = addrs[i].String() + ": " + note
+			all.rtt = max(all.rtt, pongs[i].rtt)
+			if note := pongs[i].anomaly; note != "" && all.anomaly == "" {
+				all.anomaly = addrs[i].String() + ": " + note
 			}
 		case hasNoWay(err):
-			noWay = first(noWay, ofAddress(addrs[i], err))
+			noWay = cmp.Or(noWay, ofAddress(addrs[i], err))
 		case isLocal(err):
-			local = first(local, ofAddress(addrs[i], err))
+			local = cmp.Or(local, ofAddress(addrs[i], err))
 		default:
-			down = first(down, ofAddress(addrs[i], err))
+			down = cmp.Or(down, ofAddress(addrs[i], err))
 		}
 	}
 	switch {
@@ -199,14 +200,6 @@ func hasNoWay(err error) bool {
 		}
 	}
 	return false
-}
-
-// first returns a, or b if a is nil.
-func first(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // ofAddress says which of several addresses the failure err is about.

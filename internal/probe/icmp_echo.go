@@ -16,11 +16,11 @@ import (
 type echo struct {
 	addr netip.Addr // without zone, as packets come in
 	reply
-	packet   [echoLen]byte
-	timeout  *time.Timer
-	answered chan answer // holds one; a zero one when none can come any more
-	heard    icmpError   // what the network said of it; protected by the socket's mu
-	next     *echo       // another with the same sequence number; protected by the socket's mu
+	packet       [echoLen]byte
+	timeout      *time.Timer
+	replied      chan answer // holds one; a zero one when none can come any more
+	networkError icmpError   // what the network said of it; protected by the socket's mu
+	next         *echo       // another with the same sequence number; protected by the socket's mu
 }
 
 // answer is that of an echo.
@@ -29,10 +29,10 @@ type answer struct {
 	from netip.Addr // invalid: from where the echo went
 }
 
-// pong is what an echo that was answered comes to.
+// pong is the result of an echo that was answered.
 type pong struct {
-	trip time.Duration
-	note string // what is odd about the answer
+	rtt     time.Duration
+	anomaly string // an oddity of the answer
 }
 
 // ping is pinger.ping for an addr of the socket's family.
@@ -51,7 +51,7 @@ func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Durat
 	}
 	e.timeout.Reset(limit)
 	select {
-	case got := <-e.answered:
+	case got := <-e.replied:
 		return got.since(sent)
 	case <-ctx.Done():
 		return pong{}, context.Cause(ctx)
@@ -60,13 +60,13 @@ func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Durat
 	// After a stall of this process the timer is up before the receiver has had
 	// its turn: what the kernel holds by now has come in time.
 	s.collect()
-	s.recall(e)
+	s.withdraw(e)
 	select {
-	case got := <-e.answered:
+	case got := <-e.replied:
 		return got.since(sent)
 	default:
 	}
-	if said := e.heard.ofEcho(); said != nil {
+	if said := e.networkError.ofEcho(); said != nil {
 		return pong{}, said
 	}
 	return pong{}, noAnswer(limit)
@@ -77,9 +77,9 @@ func (a answer) since(sent time.Time) (pong, error) {
 	if a.at.IsZero() {
 		return pong{}, socketClosed()
 	}
-	p := pong{trip: a.at.Sub(sent)}
+	p := pong{rtt: a.at.Sub(sent)}
 	if a.from.IsValid() {
-		p.note = "answered from another address, " + a.from.String()
+		p.anomaly = "answered from another address, " + a.from.String()
 	}
 	return p, nil
 }
@@ -168,9 +168,9 @@ func (e icmpError) ofEcho() *Error {
 func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
 	e, ok := s.idle.Get().(*echo)
 	if !ok {
-		e = &echo{timeout: time.NewTimer(time.Hour), answered: make(chan answer, 1)}
+		e = &echo{timeout: time.NewTimer(time.Hour), replied: make(chan answer, 1)}
 	}
-	e.addr, e.heard = addr.WithZone(""), icmpError{}
+	e.addr, e.networkError = addr.WithZone(""), icmpError{}
 	e.reply = reply{id: s.id, seq: uint16(rand.Uint32()), token: rand.Uint64() | 1}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,8 +191,8 @@ func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
 	return nil, failure(KindLocal, "65536 ICMP echoes to it wait for an answer, which is all that there can be")
 }
 
-// recall makes e unknown to deliver and hear.
-func (s *echoSocket) recall(e *echo) {
+// withdraw makes e unknown to deliver and hear.
+func (s *echoSocket) withdraw(e *echo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetLocked(e)
@@ -215,10 +215,10 @@ func (s *echoSocket) forgetLocked(e *echo) {
 }
 
 func (s *echoSocket) recycle(e *echo) {
-	s.recall(e)
+	s.withdraw(e)
 	e.timeout.Stop()
 	select {
-	case <-e.answered: // too late
+	case <-e.replied: // too late
 	default:
 	}
 	s.idle.Put(e)
@@ -246,17 +246,17 @@ func (s *echoSocket) deliver(packet []byte, from netip.Addr, at time.Time) {
 	if from != e.addr {
 		got.from = from
 	}
-	e.answered <- got
+	e.replied <- got
 }
 
 // hear keeps what the network said of the echo to an address of which packet is
 // the beginning. Its ping waits on all the same, since an answer is what counts,
 // and what is wrong may pass; but if there is none, this is why.
-func (s *echoSocket) hear(packet []byte, to netip.Addr, said icmpError) {
+func (s *echoSocket) noteError(packet []byte, to netip.Addr, said icmpError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.findLocked(packet, s.request, to); e != nil && e.addr == to {
-		e.heard = said
+		e.networkError = said
 	}
 }
 
@@ -293,7 +293,7 @@ func (s *echoSocket) abandon() {
 	defer s.mu.Unlock()
 	for _, first := range s.waiting {
 		for e := first; e != nil; e = e.next {
-			e.answered <- answer{}
+			e.replied <- answer{}
 		}
 	}
 	s.waiting = nil

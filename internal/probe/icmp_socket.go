@@ -197,7 +197,7 @@ func (s *echoSocket) drainErrors(fd int) {
 		if err != nil {
 			return
 		}
-		s.hear(s.buffer[:n], addrOf(to), parseError(s.control[:c]))
+		s.noteError(s.buffer[:n], addrOf(to), parseError(s.control[:c]))
 	}
 }
 

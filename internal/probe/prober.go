@@ -1,10 +1,10 @@
 // Package probe judges a replica by its attempts.
 //
 // An attempt is up or down; down attempts are repeated, and only a replica that
-// was down on all of them is dead. What is this host's own trouble (no file
-// descriptor, no route, no resolver) is not an attempt at all: it is tried
-// again while there is time, and in the end there is no verdict, since a verdict
-// is about the target or there is none.
+// was down on all of them is dead. Trouble of this host (no file descriptor, no
+// route, no resolver) does not count as an attempt: it is retried while there is
+// time, and then there is no verdict, since a verdict is about the target or there
+// is none.
 package probe
 
 import (
@@ -25,13 +25,13 @@ type Prober struct {
 	connector connector
 	pinger    *pinger
 	stalls    stalls
-	headless  headless
+	getOnly   getOnly
 
-	// What the attempts are made of; tests put their own in. What connect
-	// returns has no deadline yet, and the caller closes it.
-	touch   func(ctx context.Context, addr netip.AddrPort, a attempt) error
-	connect func(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error)
-	ping    func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error)
+	// The parts of an attempt, which tests replace. A connection from connect has
+	// no deadline yet, and the caller closes it.
+	connectHalfOpen func(ctx context.Context, addr netip.AddrPort, a attempt) error
+	connect         func(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error)
+	ping            func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error)
 }
 
 // New returns a Prober that names itself userAgent to HTTP servers. It opens
@@ -43,30 +43,32 @@ func New(userAgent string) *Prober {
 		connector: newConnector(),
 		pinger:    openPinger(),
 	}
-	p.touch = p.connector.touch
+	p.connectHalfOpen = p.connector.connectHalfOpen
 	p.connect = p.connector.connect
 	p.ping = p.pinger.ping
 	return p
 }
 
-// Close closes the ICMP sockets. Probes under way have no verdict.
+// Close closes the ICMP sockets. Probes in flight end without a verdict.
 func (p *Prober) Close() error { return p.pinger.close() }
 
-// Trouble returns what this host refuses to the prober, each an error that says
-// what to do about it; replicas that need it have no verdict.
+// Trouble returns the rights and features that this host refuses to the prober,
+// each an error that says how to grant them; replicas that need them have no
+// verdict.
 func (p *Prober) Trouble() []error { return p.pinger.trouble() }
 
-// TrustRoots sets the certificate authorities that HTTPS replicas are verified
-// against; nil means the system's.
+// TrustRoots sets the certificate authorities that the certificates of HTTPS
+// replicas are verified against; nil means the system's.
 func (p *Prober) TrustRoots(roots *x509.CertPool) { p.roots.Store(roots) }
 
-// OnNameTrouble sets what is told of trouble with a name, or with a nameserver,
-// that no verdict shows, seldom enough for a log; it is called in a goroutine of
-// its own. It is set before the first probe.
+// OnNameTrouble sets the function that is called on trouble with a name or a
+// nameserver that no verdict shows, rarely enough for a log and in a goroutine of
+// its own. It must be set before the first probe.
 func (p *Prober) OnNameTrouble(notify func(name, trouble string)) { p.resolver.notify = notify }
 
-// Refresh says that a cycle begins: names that are no longer probed are forgotten
-// in time, and a name is known to fail alone if others were resolved of late.
+// Refresh must be called at the start of each cycle: by the cycles the resolver
+// forgets names that are no longer probed, and tells a name that fails alone from
+// an outage of all names.
 func (p *Prober) Refresh() { p.resolver.refresh() }
 
 // Probe judges the replica of t once, with its retries. All attempts together
@@ -104,7 +106,7 @@ func (p *Prober) attempt(ctx context.Context, s *series, r *Result) bool {
 	a := p.stalls.enter(s.limit)
 	a.lookups.notBefore = s.notBefore
 	r.Latency, r.Err = p.measure(ctx, r.Check, a)
-	r.note, s.notBefore = a.odd(), a.lookups.next()
+	r.anomaly, s.notBefore = a.anomaly(), a.lookups.next()
 	r.addNotes(a.record.notes)
 	stalled := p.stalls.leave(a, r.Err)
 	if s.limit < s.rules.DeadAfter && isTimeout(r.Err) && previous != nil {
@@ -115,7 +117,7 @@ func (p *Prober) attempt(ctx context.Context, s *series, r *Result) bool {
 	return stalled
 }
 
-// addNotes adds those that r does not have yet.
+// addNotes adds the notes that r does not have yet.
 func (r *Result) addNotes(notes []string) {
 	for _, text := range notes {
 		if !slices.Contains(r.Notes, text) {
@@ -135,20 +137,21 @@ func (r Result) cancelled(ctx context.Context) Result {
 // latency: for ICMP the round trip, otherwise the time of the whole attempt, less
 // the time of look-ups and the lateness of this process.
 func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.Duration, err error) {
-	defer survive(&err)
+	defer recoverPanic(&err)
 	latency, err = c.Target.scheme.method().attempt(p, ctx, c, a)
-	return latency, a.lookups.excuse(err)
+	return latency, a.lookups.localIfStale(err)
 }
 
-// survive makes a panic the failure of an attempt: an answer that trips up a
-// parser must not end the watch over all the others, nor make this one dead.
-func survive(err *error) {
+// recoverPanic turns a panic into a local failure of the attempt: an answer that
+// trips up a parser must not end the probing of all others, nor make this replica
+// dead. It must be deferred.
+func recoverPanic(err *error) {
 	if fault := recover(); fault != nil {
 		*err = failure(KindLocal, "internal error, please report it: %v", fault)
 	}
 }
 
-// sleep waits for d and reports whether it did so before ctx ended.
+// sleep waits for d; it returns false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

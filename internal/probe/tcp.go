@@ -15,7 +15,7 @@ func (p *Prober) attemptTCP(ctx context.Context, c Check, a attempt) (time.Durat
 	}
 	began, limit := a.began, a.limit // the only fields that a dial needs: thousands may wait, each with a copy
 	_, err = race(ctx, addrs, c.Target.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
-		return struct{}{}, p.touch(ctx, addr, attempt{began: began, limit: limit})
+		return struct{}{}, p.connectHalfOpen(ctx, addr, attempt{began: began, limit: limit})
 	}, func(struct{}) {})
 	return a.targetTime(), err
 }

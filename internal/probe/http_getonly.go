@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	headlessFor = 24 * time.Hour // how long a replica is not asked with HEAD again
-	maxHeadless = 100_000        // replicas; with more it begins anew, which costs each a request
+	getOnlyFor = 24 * time.Hour // how long a replica is not asked with HEAD again
+	maxGetOnly = 100_000        // replicas; with more it begins anew, which costs each a request
 )
 
-// headless remembers the replicas that were up by GET alone: they are not
+// getOnly remembers the replicas that were up by GET alone: they are not
 // asked with HEAD for a day, since that costs each a request in vain. It takes
 // memory only for those, and little: hashes, since of two that share one the
 // other is only asked with GET, too.
-type headless struct {
+type getOnly struct {
 	mu    sync.Mutex // protects all following fields
 	seed  maphash.Seed
 	until map[uint64]time.Time // nil: none was yet
 }
 
 // has reports whether t was up by GET alone within the last day.
-func (h *headless) has(t Target) bool {
+func (h *getOnly) has(t Target) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.until) == 0 {
@@ -39,17 +39,17 @@ func (h *headless) has(t Target) bool {
 
 // add notes that t was up by GET alone. One that is known keeps its day, so that
 // a server that has learned HEAD is asked with it again.
-func (h *headless) add(t Target) {
+func (h *getOnly) add(t Target) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.until == nil {
 		h.seed = maphash.MakeSeed()
 	}
-	if h.until == nil || len(h.until) >= maxHeadless {
+	if h.until == nil || len(h.until) >= maxGetOnly {
 		h.until = make(map[uint64]time.Time)
 	}
 	key := maphash.String(h.seed, t.ID())
 	if _, ok := h.until[key]; !ok {
-		h.until[key] = time.Now().Add(headlessFor)
+		h.until[key] = time.Now().Add(getOnlyFor)
 	}
 }
