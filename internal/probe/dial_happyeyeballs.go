@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// attemptDelay is how long an address has before the next one is tried beside it:
-// the Connection Attempt Delay that RFC 8305, section 5, recommends.
+// attemptDelay is the Connection Attempt Delay of RFC 8305, section 5: the time after
+// which the next address is tried beside the last one.
 const attemptDelay = 250 * time.Millisecond
 
-// race dials the addresses of one name as RFC 8305 has it: families
-// alternating, one after another, stagger apart or as soon as one has failed.
+// race dials the addresses of one name by Happy Eyeballs (RFC 8305): families
+// alternating, one after another, attemptDelay apart or as soon as one has failed.
 // The first that succeeds wins; discard takes what any other brought. No dial
 // outlives the call.
 func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
@@ -45,7 +45,7 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 			outcomes <- outcome{i, got, err}
 		}()
 	}
-	// finish waits for the dials under way and discards what they bring.
+	// finish waits for the dials in flight and discards their results.
 	finish := func() {
 		cancel()
 		for ; running > 0; running-- {
@@ -105,9 +105,9 @@ func interleave(addrs []netip.Addr) []netip.Addr {
 	return all
 }
 
-// joinFailures makes one failure of those of all the addresses of a name. It is
-// local only if every one of them is: one address that could be asked and was
-// down says something of the target.
+// joinFailures returns one failure for those of all addresses of a name. It is local
+// only if every one of them is: an address that was down says something about the
+// target.
 func joinFailures(addrs []netip.Addr, errs []error) error {
 	var first *Error
 	var reasons []string

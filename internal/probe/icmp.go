@@ -14,17 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pinger sends ICMP echoes and hands out their answers, over one socket per
-// address family that all probes share: a raw socket gets a copy of every
-// answer that comes to this host, so with a socket for each probe the cost grows
-// with the square of those that wait.
+// pinger sends ICMP echoes and dispatches their answers, over one socket per address
+// family that all probes share: a raw socket gets a copy of every answer that arrives
+// at this host, so with a socket for each probe the cost is quadratic in the number
+// of waiting probes.
 type pinger struct {
 	v4, v6       *echoSocket // nil where it could not be opened
 	errV4, errV6 *Error      // why not; KindLocal
 }
 
-// openPinger opens the socket of each family. It never fails as a whole: ping
-// and trouble say what is missing. The caller closes the pinger.
+// openPinger opens the socket of each family. It never fails as a whole: ping and
+// trouble report a socket that is missing. The caller closes the pinger.
 func openPinger() *pinger {
 	p := new(pinger)
 	p.v4, p.errV4 = openEchoSocket(unix.AF_INET)
@@ -37,8 +37,8 @@ func openPinger() *pinger {
 	return p
 }
 
-// close closes the sockets and waits until nobody reads from them. Pings under
-// way fail with this host's trouble, never with the target's.
+// close closes the sockets and waits for their receivers. Pings in flight fail with
+// KindLocal, never with a failure of the target.
 func (p *pinger) close() error {
 	var errs []error
 	for _, s := range []*echoSocket{p.v4, p.v6} {
@@ -49,9 +49,8 @@ func (p *pinger) close() error {
 	return errors.Join(errs...)
 }
 
-// trouble returns, for each family that this host speaks but for which no
-// socket could be had, an error that says what to do; one for both where it is
-// the same.
+// trouble returns an error with the remedy for each family that this host speaks but
+// whose socket could not be opened; one for both if it is the same.
 func (p *pinger) trouble() []error {
 	v4, v6 := ignoreUnsupported(p.errV4), ignoreUnsupported(p.errV6)
 	if v4 != nil && v6 != nil && v4.Reason == v6.Reason {
@@ -67,7 +66,7 @@ func (p *pinger) trouble() []error {
 	return errs
 }
 
-// ignoreUnsupported returns lack, or nil if all that is lacking is the family itself.
+// ignoreUnsupported returns lack, or nil if this host lacks the family itself.
 func ignoreUnsupported(lack *Error) *Error {
 	if lack == nil || errors.Is(lack, unix.EAFNOSUPPORT) {
 		return nil
@@ -75,9 +74,9 @@ func ignoreUnsupported(lack *Error) *Error {
 	return lack
 }
 
-// ping sends one echo to addr and returns what was answered. It waits for the
-// answer no longer than limit from when the echo has left; while this host's
-// send buffer is full it waits for that, too, at most limit. The error is an
+// ping sends one echo to addr and returns its answer. It waits for the answer for
+// limit after the echo was sent, and before that for room in this host's send buffer,
+// for limit at most. The error is an
 // *Error, KindLocal where the echo could not be sent, or the cause of ctx's end.
 func (p *pinger) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
 	addr = addr.Unmap()
@@ -91,7 +90,8 @@ func (p *pinger) ping(ctx context.Context, addr netip.Addr, limit time.Duration)
 	return s.ping(ctx, addr, limit)
 }
 
-// notPermitted says what to do where neither kind of ICMP socket may be opened.
+// notPermitted returns the failure, with its remedy, of a process that may open
+// neither kind of ICMP socket.
 func notPermitted(err error) *Error {
 	return &Error{
 		Kind: KindLocal,
@@ -103,7 +103,7 @@ func notPermitted(err error) *Error {
 	}
 }
 
-// maxPing is how long an ICMP echo is waited for: a second is long for a round
+// maxPing bounds the wait for the answer to an ICMP echo: a second is long for a round
 // trip, and the original waits no longer.
 const maxPing = time.Second
 
@@ -123,8 +123,8 @@ func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Dura
 	return max(0, answer.rtt-a.late()), err
 }
 
-// maxPinged bounds how many addresses of a name are asked: nobody's name server
-// may make this host send without end.
+// maxPinged bounds the addresses of one name that are pinged: no nameserver may make
+// this host send without end.
 const maxPinged = 64
 
 // pingAll makes one attempt at the addresses of a name, all at the same time.
@@ -154,7 +154,7 @@ func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 	return p, err
 }
 
-// slowest makes one outcome of those of all the addresses of a name.
+// slowest returns one outcome for those of all addresses of a name.
 func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 	var all pong
 	var down, local, noWay error
@@ -202,7 +202,7 @@ func hasNoWay(err error) bool {
 	return false
 }
 
-// ofAddress says which of several addresses the failure err is about.
+// ofAddress returns err with the address that it is about.
 func ofAddress(addr netip.Addr, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
