@@ -1,10 +1,9 @@
-// Package logging writes the log of a daemon that must not depend on whoever
-// reads it.
+// Package logging writes the log of a daemon that must not depend on the reader of
+// the log.
 //
-// A pipe that nobody empties, or whose reader has died, costs lines, never time:
-// lines wait in a bounded queue and are written by a goroutine of their own. No
-// input can fill a disk either: a budget bounds the bytes of a minute. Lines
-// that are lost to either are counted, and the count is written as soon as
+// A pipe without a reader costs lines, never time: lines wait in a bounded queue and
+// are written by a separate goroutine. No input can fill a disk: a budget bounds the
+// bytes of a minute. Lost lines are counted, and the count is written as soon as
 // there is room.
 package logging
 
@@ -18,18 +17,18 @@ import (
 )
 
 const (
-	queueSize = 256 << 10 // bytes that wait for a reader: minutes of a busy log
+	queueSize = 256 << 10 // bytes: minutes of a busy log
 	minute    = time.Minute
 )
 
-// The most that is written in a minute. Debug lines have a budget of their own,
-// since an operator asks for one line per probe with that level.
+// The bytes that are written in a minute at most. Debug lines have a separate budget,
+// since that level is for one line per probe.
 const (
 	Budget      = 64 << 10
 	DebugBudget = 16 << 20
 )
 
-// kind tells which budget a line is counted against.
+// kind is the budget that a line counts against.
 type kind int
 
 const (
@@ -37,7 +36,7 @@ const (
 	debug
 )
 
-// entry is a line that waits. tells is the count of lost lines that it holds.
+// entry is a line that waits. tells is the count of lost lines that it reports.
 type entry struct {
 	line  []byte
 	tells Lost
@@ -47,7 +46,7 @@ type entry struct {
 // be called by many goroutines and never wait for the destination.
 type Writer struct {
 	to     io.Writer
-	report func(Lost) []byte // formats the line that says what was lost
+	report func(Lost) []byte // formats the line about lost lines
 
 	mu     sync.Mutex // protects all following fields
 	queue  []entry
@@ -62,30 +61,29 @@ type Writer struct {
 
 // Lost counts the lines that were not written.
 type Lost struct {
-	Unread int // the reader did not take them in time, or is gone
+	Unread int // the reader did not read them in time, or is gone
 	Budget int // the budget of the minute was used up
 }
 
 // Total returns the number of lost lines.
 func (l Lost) Total() int { return l.Unread + l.Budget }
 
-// NewWriter returns a Writer to to, and starts its goroutine, which Close
-// ends. report formats the line, with its line feed, that says how many lines
-// were lost.
+// NewWriter returns a Writer to to, and starts its goroutine, which Close ends. report
+// formats the line, with its line feed, about lost lines.
 func NewWriter(to io.Writer, report func(Lost) []byte) *Writer {
 	w := &Writer{to: to, report: report, since: time.Now(), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-// Write queues one or more whole lines of a level above debug, or counts them as lost. It
-// never fails and never blocks.
+// Write queues one or more whole lines of a level above debug, or counts them as lost.
+// It never fails and never blocks.
 func (w *Writer) Write(line []byte) (int, error) {
 	w.put(line, ordinary)
 	return len(line), nil
 }
 
-// put queues line at the cost of its kind's budget.
+// put queues line on the budget of its kind, or counts it as lost.
 func (w *Writer) put(line []byte, kind kind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -104,14 +102,14 @@ func (w *Writer) put(line []byte, kind kind) {
 	w.pushLocked(entry{line: append([]byte(nil), line...)})
 }
 
-// renewLocked begins a new minute for the budgets when the last one is over.
+// renewLocked renews the budgets once a minute.
 func (w *Writer) renewLocked() {
 	if now := time.Now(); now.Sub(w.since) >= minute {
 		w.since, w.spent = now, [2]int{}
 	}
 }
 
-// tellLocked queues the line about lost ones before whatever follows.
+// tellLocked queues the line about lost ones, if there are any.
 func (w *Writer) tellLocked() {
 	if w.lost.Total() == 0 {
 		return
@@ -131,11 +129,11 @@ func (w *Writer) pushLocked(e entry) {
 	}
 }
 
-// run writes what is queued until Close.
+// run writes queued lines until Close.
 func (w *Writer) run() {
 	defer close(w.done)
-	// Lines lost to the budget are told of when its minute is over, though
-	// nothing else is written then.
+	// Lines lost to the budget are reported after its minute, although no other line
+	// is written then.
 	ticker := time.NewTicker(minute / 4)
 	defer ticker.Stop()
 	for {
@@ -160,8 +158,8 @@ func (w *Writer) run() {
 	}
 }
 
-// writeNext writes the line that waits longest and reports whether there was
-// one. A line that cannot be written is lost.
+// writeNext writes the oldest line and reports whether there was one. A line that cannot
+// be written is lost.
 func (w *Writer) writeNext() bool {
 	w.mu.Lock()
 	if len(w.queue) == 0 {
@@ -176,10 +174,10 @@ func (w *Writer) writeNext() bool {
 	_, err := w.to.Write(e.line)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queued -= len(e.line) // a line that is being written still takes its place
+	w.queued -= len(e.line) // a line that is being written counts until then
 	switch {
 	case err == nil:
-	case e.tells.Total() > 0: // told again with the next line
+	case e.tells.Total() > 0: // reported again by the next line
 		w.lost.Unread += e.tells.Unread
 		w.lost.Budget += e.tells.Budget
 	default:
@@ -188,8 +186,8 @@ func (w *Writer) writeNext() bool {
 	return true
 }
 
-// Close writes what is queued, waits for that at most limit, and takes no more
-// lines. A line that the destination does not take by then is lost.
+// Close writes the queued lines, waits for that at most limit, and takes no more lines. A
+// line that is not written by then is lost.
 func (w *Writer) Close(limit time.Duration) {
 	w.mu.Lock()
 	if !w.closed {
@@ -209,7 +207,7 @@ func (w *Writer) Close(limit time.Duration) {
 	}
 }
 
-// Reason says in words why lines were lost.
+// Reason returns the cause of the loss in words.
 func (l Lost) Reason() string {
 	switch {
 	case l.Budget == 0:
@@ -220,8 +218,8 @@ func (l Lost) Reason() string {
 	return fmt.Sprintf("nobody reads the log fast enough, and its budget is %d KiB a minute", Budget>>10)
 }
 
-// Hook returns the hook that formats every entry with f and queues it on w. The
-// logger's own output and formatter are to be Discard's.
+// Hook returns a hook that formats every entry with f and queues it on w. The logger
+// must be one that Discard was called for, or it writes every line twice.
 func Hook(f logrus.Formatter, w *Writer) logrus.Hook { return hook{f, w} }
 
 type hook struct {
@@ -229,10 +227,10 @@ type hook struct {
 	w         *Writer
 }
 
-// Levels returns all of them.
+// Levels returns all levels.
 func (hook) Levels() []logrus.Level { return logrus.AllLevels }
 
-// Fire formats e and queues it: only here is the level still known.
+// Fire formats e and queues it: an output would not know the level.
 func (h hook) Fire(e *logrus.Entry) error {
 	line, err := h.formatter.Format(e)
 	if err != nil {
@@ -246,7 +244,7 @@ func (h hook) Fire(e *logrus.Entry) error {
 	return nil
 }
 
-// Discard makes log write nothing by itself, so that its hooks alone do.
+// Discard makes log write nothing by itself, so that only its hooks write.
 func Discard(log *logrus.Logger) {
 	log.SetOutput(io.Discard)
 	log.SetFormatter(nothing{})

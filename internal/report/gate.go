@@ -12,7 +12,7 @@ type gate struct {
 	closed   bool
 	since    time.Time // when it was closed
 	refusals int       // since then
-	lasting  bool      // closed for longer than pace.UnauthorizedPatience
+	lasting  bool      // closed for longer than pace.UnauthorizedGrace
 	trials   trials
 }
 
@@ -30,7 +30,7 @@ func (g *gate) unauthorized(now time.Time, e *entry) bool {
 	g.refusals++
 	g.trials.next = now.Add(g.wait(now))
 	lasted := g.lasting
-	g.lasting = now.Sub(g.since) >= pace.UnauthorizedPatience
+	g.lasting = now.Sub(g.since) >= pace.UnauthorizedGrace
 	return g.lasting && !lasted
 }
 
