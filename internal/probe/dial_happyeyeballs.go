@@ -13,7 +13,7 @@ const attemptDelay = 250 * time.Millisecond
 
 // race dials the addresses of one name by Happy Eyeballs (RFC 8305): families
 // alternating, one after another, attemptDelay apart or as soon as one has failed.
-// The first that succeeds wins; discard takes what any other brought. No dial
+// The first that succeeds wins; discard takes the result of any other. No dial
 // outlives the call.
 func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {

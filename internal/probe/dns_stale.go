@@ -17,14 +17,13 @@ type goodAddrs struct {
 	alone  time.Time    // since when it fails although other names resolve; zero: it does not
 }
 
-// maxStale is how long a name that alone cannot be looked up is served from
-// memory.
+// maxStale bounds the use of the stale addresses of a name that fails alone.
 const maxStale = time.Hour
 
-// serveStale returns the addresses that n had when it was last looked up with
-// success (RFC 8767), or why there are none. While nobody can be looked up they
-// serve without end; a name that fails while others resolve is served for
-// maxStale, then it is dead. Either is told. wait is what the look-up was given.
+// serveStale returns the addresses of the last good look-up of n (RFC 8767), or an
+// error if there are none. While no name can be looked up they are used without
+// end; those of a name that fails while others resolve for maxStale, then it is
+// dead. Both are logged. wait is the limit of the failed look-up.
 func (r *resolver) serveStale(n *name, t Target, err error, wait time.Duration) (hostAddrs, error) {
 	failed := fromLookup(t.host, err, wait)
 	r.mu.Lock()
@@ -43,11 +42,11 @@ func (r *resolver) serveStale(n *name, t Target, err error, wait time.Duration) 
 	case !r.failsAlone(n, answered):
 		n.lastGood.alone = time.Time{}
 		if !answered || n.lastGood.cycle != r.cycleNo {
-			r.tellOnceAnHour("any name", since+", and so are those of other names, as long as they answer")
+			r.warnHourlyLocked("any name", since+", and so are those of other names, as long as they answer")
 		}
 	case n.lastGood.alone.IsZero():
 		n.lastGood.alone = now
-		r.tell(t.host, since+fmt.Sprintf(", for %v at most: other names are resolved", maxStale))
+		r.warn(t.host, since+fmt.Sprintf(", for %v at most: other names are resolved", maxStale))
 	case now.Sub(n.lastGood.alone) >= maxStale:
 		return hostAddrs{}, &Error{Kind: KindDNS, Reason: fmt.Sprintf("%s (for over %v, while other names are resolved)", failed.Reason, maxStale), Err: err}
 	}
@@ -64,33 +63,31 @@ func (r *resolver) failsAlone(n *name, answered bool) bool {
 	return r.resolved.After(n.lastGood.failed) && r.resolvedIn >= r.cycleNo-1
 }
 
-// tell hands on what an operator should know. It does not wait until that is
-// written: a log that is stuck must not stop look-ups.
-func (r *resolver) tell(name, trouble string) {
+// warn passes a hint to the operator. It does not wait for the log: one that is
+// stuck must not stop look-ups.
+func (r *resolver) warn(name, trouble string) {
 	if r.notify != nil {
 		go r.notify(name, trouble)
 	}
 }
 
-// tellOnceAnHour is tell, but for what was told of that name within the hour.
-// The caller holds the lock.
-func (r *resolver) tellOnceAnHour(name, trouble string) {
+// warnHourlyLocked is warn, once an hour for each name. The caller holds the lock.
+func (r *resolver) warnHourlyLocked(name, trouble string) {
 	if at, ok := r.notified[name]; ok && time.Since(at) < time.Hour {
 		return
 	}
 	r.notified[name] = time.Now()
-	r.tell(name, trouble)
+	r.warn(name, trouble)
 }
 
-// tellHourly is tellOnceAnHour for a caller without the lock.
-func (r *resolver) tellHourly(name, trouble string) {
+// warnHourly is warnHourlyLocked for a caller without the lock.
+func (r *resolver) warnHourly(name, trouble string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tellOnceAnHour(name, trouble)
+	r.warnHourlyLocked(name, trouble)
 }
 
-// fromLookup turns the error of a look-up, which was given so long, into a
-// failure of this host.
+// fromLookup turns the error of a look-up with the limit wait into a local failure.
 func fromLookup(host string, err error, wait time.Duration) *Error {
 	what := fmt.Sprintf("the resolver gave no answer within %v", rounded(wait))
 	if server, ok := errors.AsType[*serverError](err); ok {

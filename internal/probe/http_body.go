@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// windowSize is how much of a body is searched at a time.
+// windowSize is the number of bytes of a body that are searched at a time.
 const windowSize = 16 << 10
 
-// windows holds buffers for bodies that are being searched.
+// windows pools buffers for bodies that are being searched.
 var windows = sync.Pool{New: func() any { return new([2 * windowSize]byte) }}
 
 // bodySearch is the search of one body for the matches of its rules.

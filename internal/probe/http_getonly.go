@@ -7,14 +7,13 @@ import (
 )
 
 const (
-	getOnlyFor = 24 * time.Hour // how long a replica is not asked with HEAD again
-	maxGetOnly = 100_000        // replicas; with more it begins anew, which costs each a request
+	getOnlyFor = 24 * time.Hour // until a replica is asked with HEAD again
+	maxGetOnly = 100_000        // replicas; beyond that all are forgotten, which costs each a request
 )
 
-// getOnly remembers the replicas that were up by GET alone: they are not
-// asked with HEAD for a day, since that costs each a request in vain. It takes
-// memory only for those, and little: hashes, since of two that share one the
-// other is only asked with GET, too.
+// getOnly is the set of replicas that were up by GET alone: for a day they are not
+// asked with HEAD, which would cost each a useless request. It keeps hashes: after
+// a collision, another replica is asked with GET too, no more.
 type getOnly struct {
 	mu    sync.Mutex // protects all following fields
 	seed  maphash.Seed
@@ -37,8 +36,8 @@ func (h *getOnly) has(t Target) bool {
 	return ok
 }
 
-// add notes that t was up by GET alone. One that is known keeps its day, so that
-// a server that has learned HEAD is asked with it again.
+// add notes that t was up by GET alone. The time of a known one is not extended, so
+// that a server that has learned HEAD is asked with it again.
 func (h *getOnly) add(t Target) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -18,7 +18,7 @@ type echo struct {
 	reply
 	packet       [echoLen]byte
 	timeout      *time.Timer
-	replied      chan answer // holds one; a zero one when none can come any more
+	replied      chan answer // has room for one; a zero answer means that none can come
 	networkError icmpError   // from the network; protected by the socket's mu
 	next         *echo       // another with the same sequence number; protected by the socket's mu
 }

@@ -21,8 +21,8 @@ type echoSocket struct {
 	raw            bool   // every reply to this host comes in, not ours alone
 	ipHeader       bool   // packets come in with their IPv4 header
 
-	// send sends a packet without blocking, collect delivers what the kernel
-	// holds; tests put their own in.
+	// send sends a packet without blocking, collect delivers the packets that the
+	// kernel has; tests replace them.
 	send    func(packet []byte, to netip.Addr) error
 	collect func()
 
@@ -34,7 +34,7 @@ type echoSocket struct {
 
 	reading sync.Mutex     // held from reading a packet until it is delivered
 	buffer  [16 << 10]byte // of a longer packet the checksum would be wrong; no echo of ours has such an answer
-	control [256]byte      // what comes with a packet of the error queue
+	control [256]byte      // control messages of a packet of the error queue
 
 	idle    sync.Pool        // of *echo
 	mu      sync.Mutex       // protects waiting

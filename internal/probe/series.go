@@ -9,8 +9,7 @@ const maxRepeats = 3
 // maxBackoff bounds the pause after a failure of this host.
 const maxBackoff = 5 * time.Second
 
-// series is the attempts of one probe: what they may take, and what the failed
-// ones amount to.
+// series is the attempts of one probe: their bounds, and the failures so far.
 type series struct {
 	rules    *Rules
 	attempts int           // that must fail for a dead verdict
@@ -43,7 +42,7 @@ func (s *series) next(err error, stalled bool) (time.Duration, bool) {
 	wait := retryPause
 	switch {
 	case stalled && s.repeats > 0:
-		// An answer may have come while nobody was there to take it. The
+		// An answer may have arrived while this process did not run. The
 		// repetition has its time whole, like a first attempt.
 		s.repeats--
 		s.start, s.limit = time.Now().Add(wait), s.rules.DeadAfter

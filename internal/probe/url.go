@@ -13,16 +13,16 @@ import (
 // a path grows with their square.
 const maxSegments = 1000
 
-// What is wrong with a URL: each reads on after the URL itself.
+// The mistakes in a URL, as the words that follow the URL in a sentence.
 var (
 	errNotURL = errors.New("is not a URL")
 	errNoHost = errors.New("has no host")
 )
 
-// slashes are what counts as a slash before and after the authority.
+// slashes are the characters that count as a slash before and after the authority.
 const slashes = `/\`
 
-// userinfo is what an HTTP request authenticates with.
+// userinfo is the credentials of an HTTP request.
 type userinfo struct{ name, password string }
 
 // parseURL takes a URL apart by the WHATWG URL Standard; one without a scheme
@@ -198,7 +198,7 @@ func parsePort(scheme schemeID, text string) (uint16, error) {
 // The library never sees an authority but this one, whatever the scheme.
 const standIn = "http://h"
 
-// setPath sets what a request asks for, of a URL that has tail after its host.
+// setPath sets the path and query of a URL from tail, the text after its host.
 func (t *target) setPath(tail string) error {
 	switch {
 	case tail == "":
@@ -247,8 +247,8 @@ func (t *target) resolvePath(ref string, base *target) error {
 	return nil
 }
 
-// percentDecode decodes what is percent-encoded in text; a % that escapes
-// nothing stays.
+// percentDecode decodes the percent-encoded bytes of text; a % that encodes nothing
+// stays.
 func percentDecode(text string) string {
 	if !strings.Contains(text, "%") {
 		return text
