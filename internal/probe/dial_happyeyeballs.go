@@ -27,60 +27,76 @@ func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 // probes of one address may wait, and its frame would be on all their stacks.
 func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
-	type outcome struct {
-		i   int
-		got T
-		err error
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	addrs = interleave(addrs)
-	outcomes := make(chan outcome)
-	next, running := 0, 0
-	start := func() {
-		i := next
-		next, running = next+1, running+1
-		go func() {
-			got, err := dial(ctx, netip.AddrPortFrom(addrs[i], port))
-			outcomes <- outcome{i, got, err}
-		}()
-	}
-	// finish waits for the dials in flight and discards their results.
-	finish := func() {
-		cancel()
-		for ; running > 0; running-- {
-			if o := <-outcomes; o.err == nil {
-				discard(o.got)
-			}
-		}
-	}
+	r := dials[T]{addrs: interleave(addrs), port: port, dial: dial, outcomes: make(chan dialOutcome[T])}
 	errs := make([]error, len(addrs))
-	start()
-	for running > 0 {
+	r.start(ctx)
+	for r.running > 0 {
 		var timer <-chan time.Time
-		if next < len(addrs) {
+		if r.more() {
 			timer = time.After(attemptDelay)
 		}
 		select {
-		case o := <-outcomes:
-			running--
+		case o := <-r.outcomes:
+			r.running--
 			if o.err == nil {
-				finish()
+				cancel()
+				r.finish(discard)
 				return o.got, nil
 			}
 			errs[o.i] = o.err
-			if next < len(addrs) && ctx.Err() == nil {
-				start()
+			if r.more() && ctx.Err() == nil {
+				r.start(ctx)
 			}
 		case <-timer:
-			start()
+			r.start(ctx)
 		}
 	}
 	var none T
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
-	return none, joinFailures(addrs, errs)
+	return none, joinFailures(r.addrs, errs)
+}
+
+// dials is the dials of one race.
+type dials[T any] struct {
+	addrs         []netip.Addr
+	port          uint16
+	dial          func(context.Context, netip.AddrPort) (T, error)
+	outcomes      chan dialOutcome[T]
+	next, running int
+}
+
+// dialOutcome is the result of the dial of the i-th address.
+type dialOutcome[T any] struct {
+	i   int
+	got T
+	err error
+}
+
+// more reports whether an address was not dialled yet.
+func (r *dials[T]) more() bool { return r.next < len(r.addrs) }
+
+// start dials the next address.
+func (r *dials[T]) start(ctx context.Context) {
+	i := r.next
+	r.next, r.running = r.next+1, r.running+1
+	go func() {
+		got, err := r.dial(ctx, netip.AddrPortFrom(r.addrs[i], r.port))
+		r.outcomes <- dialOutcome[T]{i, got, err}
+	}()
+}
+
+// finish waits for the dials in flight, which were cancelled, and discards their
+// results.
+func (r *dials[T]) finish(discard func(T)) {
+	for ; r.running > 0; r.running-- {
+		if o := <-r.outcomes; o.err == nil {
+			discard(o.got)
+		}
+	}
 }
 
 // interleave returns addrs with the families in turn, the family of the first

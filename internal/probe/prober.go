@@ -87,7 +87,12 @@ func (p *Prober) Probe(ctx context.Context, t Task) Result {
 		case ctx.Err() != nil:
 			return r.cancelled(ctx)
 		}
-		pause, again := s.next(r.Err, stalled)
+		pause, again := time.Duration(0), true
+		if stalled && s.repeats > 0 {
+			pause = s.repeat()
+		} else {
+			pause, again = s.next(r.Err)
+		}
 		switch {
 		case !again:
 			r.Health, r.Err = s.conclude(r.Err)

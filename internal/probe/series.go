@@ -36,17 +36,20 @@ func newSeries(t Task) series {
 	return s
 }
 
-// next takes the failure of an attempt, and whether this process stalled during
-// it. It returns the pause before the next attempt; false if there is none.
-func (s *series) next(err error, stalled bool) (time.Duration, bool) {
+// repeat prepares the repetition of an attempt that failed while this process
+// stalled: an answer may have arrived while it did not run. The repetition has its
+// time whole, like a first attempt. It returns the pause before it.
+func (s *series) repeat() time.Duration {
+	s.repeats--
+	s.start, s.limit = time.Now().Add(retryPause), s.rules.DeadAfter
+	return retryPause
+}
+
+// next takes the failure of an attempt. It returns the pause before the next one;
+// false if there is none.
+func (s *series) next(err error) (time.Duration, bool) {
 	wait := retryPause
 	switch {
-	case stalled && s.repeats > 0:
-		// An answer may have arrived while this process did not run. The
-		// repetition has its time whole, like a first attempt.
-		s.repeats--
-		s.start, s.limit = time.Now().Add(wait), s.rules.DeadAfter
-		return wait, true
 	case isLasting(err):
 		s.local = err
 		return 0, false
