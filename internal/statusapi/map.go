@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
@@ -83,13 +84,28 @@ func decodeMap(body io.Reader) (*Map, error) {
 	return b.m, nil
 }
 
-// readMap reads body to its end; it fails above maxMap bytes.
+// readMap reads body to its end; it fails above maxMap bytes. The pieces are joined
+// once the size is known: a buffer that grows would leave the multiple of a map that
+// is too large as garbage.
 func readMap(body io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(body, maxMap+1))
-	if len(text) > maxMap {
-		return nil, errMapTooLarge
+	const piece = 1 << 20
+	var pieces [][]byte
+	for size := 0; ; {
+		if len(pieces) == 0 || len(pieces[len(pieces)-1]) == piece {
+			pieces = append(pieces, make([]byte, 0, piece))
+		}
+		last := &pieces[len(pieces)-1]
+		n, err := body.Read((*last)[len(*last):piece])
+		*last = (*last)[:len(*last)+n]
+		switch size += n; {
+		case size > maxMap:
+			return nil, errMapTooLarge
+		case err == io.EOF:
+			return slices.Concat(pieces...), nil
+		case err != nil:
+			return nil, err
+		}
 	}
-	return text, err
 }
 
 // replicas returns how many replicas there are.
