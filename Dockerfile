@@ -28,7 +28,7 @@ FROM scratch
 
 LABEL org.opencontainers.image.title="Crisp Status Local" \
       org.opencontainers.image.description="Watches the hosts that your Crisp Status page cannot reach, and reports on them" \
-      org.opencontainers.image.version="2.0.0" \
+      org.opencontainers.image.version="2.1.0" \
       org.opencontainers.image.licenses="MPL-2.0" \
       org.opencontainers.image.vendor="Crisp IM SARL" \
       org.opencontainers.image.url="https://github.com/crisp-im/crisp-status-local" \

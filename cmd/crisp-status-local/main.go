@@ -37,7 +37,7 @@ import (
 )
 
 // version is what the program calls itself, everywhere.
-const version = "2.0.0"
+const version = "2.1.0"
 
 const usage = `Usage: crisp-status-local [-c FILE] [--configured | --healthcheck]
 

@@ -83,7 +83,7 @@ var buildNext = sync.OnceValues(func() (release, error) {
 		return r, err
 	}
 	entry := fmt.Sprintf("crisp-status-local (%s) stable; urgency=medium\n\n  * Another one.\n\n"+
-		" -- Valerian Saliou <valerian@crisp.chat>  Sun, 22 Nov 2026 10:00:01 +0000\n\ncrisp-status-local", r.version)
+		" -- Valerian Saliou <valerian@crisp.chat>  Thu, 26 Nov 2026 01:00:01 +0000\n\ncrisp-status-local", r.version)
 	if err := replace(filepath.Join(r.dir, "debian/changelog"), "crisp-status-local", entry); err != nil {
 		return r, err
 	}
@@ -241,6 +241,7 @@ func TestPackageHolds(t *testing.T) {
 		"./usr/bin/crisp-status-local":                                  executable,
 		"./usr/share/bash-completion/completions/crisp-status-local":    plain,
 		"./usr/share/crisp-status-local/config.cfg":                     plain,
+		"./usr/share/doc/crisp-status-local/NEWS.Debian.gz":             plain,
 		"./usr/share/doc/crisp-status-local/README.md.gz":               plain,
 		"./usr/share/doc/crisp-status-local/changelog.gz":               plain,
 		"./usr/share/doc/crisp-status-local/copyright":                  plain,

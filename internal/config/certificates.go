@@ -13,8 +13,8 @@ import (
 
 const beginCertificate = "-----BEGIN CERTIFICATE-----"
 
-// parseCertificates returns the certificates of a PEM file, and a clause about
-// each that cannot be read: which one it is, whose, and why not.
+// parseCertificates returns the certificates of a PEM file, and a clause about each
+// that cannot be read: its number, its subject, and the reason.
 func parseCertificates(data []byte) (certificates []*x509.Certificate, problems []string) {
 	parts := bytes.Split(data, []byte(beginCertificate))[1:]
 	for i, part := range parts {
@@ -63,7 +63,7 @@ func subjectOf(der []byte) string {
 	return " (" + strings.ToValidUTF8(subject[:min(len(subject), longest)], "") + ")"
 }
 
-// listed joins the first clauses, and says how many there are besides.
+// listed joins the first clauses and the number of the others.
 func listed(clauses []string) string {
 	const most = 3
 	if more := len(clauses) - most; more > 0 {

@@ -1,24 +1,24 @@
 // Package config reads the configuration file and turns it into a [Config]
-// that cannot be invalid: whoever holds one need not check it again.
+// that cannot be invalid, so that no other package checks it again.
 //
 // The file is TOML. Every key has a default but the token:
 //
 //	[server] log_level    debug, info, warn or error; warn
 //	[server] log_format   text or json; text
 //	[report] endpoint     URL of the Status API; https://report.crisp.watch/v1
-//	[report] token        what the daemon proves itself with
-//	[report] token_file   a file that holds it instead
-//	[probe]  interval     seconds from beat to beat, 1 to 3600; 120
+//	[report] token        the credential of the daemon
+//	[report] token_file   a file with the token instead
+//	[probe]  interval     seconds from cycle to cycle, 1 to 3600; 120
 //	[probe]  workers      cap on the probes in flight, 1 to 100000; derived
 //	[probe]  ca_file      PEM certificates trusted beside the system's
 //
 // A relative path starts at the folder of the configuration file. ${NAME} in a
 // quoted value, or bare as the whole value of a key, is the environment variable
-// of that name, whatever characters it holds; a bare one that holds a quoted TOML
-// string is that string. $NAME without braces is left alone.
+// of that name, whatever characters it contains; if the value of a bare one is a
+// quoted TOML string, it is that string. $NAME without braces is left alone.
 //
-// An operator should have to fix a file once: all complaints come together.
-// None of them shows the token, what a variable holds, or a password in a URL.
+// All complaints are returned together, so that an operator fixes a file once. None
+// shows the token, the value of a variable, or a password in a URL.
 package config
 
 import (
@@ -69,19 +69,18 @@ const (
 	JSON LogFormat = "json"
 )
 
-// Complaints are all that is wrong with a file, one self-contained line each:
-// the file, the line of a syntax error or else the key, what was found, and
-// what is allowed.
+// Complaints are the mistakes in a file, one self-contained line each: the file, the
+// line of a syntax error or else the key, the value found, and the values allowed.
 type Complaints []string
 
 // Error returns the complaints, each on a line of its own.
 func (c Complaints) Error() string { return strings.Join(c, "\n") }
 
-// SampleToken is the error about a file in which nothing is wrong but that its
-// token is still the sample's: nobody has configured it yet.
+// SampleToken is the error of a file whose only mistake is the token of the sample:
+// it is not configured yet.
 type SampleToken struct {
-	Key        string // where it is: report.token or report.token_file
-	Complaints        // the one that says so
+	Key        string // report.token or report.token_file
+	Complaints        // the one about it
 }
 
 // Unwrap returns the complaint.
@@ -91,8 +90,8 @@ func (s SampleToken) Unwrap() error { return s.Complaints }
 // has the contract of [os.LookupEnv].
 //
 // The error, when there is one, is of type [Complaints], or a [SampleToken] that
-// wraps them, and the Config then holds Path and Warnings only: a misspelt key is
-// often why another is missing.
+// wraps them. The Config then has Path and Warnings only: a misspelt key is often the
+// cause of a missing one.
 func Load(path string, lookupEnv func(string) (string, bool)) (Config, error) {
 	data, err := readFile(path, maxFileSize)
 	if err != nil {
@@ -107,7 +106,7 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 	if err != nil {
 		return Config{Path: path}, Complaints{oneLine(fmt.Sprintf("%s: %v", path, err))}
 	}
-	d := &decoder{path: path, tree: tree, lookupEnv: lookupEnv}
+	d := &document{path: path, tree: tree, lookupEnv: lookupEnv}
 	d.checkTables()
 	c := Config{
 		Path:     path,
@@ -145,13 +144,13 @@ func keys() []string {
 func isTable(name string) bool { return slices.Contains(tables(), name) }
 func isKey(name string) bool   { return slices.Contains(keys(), name) }
 
-// unknownKeys returns a sentence for each key or table that no version of the
-// daemon up to this one knows. They are no errors: a downgrade must still start.
+// unknownKeys returns a sentence for each key or table that this version does not
+// know. They are no errors: a downgrade must still start.
 func unknownKeys(path string, found []toml.Key) []string {
 	var warnings []string
 	seen := map[string]bool{}
 	for _, key := range found {
-		// The table itself is said once, not each key in it.
+		// An unknown table is one warning, whatever its keys.
 		name := key[:1].String()
 		if isTable(name) && len(key) > 1 {
 			name = key[:2].String()
@@ -166,8 +165,8 @@ func unknownKeys(path string, found []toml.Key) []string {
 	return warnings
 }
 
-// oneLine returns s with all that could break or hide a line of a terminal
-// or a log replaced.
+// oneLine returns s with every character replaced that could break or hide a line of a
+// terminal or a log.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -13,9 +13,10 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// decoder looks up keys one by one, so that a wrong one does not hide the next.
-// Its methods complain about what they refuse and then return a zero value.
-type decoder struct {
+// document is the parsed file. Its methods look up keys one by one, so that a wrong
+// value does not hide the next; they complain about a value that they refuse, and
+// return a zero value.
+type document struct {
 	path       string // of the configuration file
 	tree       map[string]any
 	lookupEnv  func(string) (string, bool)
@@ -25,8 +26,8 @@ type decoder struct {
 
 // setting is a string of the file.
 type setting struct {
-	written string // with ${NAME} as it is: all that a complaint may quote
-	value   string // with what the variables hold
+	written string // with ${NAME} unexpanded: a complaint may quote no more
+	value   string // with the variables expanded
 }
 
 // bounds are the whole numbers that a key allows.
@@ -38,12 +39,12 @@ type bounds struct {
 func (b bounds) String() string { return fmt.Sprintf("%d to %d%s", b.lowest, b.highest, b.unit) }
 
 // complain adds a line about key.
-func (d *decoder) complain(key, format string, operands ...any) {
+func (d *document) complain(key, format string, operands ...any) {
 	d.complaints = append(d.complaints, oneLine(d.path+": "+key+": "+fmt.Sprintf(format, operands...)))
 }
 
-// checkTables complains about every table that is something else.
-func (d *decoder) checkTables() {
+// checkTables complains about every table name with another type.
+func (d *document) checkTables() {
 	for _, name := range tables() {
 		if v, found := d.tree[name]; found && !d.isTable(name) {
 			d.complain(name, "%s, want one table, [%s]", kind(v), name)
@@ -51,21 +52,20 @@ func (d *decoder) checkTables() {
 	}
 }
 
-func (d *decoder) isTable(name string) bool {
+func (d *document) isTable(name string) bool {
 	_, ok := d.tree[name].(map[string]any)
 	return ok
 }
 
-// value returns what the file has at key, nil when it has nothing there.
-func (d *decoder) value(key string) any {
+// value returns the value at key; nil if there is none.
+func (d *document) value(key string) any {
 	name, entry, _ := strings.Cut(key, ".")
 	table, _ := d.tree[name].(map[string]any)
 	return table[entry]
 }
 
-// text returns the string at key, and false when there is none or it was
-// refused.
-func (d *decoder) text(key string) (setting, bool) {
+// text returns the string at key; false if there is none or it was refused.
+func (d *document) text(key string) (setting, bool) {
 	switch v := d.value(key).(type) {
 	case nil:
 		return setting{}, false
@@ -77,9 +77,9 @@ func (d *decoder) text(key string) (setting, bool) {
 	}
 }
 
-// number returns the whole number at key, or fallback when there is none. A
-// string will do when a variable is in it: that is what a bare ${NAME} becomes.
-func (d *decoder) number(key string, allowed bounds, fallback int) int {
+// number returns the whole number at key, or fallback if there is none. A string with a
+// variable in it is accepted: a bare ${NAME} becomes one.
+func (d *document) number(key string, allowed bounds, fallback int) int {
 	var number int64
 	found := d.value(key)
 	switch v := found.(type) {
@@ -113,8 +113,8 @@ func (d *decoder) number(key string, allowed bounds, fallback int) int {
 	return int(number)
 }
 
-// kind returns what v is, in the words of TOML. It never shows v, which may be
-// a token that lacks its quotes.
+// kind returns the type of v in the words of TOML. It never shows v, which may be a
+// token without its quotes.
 func kind(v any) string {
 	switch v.(type) {
 	case string:
@@ -136,8 +136,8 @@ func kind(v any) string {
 	}
 }
 
-// decodeTOML returns what data holds and its keys in their order. The error
-// begins with the line it is about, if it is about one.
+// decodeTOML returns the tables of data, and its keys in their order. The error starts
+// with a line number if it is about one.
 func decodeTOML(data []byte) (map[string]any, []toml.Key, error) {
 	if !utf8.Valid(data) {
 		return nil, nil, fmt.Errorf("line %d: not UTF-8, want a text file saved as UTF-8", invalidLine(data))
@@ -165,15 +165,15 @@ func invalidLine(data []byte) int {
 var (
 	// quoted matches an operand: a character, a delimiter or a word.
 	quoted = regexp.MustCompile(`"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'`)
-	// word matches what only a word has.
+	// word matches the operands that are words.
 	word = regexp.MustCompile(`\w{2}`)
 	// outOfRange matches the number that does not fit.
 	outOfRange = regexp.MustCompile(`^\S+ is out of`)
 )
 
-// syntaxError returns err in the words of this package. The decoder quotes
-// what it could not read, which may be a token without its quotes; names of
-// keys are all that is kept of it.
+// syntaxError returns err in the words of this package. The TOML decoder quotes the
+// text that it cannot parse, which may be a token without its quotes; only names of
+// keys are kept.
 func syntaxError(err error) error {
 	parseError, ok := errors.AsType[toml.ParseError](err)
 	if !ok {

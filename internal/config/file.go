@@ -44,8 +44,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// configFileError says what to do about err, from reading the configuration
-// file itself.
+// configFileError adds the remedy to err, an error of reading the configuration file
+// itself.
 func configFileError(err error) error {
 	switch {
 	case errors.Is(err, errDirectory):
@@ -53,22 +53,22 @@ func configFileError(err error) error {
 	case errors.Is(err, errTooLarge):
 		return fmt.Errorf("%w, want at most %d bytes", err, maxFileSize)
 	default:
-		return fmt.Errorf("%w, want a file that %s can read (name another with -c FILE)", err, reader(err))
+		return fmt.Errorf("%w, want a file that %s can read (name another with -c FILE)", err, user(err))
 	}
 }
 
-// reader returns who cannot read a file. Where that is for want of permission,
-// it says which user, who in a container may be known by a number alone.
-func reader(err error) string {
+// user returns the words for the user that cannot read a file; with its ids if the
+// permission is missing, since a container may have no name for it.
+func user(err error) string {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Sprintf("this user (uid %d, gid %d)", os.Geteuid(), os.Getegid())
 	}
 	return "this user"
 }
 
-// file returns the content of the file that s, the value of key, names.
-// Complaints call it shown.
-func (d *decoder) file(key string, s setting, shown string, limit int64) ([]byte, bool) {
+// file returns the content of the file that s, the value of key, names; false if it
+// complained. Complaints name the file as shown.
+func (d *document) file(key string, s setting, shown string, limit int64) ([]byte, bool) {
 	path := s.value
 	if path == "" {
 		d.complain(key, "empty, want the path of a file")
@@ -82,7 +82,7 @@ func (d *decoder) file(key string, s setting, shown string, limit int64) ([]byte
 	case errors.Is(err, errTooLarge):
 		d.complain(key, "%s: %v, want at most %d bytes", shown, err, limit)
 	case err != nil:
-		d.complain(key, "%s: %v, want a file that %s can read (a relative path starts at the folder of the configuration file)", shown, err, reader(err))
+		d.complain(key, "%s: %v, want a file that %s can read (a relative path starts at the folder of the configuration file)", shown, err, user(err))
 	}
 	return data, err == nil
 }

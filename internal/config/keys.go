@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	sampleToken  = "YOUR_CRISP_REPORTER_TOKEN" // what config.cfg comes with
+	sampleToken  = "YOUR_CRISP_REPORTER_TOKEN" // the one of config.cfg
 	maxTokenSize = 4 << 10                     // bytes; it travels in a header, and servers limit those
 	maxCAsSize   = 4 << 20                     // bytes, ten times the roots of a Linux distribution
 )
 
-// level returns the log level at key, or warn when there is none. Case does not
-// matter, and the original's undocumented off and trace are the nearest level.
-func (d *decoder) level(key string) logrus.Level {
+// level returns the log level at key, or warn if there is none. Case does not matter;
+// the original's undocumented off and trace are the nearest level.
+func (d *document) level(key string) logrus.Level {
 	if v := d.value(key); v != nil {
 		if _, isText := v.(string); !isText {
 			d.complain(key, "%s, want \"debug\", \"info\", \"warn\" or \"error\"", kind(v))
@@ -46,7 +46,7 @@ func (d *decoder) level(key string) logrus.Level {
 
 // logFormat returns the format of the log at key, or text when there is none.
 // Case does not matter, as with the level.
-func (d *decoder) logFormat(key string) LogFormat {
+func (d *document) logFormat(key string) LogFormat {
 	if v := d.value(key); v != nil {
 		if _, isText := v.(string); !isText {
 			d.complain(key, "%s, want \"text\" or \"json\"", kind(v))
@@ -67,7 +67,7 @@ func (d *decoder) logFormat(key string) LogFormat {
 
 // endpoint returns the URL at key, or the default when there is none, without
 // blanks around it and slashes after it.
-func (d *decoder) endpoint(key string) string {
+func (d *document) endpoint(key string) string {
 	s, ok := d.text(key)
 	if !ok {
 		return defaultEndpoint
@@ -76,14 +76,14 @@ func (d *decoder) endpoint(key string) string {
 	if problem := endpointProblem(endpoint); problem != "" {
 		shown := strconv.Quote(s.written)
 		if strings.Contains(shown, "@") {
-			shown = redacted // what is before it may be a password
+			shown = redacted // a password may stand before it
 		}
 		d.complain(key, "%s %s, want an http or https URL with a host and perhaps a port and a path, such as %s", shown, problem, defaultEndpoint)
 	}
 	return endpoint
 }
 
-// endpointProblem returns what is wrong with endpoint, nothing if it will do.
+// endpointProblem returns the mistake in endpoint; "" if it is valid.
 func endpointProblem(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	switch {
@@ -110,7 +110,7 @@ func endpointProblem(endpoint string) string {
 
 // token returns the token at key, or the one in the file that fileKey names.
 // There is no default.
-func (d *decoder) token(key, fileKey string) Secret {
+func (d *document) token(key, fileKey string) Secret {
 	inline, inFile := d.value(key) != nil, d.value(fileKey) != nil
 	switch {
 	case inline && inFile:
@@ -128,7 +128,7 @@ func (d *decoder) token(key, fileKey string) Secret {
 }
 
 // tokenAt returns the token that read finds at key.
-func (d *decoder) tokenAt(key string, read func(string) (setting, bool)) Secret {
+func (d *document) tokenAt(key string, read func(string) (setting, bool)) Secret {
 	s, ok := read(key)
 	if !ok {
 		return Secret{}
@@ -144,7 +144,7 @@ func (d *decoder) tokenAt(key string, read func(string) (setting, bool)) Secret 
 
 // tokenFile returns the content of the file that key names, without the
 // newline that editors put at its end.
-func (d *decoder) tokenFile(key string) (setting, bool) {
+func (d *document) tokenFile(key string) (setting, bool) {
 	s, ok := d.text(key)
 	if !ok {
 		return s, false
@@ -161,11 +161,11 @@ func (d *decoder) tokenFile(key string) (setting, bool) {
 	return setting{s.written, token}, ok
 }
 
-// isSample reports whether token is what config.cfg comes with.
+// isSample reports whether token is the one of config.cfg.
 func isSample(token string) bool { return strings.TrimSpace(token) == sampleToken }
 
-// tokenProblem returns what is wrong with token, nothing if it will do. Blanks
-// around it are not cut: a token that was copied badly once may be so twice.
+// tokenProblem returns the mistake in token; "" if it is valid. Blanks around it are
+// not cut: a token that was copied badly may lack characters too.
 func tokenProblem(token string) string {
 	switch {
 	case token == "":
@@ -188,7 +188,7 @@ func tokenProblem(token string) string {
 
 // rootCAs returns the system's roots with the certificates of the file at key
 // added, or nil when there is none.
-func (d *decoder) rootCAs(key string) *x509.CertPool {
+func (d *document) rootCAs(key string) *x509.CertPool {
 	s, ok := d.text(key)
 	if !ok {
 		return nil

@@ -19,23 +19,22 @@ var (
 	quotedString = regexp.MustCompile(`(?s)^(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|"""(?:"{0,2}(?:[^"\\]|\\.))*"{0,2}"""|'''(?:'{0,2}[^'])*'{0,2}''')$`)
 )
 
-// bareMark is what a variable without quotes begins with when it is decoded. No
-// TOML file can hold this character.
+// bareMark marks the decoded value of a variable without quotes. No TOML file can
+// contain this character.
 const bareMark = "\x00"
 
 // quoteVariables puts each bare ${NAME} that is the value of a key into quotes,
-// with bareMark before it, so that text is TOML; all else stays as it is. It adds
-// no lines. Expanding only after decoding means that no variable can add TOML.
+// with bareMark before it, so that text is TOML; the rest is unchanged. It adds no
+// lines. Expanding happens after decoding, so no variable can add TOML.
 func quoteVariables(text string) string {
 	return bareVariable.ReplaceAllString(text, `$1"\u0000$2"$3`)
 }
 
-// expand returns text, the value of key, with each ${NAME} replaced by what the
-// variable holds. What it holds is never looked at again, so it may hold any
-// characters; only a quoted TOML string in a bare variable is that string, since
-// the original pasted it. It complains about key, and returns false, when a
-// variable is not set.
-func (d *decoder) expand(key, text string) (setting, bool) {
+// expand returns text, the value of key, with each ${NAME} replaced by the value of the
+// variable. That value is not expanded again and may contain any character; only a
+// quoted TOML string in a bare variable is unquoted, since the original pasted it. It
+// complains about key, and returns false, if a variable is not set.
+func (d *document) expand(key, text string) (setting, bool) {
 	written, bare := strings.CutPrefix(text, bareMark)
 	if variable.FindString(written) != written { // a character of the file after all, by an escape
 		written, bare = text, false
@@ -61,8 +60,8 @@ func (d *decoder) expand(key, text string) (setting, bool) {
 	return setting{written, value}, ok
 }
 
-// unquote returns the string that content is in TOML, with blanks around it or
-// not, or content itself if it is none.
+// unquote returns the text of content if that is a TOML string, with blanks around it
+// or not; else content itself.
 func unquote(content string) string {
 	text := strings.TrimSpace(content)
 	if !quotedString.MatchString(text) {

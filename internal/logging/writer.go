@@ -1,5 +1,5 @@
-// Package logging writes the log of a daemon that must not depend on whoever
-// reads it.
+// Package logging writes the log of a daemon that must not depend on the reader of
+// the log.
 //
 // A pipe that nobody empties, or whose reader has died, costs lines, never time:
 // lines wait in a bounded queue and are written by a goroutine of their own. No
@@ -20,7 +20,7 @@ import (
 
 const queueSize = 256 << 10 // bytes that wait for a reader: minutes of a busy log
 
-// kind tells which budget a line is counted against.
+// kind is the budget that a line counts against.
 type kind int
 
 const (
@@ -28,7 +28,7 @@ const (
 	debug
 )
 
-// entry is a line that waits. tells is the count of lost lines that it holds.
+// entry is a line that waits. tells is the count of lost lines that it reports.
 type entry struct {
 	line  []byte
 	tells Lost
@@ -61,9 +61,8 @@ type Lost struct {
 // Total returns the number of lost lines.
 func (l Lost) Total() int { return l.Unread + l.Budget + l.Repeated }
 
-// NewWriter returns a Writer to to, and starts its goroutine, which Close
-// ends. report formats the line, with its line feed, that says how many lines
-// were lost.
+// NewWriter returns a Writer to to, and starts its goroutine, which Close ends. report
+// formats the line, with its line feed, about lost lines.
 func NewWriter(to io.Writer, report func(Lost) []byte) *Writer {
 	w := &Writer{to: to, report: report, recurring: newRecurring(), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	now := time.Now()
@@ -72,14 +71,14 @@ func NewWriter(to io.Writer, report func(Lost) []byte) *Writer {
 	return w
 }
 
-// Write queues one or more whole lines of a level above debug, or counts them as lost. It
-// never fails and never blocks.
+// Write queues one or more whole lines of a level above debug, or counts them as lost.
+// It never fails and never blocks.
 func (w *Writer) Write(line []byte) (int, error) {
 	w.put(line, ordinary)
 	return len(line), nil
 }
 
-// put queues line at the cost of its kind's budget.
+// put queues line on the budget of its kind, or counts it as lost.
 func (w *Writer) put(line []byte, kind kind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -140,11 +139,11 @@ func (w *Writer) pushLocked(e entry) {
 	}
 }
 
-// run writes what is queued until Close.
+// run writes queued lines until Close.
 func (w *Writer) run() {
 	defer close(w.done)
-	// Lines lost to the budget are told of when its minute is over, though
-	// nothing else is written then.
+	// Lines lost to the budget are reported after its minute, although no other line
+	// is written then.
 	ticker := time.NewTicker(minute / 4)
 	defer ticker.Stop()
 	for {
@@ -169,8 +168,8 @@ func (w *Writer) run() {
 	}
 }
 
-// writeNext writes the line that waits longest and reports whether there was
-// one. A line that cannot be written is lost.
+// writeNext writes the oldest line and reports whether there was one. A line that cannot
+// be written is lost.
 func (w *Writer) writeNext() bool {
 	w.mu.Lock()
 	if len(w.queue) == 0 {
@@ -185,10 +184,10 @@ func (w *Writer) writeNext() bool {
 	_, err := w.to.Write(e.line)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queued -= len(e.line) // a line that is being written still takes its place
+	w.queued -= len(e.line) // a line that is being written counts until then
 	switch {
 	case err == nil:
-	case e.tells.Total() > 0: // told again with the next line
+	case e.tells.Total() > 0: // reported again by the next line
 		w.lost.Unread += e.tells.Unread
 		w.lost.Budget += e.tells.Budget
 		w.lost.Repeated += e.tells.Repeated
@@ -198,8 +197,8 @@ func (w *Writer) writeNext() bool {
 	return true
 }
 
-// Close writes what is queued, waits for that at most limit, and takes no more
-// lines. A line that the destination does not take by then is lost.
+// Close writes the queued lines, waits for that at most limit, and takes no more lines. A
+// line that is not written by then is lost.
 func (w *Writer) Close(limit time.Duration) {
 	w.mu.Lock()
 	if !w.closed {
@@ -220,7 +219,7 @@ func (w *Writer) Close(limit time.Duration) {
 	}
 }
 
-// Reason says in words why lines were lost.
+// Reason returns the cause of the loss in words.
 func (l Lost) Reason() string {
 	var reasons []string
 	if l.Unread > 0 {
@@ -235,8 +234,8 @@ func (l Lost) Reason() string {
 	return strings.Join(reasons, "; ")
 }
 
-// Hook returns the hook that formats every entry with f and queues it on w. The
-// logger's own output and formatter are to be Discard's.
+// Hook returns a hook that formats every entry with f and queues it on w. The logger
+// must be one that Discard was called for, or it writes every line twice.
 func Hook(f logrus.Formatter, w *Writer) logrus.Hook { return hook{f, w} }
 
 type hook struct {
@@ -244,7 +243,7 @@ type hook struct {
 	w         *Writer
 }
 
-// Levels returns all of them.
+// Levels returns all levels.
 func (hook) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire formats e and queues it: only here is the level still known. What is left

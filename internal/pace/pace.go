@@ -9,23 +9,23 @@
 //	Budget          5 s       35 s  max(dead, min(i/2, 35 s))       all attempts of one probe
 //	Repeat          5 s        5 s                                  from a turn to a report, its verdict or the last one
 //	RepeatFor      90 s      240 s  max(2i, 90 s)                   how long a last verdict is repeated
-//	Trial        1.25 s        5 s  min(max(i/8, 0.5 s), 5 s)       two tries at an API that takes nothing; what Retry-After can ask for
+//	Trial        1.25 s        5 s  min(max(i/8, 0.5 s), 5 s)       two tries at an API that takes nothing; the obedience to Retry-After
 //	Deadline       40 s      150 s  i + 30 s                        two reports, when the API has refused some
-//	Recovery        3 s        3 s                                  the delivery of all that waits, once the API takes reports
+//	Recovery        3 s        3 s                                  the delivery of the backlog, once the API takes reports
 //
 // Turns of a replica lie i apart, so two of its reports lie at most
 //
 //	i + Repeat + Outage + Trial + Recovery ≤ i + 5 s + 25 s + 5 s + 3 s = i + 38 s < i + Grace
 //
-// apart when the API is away for an Outage (25 s), whenever that begins. Without
-// an outage, a report that was refused alone is tried again at its deadline,
+// apart if the API is away for an Outage (25 s), whenever that begins. Without an
+// outage, a report that was rejected alone is sent again at its deadline,
 // Grace − 30 s = 10 s before the page turns red.
 //
-// Recovery is what bounds the number of replicas: B verdicts need B·RTT/2 s
-// requests in flight, and the daemon some 0.2 ms of processor each, so that 3 s
-// are kept up to some 10,000 that wait on one core. A cycle of N verdicts needs
-// N·0.2 ms too: at an interval below 6 s, 5,000 replicas that all fail and
-// are tried three times take the whole of it, and nothing is left to catch up.
+// Recovery bounds the number of replicas: B verdicts need B·RTT/2 s requests in
+// flight, and some 0.2 ms of CPU each, so the 3 s hold up to some 10,000 waiting
+// verdicts on one core. A cycle of N verdicts needs N·0.2 ms too: at an interval
+// below 6 s, 5,000 replicas that all fail and are tried three times take a whole
+// core, and none is left to catch up.
 package pace
 
 import (
@@ -42,26 +42,26 @@ const (
 	// Outage is the longest outage of the API that the page does not show.
 	Outage = 25 * time.Second
 
-	// Repeat is how long after its turn a replica that was last reported up
-	// and has no verdict yet repeats the last one, so that the time that
-	// attempts take never adds to a silence.
+	// Repeat is the time after its turn at which a replica last reported up,
+	// without a verdict yet, repeats the last one, so that the time of attempts
+	// never adds to a silence.
 	Repeat = 5 * time.Second
 
 	// Recovery is the longest that the delivery of all waiting verdicts takes
 	// once the API takes reports again.
 	Recovery = 3 * time.Second
 
-	// StatusLine is how long a report may go without a status line before it
-	// counts as failed, though it is still waited for.
+	// StatusLine is the time without a status line after which a report counts as
+	// failed, though its answer still counts when it comes.
 	StatusLine = 5 * time.Second
 
-	// Shortest is the shortest wait before anything is tried again: at most two
-	// tries a second meet an API that is in trouble.
+	// Shortest is the shortest wait before a retry: an API in trouble gets two
+	// tries a second at most.
 	Shortest = 500 * time.Millisecond
 
-	// UnauthorizedPatience is how long a token that is not accepted may be a
-	// passing mood of a proxy.
-	UnauthorizedPatience = 10 * time.Minute
+	// UnauthorizedGrace is the time for which a refusal of the token may be the
+	// passing error of a proxy.
+	UnauthorizedGrace = 10 * time.Minute
 
 	// LongestProbe is the longest that all attempts of one probe take.
 	LongestProbe = 35 * time.Second
@@ -82,9 +82,9 @@ func Budget(interval, delayDead time.Duration) time.Duration {
 	return max(delayDead, min(interval/2, LongestProbe))
 }
 
-// Trial returns the longest time between two tries at an API that takes no
-// report, and the most that a Retry-After is obeyed: a page that turns red
-// because of politeness is a false outage.
+// Trial returns the longest time between two tries at an API that takes no report. A
+// Retry-After is obeyed no longer: a page that turns red because of politeness is a
+// false outage.
 func Trial(interval time.Duration) time.Duration {
 	return min(max(interval/8, Shortest), longestTrial)
 }
@@ -107,8 +107,8 @@ func Backoff(first, longest time.Duration, n int) time.Duration {
 	return d
 }
 
-// Jitter returns d less up to a fifth, so that daemons which fail together do
-// not come back together. A limit on d is one on the result.
+// Jitter returns d less up to a fifth, so that daemons that fail together do not
+// return together. A limit on d is one on the result.
 func Jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Float64()*0.2*float64(d))
 }
@@ -127,10 +127,10 @@ func RejectedWait(interval time.Duration, n int) time.Duration {
 }
 
 // UnauthorizedWait returns the wait before report n, counted from 1, after a
-// token was not accepted: 1, 2, 4, 5, 5 … s. After ten minutes only an operator
-// can help, and it is a minute.
+// token was refused: 1, 2, 4, 5, 5 … s. After UnauthorizedGrace it is a minute,
+// since only an operator can help.
 func UnauthorizedWait(refusedFor time.Duration, n int) time.Duration {
-	if refusedFor >= UnauthorizedPatience {
+	if refusedFor >= UnauthorizedGrace {
 		return time.Minute
 	}
 	return Backoff(time.Second, 5*time.Second, n)
@@ -145,8 +145,8 @@ func MapAttempt(interval, retryAfter time.Duration) time.Duration {
 	return Jitter(min(5*time.Second, interval/2))
 }
 
-// MapMissing returns the wait before map request n, counted from 1, while no
-// map is held: 1, 2, 4 … 15 s, whatever the answer was.
+// MapMissing returns the wait before map request n, counted from 1, without a map in
+// hand: 1, 2, 4 … 15 s, whatever the answer was.
 func MapMissing(n int) time.Duration { return Backoff(time.Second, 15*time.Second, n) }
 
 // MapRefused returns the wait before map request n, counted from 1, after a 401

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// attempt is the time that one attempt has, and what is noted of it.
+// attempt is the deadline of one attempt, and the record of its course.
 type attempt struct {
 	began   time.Time
 	limit   time.Duration
-	record  *record  // nil where nobody asks for it
+	record  *record  // nil for a dial of its own, which keeps none
 	lookups *lookups // of names, a part of record; nil without one
 }
 
-// record is what is noted of an attempt while it is under way.
+// record is the course of an attempt in flight.
 type record struct {
-	stalls *stalls
-	mark   time.Duration // stalls.late when the attempt began
-	extra  atomic.Int64  // nanoseconds that the attempt has beyond its limit
-	remark string        // what is odd about its answer, though it may be up
-	notes  []string      // what an operator should know of the replica beside
+	stalls  *stalls
+	mark    time.Duration // stalls.late when the attempt began
+	extra   atomic.Int64  // nanoseconds that the attempt has beyond its limit
+	anomaly string        // an oddity of its answer, though it may be up
+	notes   []string      // hints for the operator, beside the reason
 
 	lookups lookups
 }
@@ -32,11 +32,11 @@ func (a attempt) deadline() time.Time {
 	return a.began.Add(a.limit + time.Duration(a.record.extra.Load()))
 }
 
-// left returns how much of the time is left; it may be negative.
+// left returns the time until the deadline; it may be negative.
 func (a attempt) left() time.Duration { return time.Until(a.deadline()) }
 
-// late returns for how long this process did not run during the attempt though
-// it should have.
+// late returns how long this process did not run during the attempt though it
+// should have.
 func (a attempt) late() time.Duration {
 	if a.record == nil || time.Since(a.began) <= tolerance {
 		return 0
@@ -44,17 +44,20 @@ func (a attempt) late() time.Duration {
 	return a.record.stalls.sum() - a.record.mark
 }
 
-// latency returns how long the target has taken so far: what this process was
-// late by is not the target's.
+// latency returns the time of the attempt so far, less the lateness of this
+// process, which is not the target's.
 func (a attempt) latency() time.Duration { return max(0, time.Since(a.began)-a.late()) }
 
-// prolong reports whether there is time left, after it has given the attempt more
-// if this process was late: as much as that, once, and no more than its limit
-// again. It is for those who find, when the time is up, that the target has done
-// its part.
+// targetTime returns the part of latency that the target took: all but the
+// look-ups of names.
+func (a attempt) targetTime() time.Duration { return max(0, a.latency()-a.lookups.time()) }
+
+// prolong reports whether there is time left. It first extends an expired attempt by
+// the lateness of this process, once, by the limit at most. It is called when the
+// deadline has passed although the target has answered.
 func (a attempt) prolong() bool {
 	if a.left() > 0 {
-		return true // another wait of it was here before
+		return true // another wait has extended it already
 	}
 	late := a.late()
 	if late <= 0 {
@@ -64,20 +67,21 @@ func (a attempt) prolong() bool {
 	return a.record.extra.CompareAndSwap(0, int64(extra)) || a.left() > 0
 }
 
-// remark notes what is odd about the attempt.
-func (a attempt) remark(note string) {
+// setAnomaly notes an oddity of the attempt, for the reason of its result.
+func (a attempt) setAnomaly(text string) {
 	if a.record != nil {
-		a.record.remark = note
+		a.record.anomaly = text
 	}
 }
 
-// note says something that an operator should know of a replica. Like remark, it
-// is not for goroutines that outlive the attempt.
+// note adds a hint for the operator. Like setAnomaly, it must not be called by a
+// goroutine that outlives the attempt.
 func (a attempt) note(text string) {
 	if a.record != nil {
 		a.record.notes = append(a.record.notes, text)
 	}
 }
 
-// odd returns what was odd about the attempt, or "".
-func (a attempt) odd() string { return cmp.Or(a.record.remark, a.lookups.note()) }
+// anomaly returns the oddity of the attempt, of its answer or its look-ups; "" if
+// there was none.
+func (a attempt) anomaly() string { return cmp.Or(a.record.anomaly, a.lookups.anomaly()) }

@@ -79,10 +79,10 @@ func TestLatenessIsNoLatency(t *testing.T) {
 				}
 				time.Sleep(time.Millisecond)
 			}
-			p.touch = func(context.Context, netip.AddrPort, attempt) error { late(); return nil }
+			p.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { late(); return nil }
 			p.ping = func(context.Context, netip.Addr, time.Duration) (pong, error) {
 				late()
-				return pong{trip: 6 * time.Second}, nil
+				return pong{rtt: 6 * time.Second}, nil
 			}
 			for _, url := range []string{"tcp://10.0.0.1:1", "icmp://10.0.0.1"} {
 				c := Check{Target: mustParse(t, url), Rules: &Rules{DeadAfter: 10 * time.Second, SickAfter: 5 * time.Second}}
@@ -171,7 +171,7 @@ func TestALateQuestionIsAsked(t *testing.T) {
 		if _, err := io.WriteString(c, "is it?"); (err == nil) != want {
 			t.Errorf("late by %v: got %v, want it sent: %v", late, err, want)
 		}
-		err := newConnector().touch(t.Context(), netip.MustParseAddrPort(c.RemoteAddr().String()), lateBy(late, time.Minute, 2*time.Minute))
+		err := newConnector().connectHalfOpen(t.Context(), netip.MustParseAddrPort(c.RemoteAddr().String()), lateBy(late, time.Minute, 2*time.Minute))
 		if (err == nil) != want {
 			t.Errorf("late by %v: a dial gives %v, want it made: %v", late, err, want)
 		}

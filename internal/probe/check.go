@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Health is what a verdict says of a replica, in the Status API's spelling.
+// Health is the state of a replica, in the Status API's spelling.
 type Health string
 
 // The healths. A result with the health Unknown is no verdict.
@@ -16,7 +16,7 @@ const (
 	Dead    Health = "dead"
 )
 
-// Check is one replica with all that is needed to judge it.
+// Check is one replica and the rules to judge it by.
 type Check struct {
 	ServiceID string
 	NodeID    string
@@ -24,13 +24,13 @@ type Check struct {
 	Rules     *Rules // shared by the replicas of a node; nil means DefaultRules
 }
 
-// ID is what tells one replica from all others: the same URL in two nodes is
-// two replicas. Replica may hold a password; formatted as a whole, an ID shows
-// nothing that may be secret. Nor can it tell look-alikes apart: it is the same
-// in every map, and their numbers are not.
+// ID identifies a replica: the same URL in two nodes is two replicas. Replica may
+// hold a password; formatted as a whole, an ID shows nothing that may be secret.
+// It does not number look-alikes, since it is the same in every map and their
+// numbers are not.
 type ID struct{ Service, Node, Replica string }
 
-// Format writes the ID without what may be secret under every verb.
+// Format writes the ID under every verb, with every secret masked.
 func (id ID) Format(f fmt.State, _ rune) {
 	replica := Redact(id.Replica)
 	if t, err := ParseTarget(id.Replica); err == nil {
@@ -42,12 +42,12 @@ func (id ID) Format(f fmt.State, _ rune) {
 // ID returns the check's ID.
 func (c Check) ID() ID { return ID{c.ServiceID, c.NodeID, c.Target.ID()} }
 
-// Task is a check together with what one probe of it is allowed.
+// Task is a check and the bounds of one probe of it.
 type Task struct {
 	Check    Check
 	Budget   time.Duration // all attempts together; the first has DeadAfter whole even where that is more
 	Attempts int           // that must fail for a dead verdict; 0 means the rules' Retry + 1
-	Fresh    bool          // the name is looked up anew, since an earlier probe of the replica is in doubt
+	Fresh    bool          // no look-up from before the task is used, since an earlier probe is in doubt
 }
 
 // attempts returns how many attempts must fail for a dead verdict.
@@ -80,24 +80,24 @@ type Rules struct {
 	DeadMatch    string // must not be in the body
 }
 
-// DefaultRules returns what holds where a map says nothing.
+// DefaultRules returns the rules of a map that gives none.
 func DefaultRules() *Rules {
 	return &Rules{Retry: 2, DeadAfter: 20 * time.Second, HealthyAbove: 200, HealthyBelow: 400}
 }
 
-// Pause is how long a replica is left alone between two attempts.
-const Pause = 200 * time.Millisecond
+// retryPause is the pause between two attempts.
+const retryPause = 200 * time.Millisecond
 
-// MaxProbe bounds what one probe of a replica may take, whatever the map says.
+// MaxProbe bounds the time of one probe, whatever the map says.
 // A replica that was up at its first attempt last time and at its last one
 // this time is then still reported within the 40 s that a status page grants
 // beyond the interval.
 const MaxProbe = 35 * time.Second
 
-// Longest returns the longest that a probe under these rules and that budget
+// Longest returns the longest time that a probe under these rules and that budget
 // can take.
 func (rules *Rules) Longest(budget time.Duration) time.Duration {
-	all := time.Duration(rules.Retry+1)*rules.DeadAfter + time.Duration(rules.Retry)*Pause
+	all := time.Duration(rules.Retry+1)*rules.DeadAfter + time.Duration(rules.Retry)*retryPause
 	return min(all, max(budget, rules.DeadAfter))
 }
 
@@ -110,33 +110,32 @@ func (rules *Rules) classify(latency time.Duration) Health {
 	return Healthy
 }
 
-// Result is what a probe found out about a replica: a verdict, unless its
-// Health is Unknown.
+// Result is the outcome of a probe: a verdict, unless its Health is Unknown.
 type Result struct {
 	Check    Check
 	Health   Health
 	Latency  time.Duration // of the attempt that decided
-	Attempts int           // how many attempts were made, those that this host failed at included
+	Attempts int           // the number of attempts, local failures included
 	Err      error         // why the last attempt was not up; nil if it was
-	Notes    []string      // what an operator should know beside, once each
+	Notes    []string      // hints for the operator, once each
 
-	note string // what was odd about that attempt: its look-ups, or its answer
+	anomaly string // an oddity of that attempt: of its look-ups, or its answer
 }
 
-// Reason says in words why the health is what it is; it is empty for a healthy
-// replica, but for what was odd about its look-up or its answer.
+// Reason returns the cause of the health in words; it is empty for a healthy
+// replica, unless its look-up or its answer was odd.
 func (r Result) Reason() string {
-	reason := r.note
+	reason := r.anomaly
 	switch {
-	case r.Err != nil && (r.note == "" || !isTimeout(r.Err)):
+	case r.Err != nil && (r.anomaly == "" || !isTimeout(r.Err)):
 		return r.Err.Error()
 	case r.Err != nil:
 		reason = r.Err.Error()
 	case r.Health == Sick:
-		reason = fmt.Sprintf("answered after %v, sick from %v", readable(r.Latency), r.Check.rules().SickAfter)
+		reason = fmt.Sprintf("answered after %v, sick from %v", rounded(r.Latency), r.Check.rules().SickAfter)
 	}
-	if r.note != "" && reason != r.note {
-		reason += "; " + r.note
+	if r.anomaly != "" && reason != r.anomaly {
+		reason += "; " + r.anomaly
 	}
 	return reason
 }

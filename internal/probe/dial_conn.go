@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// conn is a connection made by connector.connect. What its reads and writes
-// return is for fromConn to tell apart. A deadline ends them only if this process
-// was there when it passed: see attempt.prolong.
+// conn is a connection made by connector.connect. fromConn translates the errors of
+// its reads and writes. A deadline ends them only if this process ran when it passed:
+// see attempt.prolong.
 type conn struct {
-	file    *os.File // not embedded: it has ways to read and write past ours
+	file    *os.File // not embedded: its other methods would read and write past ours
 	addr    netip.AddrPort
 	attempt attempt
 
@@ -24,16 +24,16 @@ type conn struct {
 	expired bool       // by expireWith; protected by mu
 }
 
-// expiry is the deadline of what nobody waits for any more.
+// expiry is the deadline that expireWith sets: it has passed.
 func expiry() time.Time { return time.Unix(1, 0) }
 
-// expireWith makes what waits on c give up when ctx is done. The returned
-// function ends that.
+// expireWith makes reads and writes of c fail when ctx is done. The returned function
+// ends that.
 func expireWith(ctx context.Context, c interface{ SetDeadline(time.Time) error }) func() bool {
 	return context.AfterFunc(ctx, func() { c.SetDeadline(expiry()) })
 }
 
-// SetDeadline is net.Conn's. No deadline counts any more after expireWith's.
+// SetDeadline is net.Conn's. After expireWith has expired c, it has no effect.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,8 +52,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
-// Write is io.Writer's. Where the time was up before the target was told
-// everything, there is no answer yet that could lie unread.
+// Write is io.Writer's. A write that the deadline cut is continued if this process was
+// late: before the whole request was sent, there is no answer to check for.
 func (c *conn) Write(b []byte) (int, error) {
 	written := 0
 	for {
@@ -65,8 +65,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 }
 
-// unread reports whether something has come that nobody has read, be it the
-// connection's end.
+// unread reports whether bytes, or the end of the connection, have arrived unread.
 func (c *conn) unread() bool {
 	raw, err := c.file.SyscallConn()
 	if err != nil {
@@ -79,8 +78,8 @@ func (c *conn) unread() bool {
 	return ready > 0
 }
 
-// prolong prolongs the attempt where this process was late, and reports whether
-// there is time left.
+// prolong extends the attempt if this process was late, and reports whether there is
+// time left.
 func (c *conn) prolong() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

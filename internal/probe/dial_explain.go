@@ -10,11 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// explain returns what err, the failure to connect to addr, comes to when the
-// network's own words are known: what ICMP said, and who. A refusal that this
-// host itself sent, by a rule for what leaves it, is none of the target's. The
-// words come from the error queue of a socket that connects once more: to keep
-// one for every connection would cost each a system call.
+// explain refines err, the failure to connect to addr, by the ICMP message behind it
+// and its sender. A rejection that this host itself sent, by a rule for outgoing
+// packets, is local. The message comes from the error queue of a socket that connects
+// once more: an error queue for every connection would cost each a system call.
 func explain(ctx context.Context, addr netip.AddrPort, a attempt, err error) error {
 	switch kindOf(err) {
 	case KindRefused, KindUnreachable, KindTimeout:
@@ -51,8 +50,8 @@ func explain(ctx context.Context, addr netip.AddrPort, a attempt, err error) err
 	return said.failure()
 }
 
-// keepErrors makes fd keep what ICMP says in an error queue. Linux does so for
-// connections since 5.19; on an older one the errno has to do.
+// keepErrors makes fd keep ICMP messages in an error queue. Linux does so for
+// connections since 5.19; on an older one, only the errno is known.
 func keepErrors(fd int, addr netip.Addr) error {
 	if addr.Unmap().Is4() {
 		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
@@ -75,7 +74,7 @@ func readError(fd int) (icmpError, bool) {
 // awaitError waits for a message in the error queue of f, no longer than until
 // the connection to sa is decided or the attempt's time is up.
 func awaitError(ctx context.Context, f *os.File, sa unix.Sockaddr, a attempt) (said icmpError) {
-	// A second is long for words that explain what is known already.
+	// The failure is known already: its explanation is worth a second at most.
 	const longest = time.Second
 	if a.left() <= 0 || f.SetDeadline(time.Now().Add(min(a.left(), longest))) != nil {
 		return said
@@ -86,8 +85,8 @@ func awaitError(ctx context.Context, f *os.File, sa unix.Sockaddr, a attempt) (s
 		return said
 	}
 	_ = raw.Write(func(fd uintptr) bool {
-		var heard bool
-		if said, heard = readError(int(fd)); heard {
+		var ok bool
+		if said, ok = readError(int(fd)); ok {
 			return true
 		}
 		switch unix.Connect(int(fd), sa) {

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// stagger is how long an address has before the next one is tried beside it:
-// the Connection Attempt Delay that RFC 8305, section 5, recommends.
-const stagger = 250 * time.Millisecond
+// attemptDelay is the Connection Attempt Delay of RFC 8305, section 5: the time after
+// which the next address is tried beside the last one.
+const attemptDelay = 250 * time.Millisecond
 
-// race dials the addresses of one name as RFC 8305 has it: families
-// alternating, one after another, stagger apart or as soon as one has failed.
-// The first that succeeds wins; discard takes what any other brought. No dial
+// race dials the addresses of one name by Happy Eyeballs (RFC 8305): families
+// alternating, one after another, attemptDelay apart or as soon as one has failed.
+// The first that succeeds wins; discard takes the result of any other. No dial
 // outlives the call.
 func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
@@ -27,65 +27,81 @@ func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 // probes of one address may wait, and its frame would be on all their stacks.
 func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
-	type outcome struct {
-		i   int
-		got T
-		err error
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	addrs = alternate(addrs)
-	outcomes := make(chan outcome)
-	next, running := 0, 0
-	start := func() {
-		i := next
-		next, running = next+1, running+1
-		go func() {
-			got, err := dial(ctx, netip.AddrPortFrom(addrs[i], port))
-			outcomes <- outcome{i, got, err}
-		}()
-	}
-	// finish waits for the dials under way and discards what they bring.
-	finish := func() {
-		cancel()
-		for ; running > 0; running-- {
-			if o := <-outcomes; o.err == nil {
-				discard(o.got)
-			}
-		}
-	}
+	r := dials[T]{addrs: interleave(addrs), port: port, dial: dial, outcomes: make(chan dialOutcome[T])}
 	errs := make([]error, len(addrs))
-	start()
-	for running > 0 {
+	r.start(ctx)
+	for r.running > 0 {
 		var timer <-chan time.Time
-		if next < len(addrs) {
-			timer = time.After(stagger)
+		if r.more() {
+			timer = time.After(attemptDelay)
 		}
 		select {
-		case o := <-outcomes:
-			running--
+		case o := <-r.outcomes:
+			r.running--
 			if o.err == nil {
-				finish()
+				cancel()
+				r.finish(discard)
 				return o.got, nil
 			}
 			errs[o.i] = o.err
-			if next < len(addrs) && ctx.Err() == nil {
-				start()
+			if r.more() && ctx.Err() == nil {
+				r.start(ctx)
 			}
 		case <-timer:
-			start()
+			r.start(ctx)
 		}
 	}
 	var none T
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
-	return none, together(addrs, errs)
+	return none, joinFailures(r.addrs, errs)
 }
 
-// alternate returns addrs with the families in turn, the family of the first
+// dials is the dials of one race.
+type dials[T any] struct {
+	addrs         []netip.Addr
+	port          uint16
+	dial          func(context.Context, netip.AddrPort) (T, error)
+	outcomes      chan dialOutcome[T]
+	next, running int
+}
+
+// dialOutcome is the result of the dial of the i-th address.
+type dialOutcome[T any] struct {
+	i   int
+	got T
+	err error
+}
+
+// more reports whether an address was not dialled yet.
+func (r *dials[T]) more() bool { return r.next < len(r.addrs) }
+
+// start dials the next address.
+func (r *dials[T]) start(ctx context.Context) {
+	i := r.next
+	r.next, r.running = r.next+1, r.running+1
+	go func() {
+		got, err := r.dial(ctx, netip.AddrPortFrom(r.addrs[i], r.port))
+		r.outcomes <- dialOutcome[T]{i, got, err}
+	}()
+}
+
+// finish waits for the dials in flight, which were cancelled, and discards their
+// results.
+func (r *dials[T]) finish(discard func(T)) {
+	for ; r.running > 0; r.running-- {
+		if o := <-r.outcomes; o.err == nil {
+			discard(o.got)
+		}
+	}
+}
+
+// interleave returns addrs with the families in turn, the family of the first
 // address first (RFC 8305, section 4).
-func alternate(addrs []netip.Addr) []netip.Addr {
+func interleave(addrs []netip.Addr) []netip.Addr {
 	var first, second, all []netip.Addr
 	for _, addr := range addrs {
 		if addr.Is4() == addrs[0].Is4() {
@@ -105,10 +121,10 @@ func alternate(addrs []netip.Addr) []netip.Addr {
 	return all
 }
 
-// together makes one failure of those of all the addresses of a name. It is
-// local only if every one of them is: one address that could be asked and was
-// down says something of the target.
-func together(addrs []netip.Addr, errs []error) error {
+// joinFailures returns one failure for those of all addresses of a name. It is local
+// only if every one of them is: an address that was down says something about the
+// target.
+func joinFailures(addrs []netip.Addr, errs []error) error {
 	var first *Error
 	var reasons []string
 	same := true

@@ -10,29 +10,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connector opens TCP connections by system calls of its own: net.Dialer costs
-// three times the memory while it waits, and cannot tell a local failure (the
-// call's own error) from the network's (the socket's).
+// connector opens TCP connections by system calls: net.Dialer takes three times the
+// memory while it waits, and does not tell a local failure (returned by connect)
+// from one of the network (reported by the socket later).
 type connector struct {
-	halfOpen bool // touch can leave the handshake half open
+	halfOpen bool // the kernel can leave the handshake half open
 }
 
-// newConnector finds out what this host's sockets can do.
+// newConnector returns a connector that uses the options of this host's sockets.
 func newConnector() connector {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
-		return connector{halfOpen: true} // not the options' fault; they are tried again each time
+		return connector{halfOpen: true} // no word on the options: they are tried on each socket
 	}
 	defer unix.Close(fd)
 	return connector{halfOpen: stayHalfOpen(fd) == nil}
 }
 
-// stayHalfOpen makes the kernel answer the target's SYN-ACK with RST if fd is
-// closed right after it was connected: the ACK that would complete the
-// handshake is delayed, and close without lingering resets. The application
-// behind the port never sees a connection, so it cannot count it as a failed
-// one (a MySQL server blocks a host after a hundred of those). It proves as
-// much as a full connect does, and leaves no TIME_WAIT behind.
+// stayHalfOpen makes the kernel answer the target's SYN-ACK with RST if fd is closed
+// right after connect: the ACK that would complete the handshake is delayed, and a
+// close without lingering resets. The application behind the port never sees a
+// connection, so it cannot count a failed one (MySQL blocks a host after a hundred
+// of those). It proves as much as a full connect, and leaves no TIME_WAIT.
 func stayHalfOpen(fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0); err != nil {
 		return err
@@ -45,17 +44,17 @@ func resetOnClose(fd int) error {
 	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
 }
 
-// touch establishes a connection to addr and resets it at once: half-open
-// where this host allows it, else a whole one. The error is an *Error, or
+// connectHalfOpen connects to addr and resets the connection at once: half-open where
+// the kernel allows it, else after the whole handshake. The error is an *Error, or
 // the cause of ctx's end.
-func (c connector) touch(ctx context.Context, addr netip.AddrPort, a attempt) error {
-	if err := c.touchOnce(ctx, addr, a); err != nil {
+func (c connector) connectHalfOpen(ctx context.Context, addr netip.AddrPort, a attempt) error {
+	if err := c.connectHalfOpenOnce(ctx, addr, a); err != nil {
 		return explain(ctx, addr, a, err)
 	}
 	return nil
 }
 
-func (c connector) touchOnce(ctx context.Context, addr netip.AddrPort, a attempt) error {
+func (c connector) connectHalfOpenOnce(ctx context.Context, addr netip.AddrPort, a attempt) error {
 	if a.left() <= 0 && !a.prolong() {
 		return noAnswer(a.limit)
 	}
@@ -63,14 +62,14 @@ func (c connector) touchOnce(ctx context.Context, addr netip.AddrPort, a attempt
 	if err != nil {
 		return err
 	}
-	// A refusal here is none of the target's doing: a whole connection tells
-	// the same, however it is closed.
+	// An error here is not the target's: a whole connection tells the same, however
+	// it is closed.
 	if c.halfOpen {
 		_ = stayHalfOpen(fd)
 	} else {
 		_ = resetOnClose(fd)
 	}
-	established, err := begin(fd, sa)
+	established, err := startConnect(fd, sa)
 	if established && reachesItself(fd, addr) {
 		err = fromNetwork(unix.ECONNREFUSED)
 	}
@@ -83,9 +82,9 @@ func (c connector) touchOnce(ctx context.Context, addr netip.AddrPort, a attempt
 	return await(ctx, f, sa, a)
 }
 
-// connect returns a connection to addr, without a deadline. The caller closes
-// it. The error is an *Error, or the cause of ctx's end; ctx says nothing to the
-// connection once it is there.
+// connect returns a connection to addr, without a deadline. The caller closes it. The
+// error is an *Error, or the cause of ctx's end; after connect has returned, ctx has
+// no effect on the connection.
 func (c connector) connect(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error) {
 	tcp, err := c.connectOnce(ctx, addr, a)
 	if err != nil {
@@ -102,7 +101,7 @@ func (c connector) connectOnce(ctx context.Context, addr netip.AddrPort, a attem
 	if err != nil {
 		return nil, err
 	}
-	established, err := begin(fd, sa)
+	established, err := startConnect(fd, sa)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -156,8 +155,8 @@ func addrIn(sa unix.Sockaddr) netip.Addr {
 	return netip.Addr{}
 }
 
-// begin starts to connect fd and reports whether it is established already.
-func begin(fd int, sa unix.Sockaddr) (bool, error) {
+// startConnect starts to connect fd and reports whether it is established already.
+func startConnect(fd int, sa unix.Sockaddr) (bool, error) {
 	switch err := unix.Connect(fd, sa); err {
 	case nil:
 		return true, nil
@@ -168,8 +167,8 @@ func begin(fd int, sa unix.Sockaddr) (bool, error) {
 		}
 		return false, fromSyscall("connecting", err)
 	}
-	// On this host itself the handshake is over by now. To ask costs less than
-	// to put the socket into the poller.
+	// On loopback the handshake is over by now. Asking costs less than putting the
+	// socket into the poller.
 	switch err := unix.Connect(fd, sa); err {
 	case nil, unix.EISCONN:
 		return true, nil
@@ -220,8 +219,8 @@ func await(ctx context.Context, f *os.File, sa unix.Sockaddr, a attempt) error {
 	err = raw.Write(settled)
 	late := false
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// After a stall of this process the time is up before the poller has had
-		// its turn: what has come by now counts.
+		// After a stall of this process the deadline passes before the poller has
+		// run: an answer that has arrived by now counts.
 		err = raw.Control(func(fd uintptr) { late = !settled(fd) })
 	}
 	switch {

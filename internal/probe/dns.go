@@ -16,23 +16,23 @@ import (
 // up, its last addresses stand in (see serveStale).
 type resolver struct {
 	lookup func(ctx context.Context, host string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error)
-	notify func(name, trouble string) // takes what an operator should know, and may block; nil: nobody
+	notify func(name, trouble string) // takes hints for the operator, and may block; may be nil
 
-	mu            sync.Mutex // protects all following fields
-	cycle         int
-	names         map[string]*name
-	resolved      time.Time // when a look-up last had an answer of any name
-	resolvedCycle int       // in which cycle that was
-	notified      map[string]time.Time
+	mu         sync.Mutex // protects all following fields
+	cycleNo    int
+	names      map[string]*name
+	resolved   time.Time // when a look-up last had an answer of any name
+	resolvedIn int       // in which cycle that was
+	notified   map[string]time.Time
 }
 
-// name is what is known of one name.
+// name is the state of one name.
 type name struct {
-	host  string
-	used  int         // the cycle that last asked for it
-	asked time.Time   // when that was
-	last  *lookupCall // the youngest look-up
-	trust trust
+	host     string
+	cycle    int         // the last one that asked for it
+	asked    time.Time   // when that was
+	last     *lookupCall // the youngest look-up
+	lastGood goodAddrs
 }
 
 // lookupCall is a look-up that several attempts may wait for.
@@ -52,7 +52,7 @@ type lookupCall struct {
 
 func newResolver() *resolver {
 	r := &resolver{names: make(map[string]*name), notified: make(map[string]time.Time)}
-	r.lookup = newStub(hostsPath, resolvConfPath, dnsPort, r.tellHourly).lookup
+	r.lookup = newStub(hostsPath, resolvConfPath, dnsPort, r.warnHourly).lookup
 	return r
 }
 
@@ -63,20 +63,20 @@ const (
 	resolutionDelay = 50 * time.Millisecond  // RFC 8305, section 3
 )
 
-// patience is how long a look-up is waited for when earlier addresses of the
+// staleTimeout is how long a look-up is waited for when earlier addresses of the
 // name are known, by a first attempt: the client response timer of RFC 8767,
 // section 5. If these addresses do not answer, the next one waits as ever.
-const patience = 1800 * time.Millisecond
+const staleTimeout = 1800 * time.Millisecond
 
-// refresh begins a cycle: names that neither the last two cycles nor the last
-// minute needed are forgotten. (Cycles may be shorter than a probe, and a replica
-// that is still being probed asks for nothing.)
+// refresh begins a cycle: names that were not asked for in the last two cycles and
+// the last minute are forgotten. (Cycles may be shorter than a probe, during which
+// a replica asks for nothing.)
 func (r *resolver) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cycle++
+	r.cycleNo++
 	for host, n := range r.names {
-		if n.used < r.cycle-2 && time.Since(n.asked) > time.Minute {
+		if n.cycle < r.cycleNo-2 && time.Since(n.asked) > time.Minute {
 			delete(r.names, host)
 		}
 	}
@@ -127,8 +127,8 @@ func (r *resolver) namedAddrs(ctx context.Context, t Target, a attempt) ([]netip
 	return found.addrs, nil
 }
 
-// join returns the look-up of t's host that a may share, after it has begun one
-// if there is none, and how long to wait for it.
+// join returns the look-up of t's host that a may share, which it starts if there
+// is none, and the longest time to wait for it.
 func (r *resolver) join(ctx context.Context, t Target, a attempt) (*lookupCall, *name, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,21 +138,21 @@ func (r *resolver) join(ctx context.Context, t Target, a attempt) (*lookupCall, 
 		r.names[t.host] = n
 	}
 	now := time.Now()
-	n.used, n.asked = r.cycle, now
+	n.cycle, n.asked = r.cycleNo, now
 	wait := max(0, a.left()/2)
 	notBefore := a.lookups.after()
-	if len(n.trust.addrs) > 0 && notBefore.IsZero() {
-		wait = min(wait, patience)
+	if len(n.lastGood.addrs) > 0 && notBefore.IsZero() {
+		wait = min(wait, staleTimeout)
 	}
 	if n.last == nil || !n.last.serves(notBefore, now) {
-		n.last = r.begin(ctx, n, wait)
+		n.last = r.startLookup(ctx, n, wait)
 	}
 	n.last.waiters++
 	return n.last, n, wait
 }
 
-// serves reports whether an attempt may share c: one that the end of the attempt
-// before it, if any, does not precede. The caller holds the lock.
+// serves reports whether an attempt may share c: whether c began after notBefore,
+// and is not too old. The caller holds the lock.
 func (c *lookupCall) serves(notBefore, now time.Time) bool {
 	switch {
 	case !notBefore.IsZero() && !c.began.After(notBefore):
@@ -165,10 +165,10 @@ func (c *lookupCall) serves(notBefore, now time.Time) bool {
 	return now.Sub(c.began) <= maxJoin && c.ctx.Err() == nil
 }
 
-// begin begins a look-up of n that is paced for an attempt that waits so long.
+// startLookup starts a look-up of n that is paced for an attempt that waits so long.
 // It outlives that attempt, since others wait for it too, and ends with the last
 // of them. The caller holds the lock.
-func (r *resolver) begin(ctx context.Context, n *name, wait time.Duration) *lookupCall {
+func (r *resolver) startLookup(ctx context.Context, n *name, wait time.Duration) *lookupCall {
 	pause := time.Duration(0)
 	if n.last != nil {
 		pause = max(0, time.Until(n.last.began.Add(lookupGap)))
@@ -193,7 +193,7 @@ func (r *resolver) begin(ctx context.Context, n *name, wait time.Duration) *look
 	return c
 }
 
-// finish notes what the look-up c of n came to.
+// finish notes the result of the look-up c of n.
 func (r *resolver) finish(n *name, c *lookupCall, found hostAddrs, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -201,15 +201,15 @@ func (r *resolver) finish(n *name, c *lookupCall, found hostAddrs, err error) {
 	c.answer, c.err, c.ended = found, err, time.Now()
 	switch {
 	case err == nil:
-		n.trust = trust{addrs: found.addrs, at: c.ended}
+		n.lastGood = goodAddrs{addrs: found.addrs, at: c.ended}
 	case err == errNoName: // which is believed at once
-		n.trust = trust{}
+		n.lastGood = goodAddrs{}
 	default:
 		return
 	}
-	r.resolved, r.resolvedCycle = c.ended, r.cycle
+	r.resolved, r.resolvedIn = c.ended, r.cycleNo
 	if left := found.total - len(found.addrs); found.total > maxAddresses && left > 0 {
-		r.tellOnceAnHour(n.host, fmt.Sprintf("%d addresses: %d of them are used", found.total, len(found.addrs)))
+		r.warnHourlyLocked(n.host, fmt.Sprintf("%d addresses: %d of them are used", found.total, len(found.addrs)))
 	}
 }
 
@@ -245,12 +245,12 @@ func (r *resolver) await(ctx context.Context, c *lookupCall, t Target, wait time
 	return c.answer, c.err
 }
 
-// linger is how long a look-up goes on when nobody waits for it any more: longer
-// than the pause before the next attempt, which may join it.
+// linger is the time for which a look-up without waiters continues: longer than the
+// pause before the next attempt, which may join it.
 const linger = time.Second
 
-// leave ends c, in a while, when nobody waits for it any more and it has nothing
-// yet.
+// leave removes a waiter from c. A look-up without waiters and without a result
+// ends after linger.
 func (r *resolver) leave(c *lookupCall) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -266,5 +266,5 @@ func (r *resolver) leave(c *lookupCall) {
 	})
 }
 
-// errSilent is that no nameserver said anything in the time there was.
+// errSilent is the error of a look-up without any answer in time.
 var errSilent = errors.New("no answer")

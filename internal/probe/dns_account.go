@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// lookups is what the look-ups of one attempt took, and what they may share.
-// A nil one counts nothing.
+// lookups is the time that the look-ups of one attempt took, and the bound on
+// look-ups that it may share. A nil one counts nothing.
 type lookups struct {
 	notBefore time.Time     // a look-up must begin after it; zero: a fresh answer will do
 	took      time.Duration // all of them together
@@ -16,8 +16,8 @@ type lookups struct {
 	joinable  time.Time     // when one began that was not over yet when the attempt ended
 }
 
-// next returns what a look-up of the next attempt must not precede: the end of
-// this one. A look-up that is not over has misled nobody, and may be joined.
+// next returns notBefore of the next attempt: the end of this one. A look-up that
+// is still running has given no wrong answer, and may be joined.
 func (l *lookups) next() time.Time {
 	if !l.joinable.IsZero() {
 		return l.joinable.Add(-1)
@@ -63,30 +63,30 @@ func (l *lookups) time() time.Duration {
 	return l.took
 }
 
-// slowLookup is what a look-up takes that is worth a word.
+// slowLookup is the time from which a look-up is mentioned in the reason.
 const slowLookup = 250 * time.Millisecond
 
-// note says what was odd about the look-ups, or "".
-func (l *lookups) note() string {
+// anomaly returns the oddity of the look-ups; "" if there was none.
+func (l *lookups) anomaly() string {
 	switch {
 	case l == nil:
 	case l.stale != "":
 		return fmt.Sprintf("%q cannot be looked up, its last known addresses are used", l.stale)
 	case l.longest >= slowLookup:
-		return fmt.Sprintf("looking up %q took %v", l.slowest, readable(l.longest))
+		return fmt.Sprintf("looking up %q took %v", l.slowest, rounded(l.longest))
 	}
 	return ""
 }
 
-// excuse makes err this host's trouble where it comes from addresses that may be
-// no longer those of the name, and nothing answered there.
-func (l *lookups) excuse(err error) error {
+// localIfStale makes err local if it is about stale addresses, which the name may
+// no longer have, and nothing answered there.
+func (l *lookups) localIfStale(err error) error {
 	if l == nil || l.stale == "" {
 		return err
 	}
 	switch kindOf(err) {
 	case KindRefused, KindTimeout, KindUnreachable, KindBroken, KindTLS:
-		return &Error{Kind: KindLocal, Reason: fmt.Sprintf("%v (%s)", err, l.note()), Err: err}
+		return &Error{Kind: KindLocal, Reason: fmt.Sprintf("%v (%s)", err, l.anomaly()), Err: err}
 	}
 	return err
 }

@@ -37,8 +37,8 @@ const (
 	maxConfigFile = 16 << 20        // of hosts files that block advertising, a few MiB
 )
 
-// get returns what the file says now. A file that does not exist is empty; while
-// one cannot be read for another reason, what it said before holds.
+// get returns the parsed content of the file. A file that does not exist is empty;
+// while one cannot be read for another reason, its last content is used.
 func (w *watchedFile[T]) get() T {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,7 +82,8 @@ func inode(info fs.FileInfo) uint64 {
 	return 0
 }
 
-// resolvConf is what resolv.conf(5) says, as far as it matters here.
+// resolvConf is the content of resolv.conf(5), without the options that have no
+// effect here.
 type resolvConf struct {
 	servers  []netip.AddrPort // in the order to ask them; at least one
 	search   []string         // domains, without dots around them; "" is the root
@@ -101,9 +102,9 @@ const (
 	maxAttempts    = 5
 )
 
-// parseResolvConf reads resolv.conf as glibc does: odd lines are passed over, of
-// search and domain the last one holds, and without a nameserver this host is
-// asked. hostname is where the search list comes from when the file has none.
+// parseResolvConf parses resolv.conf as glibc does: odd lines are ignored, the last
+// one of search and domain counts, and without a nameserver this host is asked.
+// Without a search list, the domain of hostname is searched.
 func parseResolvConf(text, hostname string, port uint16) *resolvConf {
 	c := &resolvConf{ndots: 1, timeout: 5 * time.Second, attempts: 2}
 	if _, domain, ok := strings.Cut(hostname, "."); ok {
@@ -138,7 +139,7 @@ func parseResolvConf(text, hostname string, port uint16) *resolvConf {
 	return c
 }
 
-// setOption takes up one option; those that are of no use here are ignored.
+// setOption applies one option; unknown ones are ignored.
 func (c *resolvConf) setOption(option string) {
 	key, value, _ := strings.Cut(option, ":")
 	n, err := strconv.Atoi(value)

@@ -36,7 +36,7 @@ func newExchanger() exchanger {
 // exchangeTiming is how patient an exchange is.
 type exchangeTiming struct {
 	resend time.Duration // without an answer, the datagram is sent again
-	tcp    time.Duration // what an answer over TCP may take when a truncated one is at hand
+	tcp    time.Duration // for an answer over TCP, after a truncated one
 }
 
 // exchange sends q to server and waits for the answer until ctx ends. A
@@ -91,8 +91,8 @@ func wrapTCP(err error) error {
 	return fmt.Errorf("over TCP: %w", err)
 }
 
-// datagrams holds buffers for answers over UDP. Without EDNS they have at most
-// 512 bytes, but who sends more is read too.
+// datagrams pools buffers for answers over UDP. Without EDNS they have at most 512
+// bytes, but longer ones are read too.
 var datagrams = sync.Pool{New: func() any { return new([4096]byte) }}
 
 // overUDP asks over UDP, again and again until an answer comes. What answers
@@ -148,7 +148,7 @@ func overTCP(ctx context.Context, server netip.AddrPort, q dnsQuestion) (dnsRepl
 		if _, err := io.ReadFull(conn, size[:]); err != nil {
 			return dnsReply{}, socketError(ctx, err)
 		}
-		// The buffer grows with what comes, not with what is announced.
+		// The buffer grows with the bytes received, not with the length announced.
 		var answer bytes.Buffer
 		if _, err := io.CopyN(&answer, conn, int64(binary.BigEndian.Uint16(size[:]))); err != nil {
 			return dnsReply{}, socketError(ctx, err)

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -12,7 +13,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// hostAddrs is what the look-up of a name came to.
+// hostAddrs is the result of the look-up of a name.
 type hostAddrs struct {
 	addrs     []netip.Addr // at least one, at most maxAddresses
 	total     int          // how many the name has
@@ -73,7 +74,7 @@ func (s *stub) lookup(ctx context.Context, host string, within time.Duration, pa
 	c := s.resolvConf.get()
 	names := c.candidates(host)
 	within /= time.Duration(len(names))
-	var unknown error // the first candidate of which nobody knew anything
+	var unknown error // of the first candidate without an answer
 	for _, name := range names {
 		found, err := s.candidate(ctx, c, name, within, partly)
 		failed, answered := errors.AsType[*serverError](err)
@@ -82,26 +83,27 @@ func (s *stub) lookup(ctx context.Context, host string, within time.Duration, pa
 			return found, nil
 		case err == errNoName:
 		case answered && failed.answered: // as glibc, on to the next domain
-			unknown = first(unknown, err)
+			unknown = cmp.Or(unknown, err)
 		default:
-			return hostAddrs{}, first(unknown, err)
+			return hostAddrs{}, cmp.Or(unknown, err)
 		}
 	}
-	return hostAddrs{}, first(unknown, errNoName)
+	return hostAddrs{}, cmp.Or(unknown, errNoName)
 }
 
-// lateFamily is how long the second family is waited for once the first has
-// answered with addresses: for icmp, which asks every address, and where the
-// first has none of IPv4, which not every host can do without.
+// lateFamily bounds the wait for the second family once the first has answered with
+// addresses: for icmp, which pings every address, and if the first one is IPv6,
+// which not every host can use alone.
 const lateFamily = 500 * time.Millisecond
 
-// errLateIPv6 is that a name does not exist for IPv4, and that there was no word
-// on IPv6: too little to call the replica dead, enough to try the next domain.
+// errLateIPv6 is the error of a name that does not exist for IPv4, without an
+// answer for IPv6: too little for a dead replica, enough for trying the next
+// domain.
 var errLateIPv6 = &serverError{reason: "no answer to the question for IPv6 addresses", answered: true}
 
-// candidate asks for both families of a name, side by side and apart. What one
-// has counts, whatever becomes of the other; that the name has no address is
-// known when both say so.
+// candidate asks for both families of a name, in parallel and independently. The
+// addresses of one count, whatever the result of the other; the name has no address
+// only if both say so.
 func (s *stub) candidate(ctx context.Context, c *resolvConf, name string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup

@@ -13,7 +13,7 @@ import (
 // thousands, and an icmp replica asks every one.
 const maxAddresses = 64
 
-// dnsQuestion is what a nameserver is asked: one name, one address family.
+// dnsQuestion is a question to a nameserver: one name, one address family.
 type dnsQuestion struct {
 	name   dnsmessage.Name // fully qualified, in lower case
 	family dnsmessage.Type // A or AAAA
@@ -41,11 +41,10 @@ func (q dnsQuestion) pack(id uint16) ([]byte, error) {
 	return m.Pack()
 }
 
-// dnsReply is what a nameserver answered to a question: addresses, or the word
-// that there are none.
+// dnsReply is the answer of a nameserver: addresses, or that there are none.
 type dnsReply struct {
 	addrs     []netip.Addr // each once, at most maxAddresses
-	total     int          // how many the answer has
+	total     int          // the number in the answer
 	noName    bool         // the name does not exist, for any type
 	truncated bool         // the answer has more than was sent
 }
@@ -58,8 +57,8 @@ func (e answerError) Error() string { return string(e) }
 // errForeign means that a message answers another question than the one asked.
 var errForeign = errors.New("answer to another question")
 
-// read understands msg as the answer to q asked under id. It is liberal: of all
-// that a message may hold, only the addresses of the name matter. The error is
+// read parses msg as the answer to q asked under id. It is liberal: only the
+// addresses of the name matter. The error is
 // errForeign or an answerError.
 func (q dnsQuestion) read(id uint16, msg []byte) (dnsReply, error) {
 	var p dnsmessage.Parser

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// errNoName is the authoritative word that a name does not exist, or has no
+// errNoName is the authoritative answer that a name does not exist, or has no
 // address.
 var errNoName = errors.New("no such host")
 
@@ -20,13 +20,12 @@ type serverError struct {
 
 func (e *serverError) Error() string { return e.reason }
 
-// nameserverShare is the longest that one nameserver is waited for before the
-// next is asked beside it: an answer that was not looked up before may take a
-// second.
+// nameserverShare bounds the wait for one nameserver before the next is asked
+// beside it: an answer that is in no cache may take a second.
 const nameserverShare = time.Second
 
-// share returns how long each nameserver is waited for alone, so that a look-up
-// of length within reaches the last of them well before its end.
+// share returns the wait for one nameserver before the next is asked, so that a
+// look-up of length within reaches the last one well before its end.
 func (c *resolvConf) share(within time.Duration) time.Duration {
 	tries := time.Duration(len(c.servers) * c.attempts)
 	return max(time.Millisecond, min(nameserverShare, c.timeout, within/tries))
@@ -35,14 +34,14 @@ func (c *resolvConf) share(within time.Duration) time.Duration {
 // nameservers asks those of a resolvConf.
 type nameservers struct {
 	exchange func(ctx context.Context, server netip.AddrPort, q dnsQuestion, wait exchangeTiming) (dnsReply, error)
-	notify   func(subject, text string) // takes what an operator should know
+	notify   func(subject, text string) // takes hints for the operator
 }
 
 // ask asks one nameserver after another, the next one as soon as one has failed
 // or used up its share of within; those that were asked before may still answer.
 // The first answer counts. A truncated one counts when no other comes shortly
 // after. No exchange outlives the call. The error is a *serverError, or the
-// cause of ctx's end when nobody has said anything yet.
+// cause of ctx's end if there is no answer yet.
 func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, within time.Duration) (dnsReply, error) {
 	type outcome struct {
 		server int
@@ -64,7 +63,7 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 		i := next
 		next, running = next+1, running+1
 		go func() {
-			r, err := s.surely(ctx, c.servers[i], q, wait)
+			r, err := s.exchangeSafely(ctx, c.servers[i], q, wait)
 			outcomes <- outcome{i, r, err}
 		}()
 	}
@@ -82,7 +81,7 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 			running--
 			switch {
 			case o.err == nil && !o.reply.truncated:
-				s.notifySkipped(c.servers[:o.server], failures)
+				s.warnSkipped(c.servers[:o.server], failures)
 				return o.reply, nil
 			case o.err == nil && partial == nil:
 				partial, enough = &o.reply, time.After(min(share, within/4)) // TCP has had its half
@@ -100,18 +99,18 @@ func (s *nameservers) ask(ctx context.Context, c *resolvConf, q dnsQuestion, wit
 	if partial != nil {
 		return *partial, nil
 	}
-	return dnsReply{}, s.together(ctx, c.servers, failures)
+	return dnsReply{}, s.joinFailures(ctx, c.servers, failures)
 }
 
-// surely is exchange, where a fault in it is one of this nameserver's: an answer
-// that trips up a parser must not end the watch over all replicas.
-func (s *nameservers) surely(ctx context.Context, server netip.AddrPort, q dnsQuestion, wait exchangeTiming) (r dnsReply, err error) {
-	defer survive(&err)
+// exchangeSafely is exchange with panics turned into errors of this nameserver: an
+// answer that trips up a parser must not end the daemon.
+func (s *nameservers) exchangeSafely(ctx context.Context, server netip.AddrPort, q dnsQuestion, wait exchangeTiming) (r dnsReply, err error) {
+	defer recoverPanic(&err)
 	return s.exchange(ctx, server, q, wait)
 }
 
-// notifySkipped tells of the nameservers before the one that answered.
-func (s *nameservers) notifySkipped(servers []netip.AddrPort, failures []error) {
+// warnSkipped warns of the nameservers before the one that answered.
+func (s *nameservers) warnSkipped(servers []netip.AddrPort, failures []error) {
 	for i, server := range servers {
 		what := "gave no answer in time"
 		if failures[i] != nil {
@@ -121,8 +120,8 @@ func (s *nameservers) notifySkipped(servers []netip.AddrPort, failures []error) 
 	}
 }
 
-// together makes one failure of those of all nameservers.
-func (s *nameservers) together(ctx context.Context, servers []netip.AddrPort, failures []error) error {
+// joinFailures returns one failure for those of all nameservers.
+func (s *nameservers) joinFailures(ctx context.Context, servers []netip.AddrPort, failures []error) error {
 	var reasons []string
 	answered := false
 	for i, err := range failures {

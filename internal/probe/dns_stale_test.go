@@ -142,7 +142,7 @@ func TestOldAddressThatDoesNotAnswerIsNoVerdict(t *testing.T) {
 		e := newEstate()
 		e.cycle(t, "a")
 		e.breaks("a", servfail)
-		e.touch = func(context.Context, netip.AddrPort, attempt) error { return refused.err }
+		e.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { return refused.err }
 		r := e.cycle(t, "a")[0]
 		if r.Health != Unknown || r.Reason() != `connection refused ("a" cannot be looked up, its last known addresses are used)` {
 			t.Errorf("got %q because %q, want no verdict", r.Health, r.Reason())
@@ -156,7 +156,7 @@ func TestSlowResolverHidesNoDeadReplica(t *testing.T) {
 		e := newEstate()
 		e.cycle(t, "a")
 		e.lag.Store(int64(3 * time.Second))
-		e.touch = func(context.Context, netip.AddrPort, attempt) error { return refused.err }
+		e.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { return refused.err }
 		if r := e.cycle(t, "a")[0]; r.Health != Dead {
 			t.Errorf("got %q because %q, want dead", r.Health, r.Reason())
 		}
@@ -171,7 +171,7 @@ func TestLatencyIsWithoutTheLookUp(t *testing.T) {
 		if r.Health != Healthy || r.Latency != time.Millisecond || r.Reason() != `looking up "a" took 1.5s` {
 			t.Errorf("got %q after %v because %q, want healthy after 1ms, with a word on DNS", r.Health, r.Latency, r.Reason())
 		}
-		e.touch = func(ctx context.Context, _ netip.AddrPort, a attempt) error {
+		e.connectHalfOpen = func(ctx context.Context, _ netip.AddrPort, a attempt) error {
 			sleep(ctx, 2*time.Second)
 			return nil
 		}
@@ -179,7 +179,7 @@ func TestLatencyIsWithoutTheLookUp(t *testing.T) {
 		if r.Health != Sick || r.Latency != 2*time.Second || r.Reason() != `answered after 2s, sick from 1s; looking up "a" took 1.5s` {
 			t.Errorf("got %q after %v because %q, want sick after 2s, with a word on DNS", r.Health, r.Latency, r.Reason())
 		}
-		e.touch = func(ctx context.Context, _ netip.AddrPort, a attempt) error {
+		e.connectHalfOpen = func(ctx context.Context, _ netip.AddrPort, a attempt) error {
 			sleep(ctx, a.left())
 			return noAnswer(a.limit)
 		}
@@ -284,7 +284,7 @@ func TestSilentNameserverIsToldOnceAnHour(t *testing.T) {
 	r, _, told := resolverAt(t, port, nameserverLines(2), "")
 	p := testProber()
 	p.resolver = r
-	p.touch = func(context.Context, netip.AddrPort, attempt) error { return nil }
+	p.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { return nil }
 	for range 2 {
 		c := Check{Target: mustParse(t, "tcp://web.test:1"), Rules: &Rules{DeadAfter: 20 * time.Second, SickAfter: time.Second}}
 		got := p.probe(t.Context(), c, MaxProbe)

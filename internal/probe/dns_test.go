@@ -155,7 +155,7 @@ func TestFurtherAttemptAsksAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := scripted()
 		p.resolver = resolverOf(&nameserver{answer: addresses("10.0.0.5")})
-		p.touch = func(_ context.Context, addr netip.AddrPort, _ attempt) error {
+		p.connectHalfOpen = func(_ context.Context, addr netip.AddrPort, _ attempt) error {
 			if addr.Addr() == addresses("10.0.0.5")[0] {
 				return refused.err
 			}

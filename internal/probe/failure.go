@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Kind says what a failed attempt failed at.
+// Kind is the kind of a failure.
 type Kind string
 
 // The kinds of failure. All but KindLocal are about the target and count
@@ -22,7 +22,7 @@ const (
 	KindHTTP        Kind = "http"        // the answer is not HTTP, or breaks its limits
 	KindStatus      Kind = "status"      // the HTTP status is outside the healthy range
 	KindBody        Kind = "body"        // the HTTP body does not pass the matches
-	KindLocal       Kind = "local"       // this host lacks something; says nothing of the target
+	KindLocal       Kind = "local"       // trouble of this host; says nothing about the target
 )
 
 // Error is the reason why an attempt was down, in words for an operator.
@@ -63,13 +63,13 @@ func kindOf(err error) Kind {
 	return ""
 }
 
-// noAnswer is the failure of an attempt that was given limit and used it up.
+// noAnswer returns the failure of an attempt that used up its limit.
 func noAnswer(limit time.Duration) *Error {
-	return failure(KindTimeout, "no answer within %v", readable(limit))
+	return failure(KindTimeout, "no answer within %v", rounded(limit))
 }
 
-// readable rounds d to what is worth reading in a log line.
-func readable(d time.Duration) time.Duration {
+// rounded returns d with three or four digits, for a log line.
+func rounded(d time.Duration) time.Duration {
 	switch {
 	case d >= 10*time.Second:
 		return d.Round(100 * time.Millisecond)
@@ -81,8 +81,8 @@ func readable(d time.Duration) time.Duration {
 	return d.Round(time.Microsecond)
 }
 
-// localTrouble says of each errno that is about this host what is short and
-// how to raise it. ENETUNREACH, EHOSTUNREACH and EINVAL belong here only when the
+// localTrouble has, for each errno that is about this host, the shortage in words
+// and its remedy. ENETUNREACH, EHOSTUNREACH and EINVAL belong here only when the
 // system call itself returns them: then they come from the host's own routing
 // table (none, or an entry that says so) and not from a router's ICMP message.
 var localTrouble = map[syscall.Errno]string{
@@ -117,8 +117,8 @@ func fromSyscall(call string, err error) *Error {
 	return &Error{Kind: KindLocal, Reason: call + ": " + err.Error(), Err: err}
 }
 
-// prohibited is the reason of what an ICMP message calls administratively
-// prohibited.
+// prohibited is the reason of an ICMP message of the kind "administratively
+// prohibited".
 const prohibited = "prohibited by a firewall or router"
 
 // fromNetwork turns an errno that the network delivered (the target's refusal,
@@ -146,10 +146,10 @@ func fromNetwork(errno syscall.Errno) *Error {
 	return nil
 }
 
-// fromSocket turns what a socket learned after the call that began it had
-// returned into a failure: whatever its number, it came from the network, unless
-// it is a shortage that only this host can have. EACCES and EPERM are no
-// exception: so IPv6 says that a firewall or router prohibits the connection.
+// fromSocket turns an error that a socket reported after connect had returned into
+// a failure: it came from the network, whatever its number, unless it is a shortage
+// that only this host can have. EACCES and EPERM are no exception: IPv6 reports so
+// that a firewall or router prohibits the connection.
 func fromSocket(err error) *Error {
 	errno, ok := errors.AsType[syscall.Errno](err)
 	if !ok {

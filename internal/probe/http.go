@@ -5,20 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
-// maxRedirects is how many redirects an attempt follows.
+// maxRedirects bounds the redirects that an attempt follows.
 const maxRedirects = 5
 
-// measureHTTP makes one attempt at an http:// or https:// target: a request on
-// a fresh connection, and one more for every redirect. It is written on the
-// connection itself: a http.Transport costs twice the CPU and six times the
-// memory, for reuse that a probe must not have, and calls what it cannot parse
-// an error.
-func (p *Prober) measureHTTP(ctx context.Context, t Target, rules *Rules, a attempt) error {
+// attemptHTTP makes one attempt at an http:// or https:// target: a request on a
+// fresh connection, and one more for every redirect. It uses no http.Transport,
+// which takes twice the CPU and six times the memory, for a reuse that a probe must
+// not have, and fails on answers that browsers accept.
+func (p *Prober) attemptHTTP(ctx context.Context, c Check, a attempt) (time.Duration, error) {
+	err := p.follow(ctx, c.Target, c.rules(), a)
+	return a.targetTime(), err
+}
+
+// follow requests t and follows redirects until there is an answer. It returns nil
+// if the answer is one of a replica that is up.
+func (p *Prober) follow(ctx context.Context, t Target, rules *Rules, a attempt) error {
 	first := request{target: t, user: t.userinfo()}
 	method := http.MethodHead
-	if rules.needBody() || p.headless.has(t) {
+	if rules.needBody() || p.getOnly.has(t) {
 		method = http.MethodGet
 	}
 	var jar cookies
@@ -37,10 +44,10 @@ func (p *Prober) measureHTTP(ctx context.Context, t Target, rules *Rules, a atte
 			return err
 		}
 		if r.location == "" {
-			err = rules.judge(r, method, hop, redirects, a)
+			err = rules.checkResponse(r, method, hop, redirects, a)
 			r.close()
 			if err == nil && method == http.MethodGet && !rules.needBody() {
-				p.headless.add(t)
+				p.getOnly.add(t)
 			}
 			return err
 		}
@@ -61,10 +68,9 @@ func (p *Prober) measureHTTP(ctx context.Context, t Target, rules *Rules, a atte
 // needBody reports whether the rules look at the body.
 func (rules *Rules) needBody() bool { return rules.HealthyMatch != "" || rules.DeadMatch != "" }
 
-// refusesHead reports whether an answer to HEAD with that status is asked again
-// with GET: servers answer HEAD with about any error where GET is fine. Where
-// asking twice does harm (it counts as a failed login, or against a limit), it
-// is the answer.
+// refusesHead reports whether a request that was answered so to HEAD is repeated
+// with GET: servers answer HEAD with any error although GET succeeds. A status is
+// final where a second request does harm (as a failed login, or against a limit).
 func (rules *Rules) refusesHead(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusTooManyRequests:
@@ -73,8 +79,7 @@ func (rules *Rules) refusesHead(status int) bool {
 	return status >= 400 && !rules.healthyStatus(status)
 }
 
-// isUnanswered reports whether err is that the connection was closed instead
-// of an answer.
+// isUnanswered reports whether the connection was closed instead of an answer.
 func isUnanswered(err error) bool {
 	_, ok := errors.AsType[unansweredError](err)
 	return ok
@@ -84,8 +89,8 @@ func (rules *Rules) healthyStatus(status int) bool {
 	return rules.HealthyAbove <= status && status < rules.HealthyBelow
 }
 
-// judge returns nil if the answer r to method is one of a replica that is up.
-func (rules *Rules) judge(r *response, method string, hop request, redirects int, a attempt) error {
+// checkResponse returns nil if the answer r to method is one of a replica that is up.
+func (rules *Rules) checkResponse(r *response, method string, hop request, redirects int, a attempt) error {
 	if !rules.healthyStatus(r.status) {
 		at := ""
 		if redirects > 0 {
@@ -109,20 +114,20 @@ func (rules *Rules) judge(r *response, method string, hop request, redirects int
 	return rules.search(body, a)
 }
 
-// maxLocation bounds where an answer points to, in bytes: servers that take
-// more are rare, and reasons must not grow with it.
+// maxLocation bounds a Location, in bytes: servers that accept a longer URL are
+// rare, and reasons must not grow with it.
 const maxLocation = 16 << 10
 
-// request is one hop on the way to the answer.
+// request is one request of an attempt, the first or one after a redirect.
 type request struct {
 	target Target
 	user   *userinfo // to authenticate with; may be nil
-	first  *request  // of the attempt, whose secrets may come back in any answer; nil: this one
+	first  *request  // of the attempt, whose secrets any answer may repeat; nil: this one
 }
 
-// redirect returns the request that follows q to where the answer points. It
-// authenticates with the user that is given there, else as q or first did where
-// that may be sent on.
+// redirect returns the request that follows q to the Location of its answer. Its
+// credentials are those of the Location, else those of q or first if they may be
+// sent there.
 func (q request) redirect(where string, first request) (request, error) {
 	if len(where) > maxLocation {
 		return q, failure(KindHTTP, "redirect: URL of more than %d bytes", maxLocation)
@@ -146,9 +151,9 @@ func (q request) redirect(where string, first request) (request, error) {
 	return next, nil
 }
 
-// sharesCredentials reports whether what t authenticates with may go to other:
-// the same scheme, host and port, or the same host's default ports on the way
-// from HTTP up to HTTPS.
+// sharesCredentials reports whether the credentials of t may be sent to other: the
+// same scheme, host and port, or the upgrade of one host from HTTP to HTTPS on the
+// default ports.
 func (t *target) sharesCredentials(other *target) bool {
 	if t.hostname() != other.hostname() {
 		return false

@@ -32,7 +32,7 @@ var transfers = map[string]func(body string) string{
 }
 
 func TestBodyMatches(t *testing.T) {
-	const lacks, holds, empty = "body lacks healthy_match", "body holds dead_match", "body is empty"
+	const lacks, holds, empty = "body lacks healthy_match", "body contains dead_match", "body is empty"
 	for _, tt := range []struct {
 		name, healthy, dead, body, reason string
 	}{
@@ -99,7 +99,7 @@ func TestBodyThatBreaksOff(t *testing.T) {
 			{"healthy_match did not come", "fine", "", "body breaks off and lacks healthy_match so far"},
 			{"dead_match could follow", "ok", "gone", "body breaks off before dead_match could be ruled out"},
 			{"dead_match alone could follow", "", "gone", "body breaks off before dead_match could be ruled out"},
-			{"dead_match came", "ok", "is", "body holds dead_match"},
+			{"dead_match came", "ok", "is", "body contains dead_match"},
 		} {
 			t.Run(way+", "+tt.name, func(t *testing.T) {
 				s := serve(t, loopback(t), "http", always(answer+body))
@@ -158,7 +158,7 @@ func TestMatchAtEveryOffset(t *testing.T) {
 					t.Fatalf("healthy_match at %d in pieces of %d: %v", offset, size, err)
 				}
 				err := (&Rules{DeadMatch: match, HealthyMatch: "."}).search(reads(body, size), within(time.Second))
-				wantFailure(t, err, KindBody, "body holds dead_match")
+				wantFailure(t, err, KindBody, "body contains dead_match")
 				// With another byte in its middle it is no match.
 				broken := bytes.Replace(body, []byte(match), []byte("nEE-dle"), 1)
 				if err := (&Rules{DeadMatch: match}).search(reads(broken, size), within(time.Second)); err != nil {
@@ -176,13 +176,13 @@ func TestLongAndUnequalMatches(t *testing.T) {
 		if err := (&Rules{HealthyMatch: long, DeadMatch: "y"}).search(reads(body, size), within(time.Second)); err != nil {
 			t.Errorf("pieces of %d: got %v, want up", size, err)
 		}
-		wantFailure(t, (&Rules{HealthyMatch: "x", DeadMatch: long}).search(reads(body, size), within(time.Second)), KindBody, "body holds dead_match")
+		wantFailure(t, (&Rules{HealthyMatch: "x", DeadMatch: long}).search(reads(body, size), within(time.Second)), KindBody, "body contains dead_match")
 		wantFailure(t, (&Rules{HealthyMatch: long + "y"}).search(reads(body, size), within(time.Second)), KindBody, "body lacks healthy_match")
 	}
 }
 
 func TestBodyWhoseLastPieceComesWithItsEnd(t *testing.T) {
-	for body, reason := range map[string]string{"it is ok": "", "it is gone": "body holds dead_match"} {
+	for body, reason := range map[string]string{"it is ok": "", "it is gone": "body contains dead_match"} {
 		err := (&Rules{HealthyMatch: "ok", DeadMatch: "gone"}).search(iotest.DataErrReader(strings.NewReader(body)), within(time.Second))
 		if reason == "" && err != nil {
 			t.Errorf("%q: got %v, want up", body, err)
@@ -209,7 +209,7 @@ func TestHugeBodyIsSearchedInConstantMemory(t *testing.T) {
 	}{
 		"match at its very end": {Rules{HealthyMatch: "the end", DeadMatch: "gone"}, ""},
 		"no match":              {Rules{HealthyMatch: "nowhere"}, "body lacks healthy_match"},
-		"dead_match at its end": {Rules{DeadMatch: "end"}, "body holds dead_match"},
+		"dead_match at its end": {Rules{DeadMatch: "end"}, "body contains dead_match"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveConn(t, loopback(t), "http", func(c net.Conn, _ string) {

@@ -13,7 +13,7 @@ const (
 	maxCookieHeader = 8190    // bytes of all that one request sends: servers take no more, and curl sends no more
 )
 
-// cookie is what the answer of a redirect set.
+// cookie is a cookie that a redirect set.
 type cookie struct {
 	pair   string // name=value, as it is sent
 	name   string
@@ -32,13 +32,13 @@ type visit struct {
 	secure     bool
 }
 
-// visitOf returns what cookies need to know of q.
+// visitOf returns the parts of q that cookies depend on.
 func visitOf(q request) visit {
 	path, _, _ := strings.Cut(q.target.uri, "?")
 	return visit{q.target.hostname(), path, q.target.Scheme() == HTTPS}
 }
 
-// set takes up the Set-Cookie lines of the answer to v.
+// set returns the cookies after the Set-Cookie lines of the answer to v.
 func (all cookies) set(lines []string, v visit) cookies {
 	for _, line := range lines {
 		c, gone, ok := parseCookie(line, v)
@@ -53,7 +53,7 @@ func (all cookies) set(lines []string, v visit) cookies {
 	return all
 }
 
-// without returns all but the cookie that c takes the place of.
+// without returns all but the cookie that c replaces.
 func (all cookies) without(c cookie) cookies {
 	for i, old := range all {
 		if old.name == c.name && old.host == c.host && old.path == c.path {
@@ -130,8 +130,8 @@ func defaultPath(path string) string {
 	return "/"
 }
 
-// hasControl reports whether text holds a control character, which could forge
-// a line of the request.
+// hasControl reports whether text contains a control character, which could forge a
+// line of the request.
 func hasControl(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

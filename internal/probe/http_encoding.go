@@ -18,12 +18,12 @@ const (
 	maxUnpackedRatio = 100      // times the bytes received
 )
 
-// maxCodings is how many encodings lie over each other at most, as with curl.
+// maxCodings bounds the encodings of one body, as with curl.
 const maxCodings = 5
 
 var errBomb = errors.New("body unpacks to too much")
 
-// coding is how a body may be encoded.
+// coding is an encoding of a body.
 type coding int
 
 const (
@@ -33,8 +33,8 @@ const (
 	codingUnknown
 )
 
-// codingOf returns the coding of that name. "" and "none" are what servers
-// write for identity.
+// codingOf returns the coding of that name. Servers write "" and "none" for
+// identity.
 func codingOf(name []byte) coding {
 	is := func(other string) bool { return len(name) == len(other) && hasName(name, other) }
 	switch {
@@ -70,8 +70,8 @@ func (c *codings) refuse(name []byte) {
 	}
 }
 
-// decoded returns body without its encodings, and what gives back the memory
-// that this takes.
+// decoded returns body without its encodings, and a function that releases the
+// decoders.
 func (c *codings) decoded(body io.Reader) (io.Reader, func()) {
 	if c.count == 0 {
 		return body, func() {}
@@ -91,7 +91,7 @@ func (c *codings) decoded(body io.Reader) (io.Reader, func()) {
 	}
 }
 
-// counter counts what is read.
+// counter counts the bytes read.
 type counter struct {
 	from io.Reader
 	n    int64
@@ -103,8 +103,8 @@ func (c *counter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// decoder reads a body without one encoding. A body that has it not is given
-// out as it is: that headers lie is common, and a browser shows it.
+// decoder removes one encoding from a body. A body that does not have it is
+// returned unchanged: such headers are common, and browsers show the body.
 type decoder struct {
 	coding   coding
 	in       *bufio.Reader // the encoded body; nil once closed
@@ -124,7 +124,7 @@ func newDecoder(c coding, from io.Reader, received *counter) *decoder {
 
 func (d *decoder) Read(b []byte) (int, error) {
 	if d.out == nil && d.err == nil {
-		d.err = d.begin()
+		d.err = d.detect()
 	}
 	if d.err != nil {
 		return 0, d.err
@@ -150,8 +150,8 @@ func (d *decoder) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// begin finds out by the first bytes what there is to decode, if anything.
-func (d *decoder) begin() error {
+// detect sets up the decoder by the magic of the first bytes.
+func (d *decoder) detect() error {
 	magic, err := d.in.Peek(3)
 	if len(magic) == 0 {
 		return err
@@ -176,8 +176,8 @@ func (d *decoder) begin() error {
 	return nil
 }
 
-// isMember reports whether another gzip member follows one that is over. What
-// else follows is padding.
+// isMember reports whether another gzip member follows one that is over. Other
+// bytes are padding.
 func (d *decoder) isMember() bool {
 	if d.coding != codingGzip {
 		return false
@@ -186,9 +186,8 @@ func (d *decoder) isMember() bool {
 	return bytes.Equal(magic, gzipMagic)
 }
 
-// isPlain reports whether a body that cannot be decoded, because of err, is
-// text that was never encoded. There are no bytes to know deflate by, and
-// those of zlib may begin a text.
+// isPlain reports whether a body whose decoding failed with err is text that was
+// never encoded. Raw deflate has no magic, and that of zlib may begin a text.
 func (d *decoder) isPlain(err error) bool {
 	if d.coding != codingDeflate || err == nil || errors.Is(err, io.EOF) {
 		return false
@@ -198,7 +197,7 @@ func (d *decoder) isPlain(err error) bool {
 	return corrupt && d.seen.isText()
 }
 
-// release gives back what unpacks.
+// release returns the decompressor to its pool.
 func (d *decoder) release() {
 	if d.pool != nil && d.out != nil {
 		d.pool.Put(d.out)
@@ -213,8 +212,7 @@ func (d *decoder) close() {
 	d.in, d.err = nil, io.ErrClosedPipe
 }
 
-// gzipMagic is what a gzip member begins with: its magic, and deflate, the
-// only method that there is.
+// gzipMagic is the start of a gzip member: its magic, and deflate, the only method.
 var gzipMagic = []byte{0x1f, 0x8b, 8}
 
 // isZlib reports whether magic begins a zlib stream without a dictionary
@@ -239,7 +237,7 @@ func newZlib(in io.Reader) (io.Reader, error) {
 	return zlib.NewReader(in)
 }
 
-// prefix remembers the beginning of what is read.
+// prefix keeps the first bytes that are read.
 type prefix struct {
 	from io.Reader
 	kept [1 << 10]byte
@@ -257,8 +255,8 @@ func (p *prefix) Read(b []byte) (int, error) {
 
 func (p *prefix) bytes() []byte { return p.kept[:min(p.n, len(p.kept))] }
 
-// isText reports whether all that was read is remembered, and is text: what is
-// compressed holds control characters.
+// isText reports whether all bytes read were kept and are text: compressed data
+// contains control characters.
 func (p *prefix) isText() bool {
 	isControl := func(r rune) bool { return r < ' ' && !strings.ContainsRune("\t\n\f\r", r) }
 	return p.n <= len(p.kept) && !bytes.ContainsFunc(p.bytes(), isControl)

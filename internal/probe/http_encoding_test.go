@@ -166,7 +166,7 @@ func TestMatchesInEncodedBodies(t *testing.T) {
 			if err := judge(t, testProber(), s.url, Rules{HealthyMatch: "down for"}); err != nil {
 				t.Errorf("%s, %s: got %v, want healthy_match found", header, way, err)
 			}
-			wantFailure(t, judge(t, testProber(), s.url, Rules{DeadMatch: "maintenance"}), KindBody, "body holds dead_match")
+			wantFailure(t, judge(t, testProber(), s.url, Rules{DeadMatch: "maintenance"}), KindBody, "body contains dead_match")
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"syscall"
 )
 
-// response is an answer whose head was read.
+// response is an answer after its head was read.
 type response struct {
 	answerHead
 	conn    net.Conn
@@ -34,8 +34,8 @@ func (r *response) close() {
 	}
 }
 
-// readers holds buffers for answers. They are small, since thousands of probes
-// may wait for an answer with one each.
+// readers pools buffers for answers. They are small, since thousands of probes may
+// wait with one each.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 1<<10) }}
 
 // exchange sends one request on a connection of its own and reads the answer's
@@ -48,7 +48,7 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 	}
 	raw, err := race(ctx, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 		return p.connect(ctx, addr, a)
-	}, reset)
+	}, discardConn)
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +117,8 @@ func unanswered(err error, q request, a attempt) error {
 	return e
 }
 
-// reset closes a connection that lost the race.
-func reset(c net.Conn) {
+// discardConn closes a connection that lost the race.
+func discardConn(c net.Conn) {
 	if c, ok := c.(*conn); ok {
 		c.reset()
 		return
@@ -126,13 +126,13 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-// curves are what HTTPS probes offer: no post-quantum hybrid, which protects
-// secrets against a later day at half the handshake's cost again; a probe has
-// none but what the operator put into the URL.
+// curves are the key exchanges that HTTPS probes offer: no post-quantum hybrid,
+// which costs half the handshake again and protects secrets against a later day; a
+// probe sends none but those in its URL.
 var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 
-// tlsConfig returns the configuration of one handshake. Sessions are not
-// resumed: the certificate would not be looked at again.
+// tlsConfig returns the configuration of one handshake. Sessions are not resumed,
+// which would skip the certificate.
 func (p *Prober) tlsConfig(t Target) *tls.Config {
 	return &tls.Config{
 		ServerName:             t.hostname(),
@@ -144,7 +144,7 @@ func (p *Prober) tlsConfig(t Target) *tls.Config {
 	}
 }
 
-// head returns the request as it goes over the wire. The cookie may be "".
+// head returns the bytes of the request. The cookie may be "".
 func (p *Prober) head(method string, q request, cookie string) []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, method...)
@@ -168,8 +168,8 @@ func (p *Prober) head(method string, q request, cookie string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// fromConn turns the error of a connection, or of what was read from it, into
-// a failure.
+// fromConn turns the error of a connection, or of the parsing of an answer, into a
+// failure.
 func fromConn(err error, q request, a attempt) *Error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return noAnswer(a.limit)
@@ -210,6 +210,6 @@ func fromHandshake(err error, q request, a attempt) *Error {
 	return e
 }
 
-// printable quotes text that came from the target, which may repeat what q
-// asked it.
+// printable quotes text of the target, with the secrets of q masked, which the
+// target may repeat.
 func printable(text string, q request) string { return q.masker().Quote(text) }

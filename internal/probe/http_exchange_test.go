@@ -268,7 +268,7 @@ func TestReadable(t *testing.T) {
 		999999999 * time.Nanosecond:  "1s",
 		9999999999 * time.Nanosecond: "10s",
 	} {
-		if got := fmt.Sprint(readable(d)); got != want {
+		if got := fmt.Sprint(rounded(d)); got != want {
 			t.Errorf("readable(%d ns) = %s, want %s", d, got, want)
 		}
 	}

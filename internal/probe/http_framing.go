@@ -19,7 +19,7 @@ type framing struct {
 	codings  codings
 }
 
-// lengthState is what the Content-Length lines said.
+// lengthState is the state after the Content-Length lines.
 type lengthState int
 
 const (

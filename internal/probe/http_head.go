@@ -18,9 +18,9 @@ var (
 	errNoStatusLine = errors.New("no status line")
 )
 
-// answerHead is what a verdict needs of an answer's head. Nothing else in it
-// is looked at, since a server that people use is not down for a line that
-// they never see.
+// answerHead is the part of an answer's head that a verdict needs. The rest is
+// ignored: a server that people use is not down because of a line that they never
+// see.
 type answerHead struct {
 	status   int
 	location string   // where a redirect points to; "" if it is none
@@ -28,13 +28,12 @@ type answerHead struct {
 	framing
 }
 
-// headReader reads the head of an answer. It holds no more of it than a buffer
-// and one line that is kept.
+// headReader reads the head of an answer. Its memory is a buffer and one line.
 type headReader struct {
 	from  *bufio.Reader
 	size  int    // bytes read so far
 	begun bool   // a status line was there
-	first []byte // what is no status line; valid until the next read
+	first []byte // the line that is no status line; valid until the next read
 	long  []byte // a line that is longer than the buffer
 }
 
@@ -93,7 +92,7 @@ func (h *headReader) statusLine() (int, error) {
 	}
 }
 
-// skip reads what is left of a line.
+// skip reads the rest of a line.
 func (h *headReader) skip(last bool) error {
 	var err error
 	for !last && err == nil {

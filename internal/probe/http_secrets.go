@@ -8,8 +8,8 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/redact"
 )
 
-// masker hides what q and the attempt that it is part of authenticate with: user
-// and password, and the values of the query, since keys are found there as well.
+// masker returns a masker of the secrets of q and of its attempt: user and
+// password, and the values of the query, which may be keys.
 func (q request) masker() *redact.Masker {
 	secrets := q.secrets()
 	if q.first != nil {
@@ -18,7 +18,7 @@ func (q request) masker() *redact.Masker {
 	return redact.New(secrets...)
 }
 
-// secrets returns what of q may be secret.
+// secrets returns the parts of q that may be secret.
 func (q request) secrets() []redact.Secret {
 	var secrets []redact.Secret
 	if q.user != nil {
@@ -30,7 +30,7 @@ func (q request) secrets() []redact.Secret {
 	_, query, _ := strings.Cut(q.target.uri, "?")
 	for parameter := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(parameter, "=")
-		secret := cmp.Or(value, name) // what has no value may be one
+		secret := cmp.Or(value, name) // a parameter without a value may be a secret
 		secrets = append(secrets, redact.Text(secret))
 		if decoded, err := url.QueryUnescape(secret); err == nil {
 			secrets = append(secrets, redact.Text(decoded))

@@ -247,12 +247,12 @@ func TestHTTPUpByGetAloneBeginsWithGetForADay(t *testing.T) {
 
 // However many replicas have no HEAD, what is remembered of them is bounded.
 func TestHTTPMemoryOfGetIsBounded(t *testing.T) {
-	h := new(headless)
-	for i := range maxHeadless + 10 {
+	h := new(getOnly)
+	for i := range maxGetOnly + 10 {
 		h.add(mustParse(t, fmt.Sprint("http://web.test/", i)))
 	}
-	if n := len(h.until); n > maxHeadless {
-		t.Errorf("%d replicas are remembered, want at most %d", n, maxHeadless)
+	if n := len(h.until); n > maxGetOnly {
+		t.Errorf("%d replicas are remembered, want at most %d", n, maxGetOnly)
 	}
 }
 

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,22 +14,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pinger sends ICMP echoes and hands out their answers, over one socket per
-// address family that all probes share: a raw socket gets a copy of every
-// answer that comes to this host, so with a socket for each probe the cost grows
-// with the square of those that wait.
+// pinger sends ICMP echoes and dispatches their answers, over one socket per address
+// family that all probes share: a raw socket gets a copy of every answer that arrives
+// at this host, so with a socket for each probe the cost is quadratic in the number
+// of waiting probes.
 type pinger struct {
-	v4, v6         *echoSocket // nil where it could not be opened
-	lackV4, lackV6 *Error      // why not; KindLocal
+	v4, v6       *echoSocket // nil where it could not be opened
+	errV4, errV6 *Error      // why not; KindLocal
 }
 
-// openPinger opens the socket of each family. It never fails as a whole: ping
-// and trouble say what is missing. The caller closes the pinger.
+// openPinger opens the socket of each family. It never fails as a whole: ping and
+// trouble report a socket that is missing. The caller closes the pinger.
 func openPinger() *pinger {
 	p := new(pinger)
-	p.v4, p.lackV4 = openEchoSocket(unix.AF_INET)
-	p.v6, p.lackV6 = openEchoSocket(unix.AF_INET6)
-	for _, lack := range []*Error{p.lackV4, p.lackV6} {
+	p.v4, p.errV4 = openEchoSocket(unix.AF_INET)
+	p.v6, p.errV6 = openEchoSocket(unix.AF_INET6)
+	for _, lack := range []*Error{p.errV4, p.errV6} {
 		if lack != nil {
 			lack.lasting = true
 		}
@@ -36,8 +37,8 @@ func openPinger() *pinger {
 	return p
 }
 
-// close closes the sockets and waits until nobody reads from them. Pings under
-// way fail with this host's trouble, never with the target's.
+// close closes the sockets and waits for their receivers. Pings in flight fail with
+// KindLocal, never with a failure of the target.
 func (p *pinger) close() error {
 	var errs []error
 	for _, s := range []*echoSocket{p.v4, p.v6} {
@@ -48,11 +49,10 @@ func (p *pinger) close() error {
 	return errors.Join(errs...)
 }
 
-// trouble returns, for each family that this host speaks but for which no
-// socket could be had, an error that says what to do; one for both where it is
-// the same.
+// trouble returns an error with the remedy for each family that this host speaks but
+// whose socket could not be opened; one for both if it is the same.
 func (p *pinger) trouble() []error {
-	v4, v6 := spoken(p.lackV4), spoken(p.lackV6)
+	v4, v6 := ignoreUnsupported(p.errV4), ignoreUnsupported(p.errV6)
 	if v4 != nil && v6 != nil && v4.Reason == v6.Reason {
 		return []error{fmt.Errorf("probing icmp:// replicas: %w", v4)}
 	}
@@ -66,23 +66,23 @@ func (p *pinger) trouble() []error {
 	return errs
 }
 
-// spoken returns lack, or nil if all that is lacking is the family itself.
-func spoken(lack *Error) *Error {
+// ignoreUnsupported returns lack, or nil if this host lacks the family itself.
+func ignoreUnsupported(lack *Error) *Error {
 	if lack == nil || errors.Is(lack, unix.EAFNOSUPPORT) {
 		return nil
 	}
 	return lack
 }
 
-// ping sends one echo to addr and returns what was answered. It waits for the
-// answer no longer than limit from when the echo has left; while this host's
-// send buffer is full it waits for that, too, at most limit. The error is an
+// ping sends one echo to addr and returns its answer. It waits for the answer for
+// limit after the echo was sent, and before that for room in this host's send buffer,
+// for limit at most. The error is an
 // *Error, KindLocal where the echo could not be sent, or the cause of ctx's end.
 func (p *pinger) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
 	addr = addr.Unmap()
-	s, lack := p.v4, p.lackV4
+	s, lack := p.v4, p.errV4
 	if !addr.Is4() {
-		s, lack = p.v6, p.lackV6
+		s, lack = p.v6, p.errV6
 	}
 	if lack != nil {
 		return pong{}, lack
@@ -90,7 +90,8 @@ func (p *pinger) ping(ctx context.Context, addr netip.Addr, limit time.Duration)
 	return s.ping(ctx, addr, limit)
 }
 
-// notPermitted says what to do where neither kind of ICMP socket may be opened.
+// notPermitted returns the failure, with its remedy, of a process that may open
+// neither kind of ICMP socket.
 func notPermitted(err error) *Error {
 	return &Error{
 		Kind: KindLocal,
@@ -102,8 +103,28 @@ func notPermitted(err error) *Error {
 	}
 }
 
-// maxPinged bounds how many addresses of a name are asked: nobody's name server
-// may make this host send without end.
+// maxPing bounds the wait for the answer to an ICMP echo: a second is long for a round
+// trip, and the original waits no longer.
+const maxPing = time.Second
+
+// attemptICMP makes one attempt at an icmp:// target, which is up when every
+// address answers an echo. Its latency is the highest round trip.
+func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Duration, error) {
+	addrs, err := p.resolver.addrs(ctx, c.Target, a)
+	if err != nil {
+		return 0, err
+	}
+	if a.left() <= 0 && !a.prolong() {
+		return 0, noAnswer(a.limit)
+	}
+	// The second begins with the echo: a slow resolver is not a slow target.
+	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	a.setAnomaly(answer.anomaly)
+	return max(0, answer.rtt-a.late()), err
+}
+
+// maxPinged bounds the addresses of one name that are pinged: no nameserver may make
+// this host send without end.
 const maxPinged = 64
 
 // pingAll makes one attempt at the addresses of a name, all at the same time.
@@ -127,13 +148,13 @@ func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 		return pong{}, context.Cause(ctx)
 	}
 	p, err := slowest(asked, pongs, errs)
-	if err == nil && len(asked) < len(addrs) && p.note == "" {
-		p.note = fmt.Sprintf("the name has %d addresses, %d of them were asked", len(addrs), len(asked))
+	if err == nil && len(asked) < len(addrs) && p.anomaly == "" {
+		p.anomaly = fmt.Sprintf("the name has %d addresses, %d of them were asked", len(addrs), len(asked))
 	}
 	return p, err
 }
 
-// slowest makes one outcome of those of all the addresses of a name.
+// slowest returns one outcome for those of all addresses of a name.
 func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 	var all pong
 	var down, local, noWay error
@@ -142,16 +163,16 @@ func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 		switch {
 		case err == nil:
 			answered = true
-			all.trip = max(all.trip, pongs[i].trip)
-			if note := pongs[i].note; note != "" && all.note == "" {
-				all.note = addrs[i].String() + ": " + note
+			all.rtt = max(all.rtt, pongs[i].rtt)
+			if note := pongs[i].anomaly; note != "" && all.anomaly == "" {
+				all.anomaly = addrs[i].String() + ": " + note
 			}
 		case hasNoWay(err):
-			noWay = first(noWay, ofAddress(addrs[i], err))
+			noWay = cmp.Or(noWay, ofAddress(addrs[i], err))
 		case isLocal(err):
-			local = first(local, ofAddress(addrs[i], err))
+			local = cmp.Or(local, ofAddress(addrs[i], err))
 		default:
-			down = first(down, ofAddress(addrs[i], err))
+			down = cmp.Or(down, ofAddress(addrs[i], err))
 		}
 	}
 	switch {
@@ -181,15 +202,7 @@ func hasNoWay(err error) bool {
 	return false
 }
 
-// first returns a, or b if a is nil.
-func first(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-// ofAddress says which of several addresses the failure err is about.
+// ofAddress returns err with the address that it is about.
 func ofAddress(addr netip.Addr, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {

@@ -17,8 +17,8 @@ import (
 func BenchmarkPing(b *testing.B) {
 	p := openPinger()
 	defer p.close()
-	if p.lackV4 != nil {
-		b.Skipf("no echo can be sent here: %v", p.lackV4)
+	if p.errV4 != nil {
+		b.Skipf("no echo can be sent here: %v", p.errV4)
 	}
 	loopback := netip.MustParseAddr("127.0.0.1")
 	b.ReportAllocs()

@@ -11,28 +11,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echo is one that waits for its answer. Echoes are used again and again: what
-// they hold would be half of what a ping costs beyond its system calls.
+// echo is an ICMP echo that waits for its answer. Echoes are pooled: allocating one
+// would be half of the cost of a ping beyond its system calls.
 type echo struct {
 	addr netip.Addr // without zone, as packets come in
 	reply
-	packet   [echoLen]byte
-	timeout  *time.Timer
-	answered chan answer // holds one; a zero one when none can come any more
-	heard    icmpError   // what the network said of it; protected by the socket's mu
-	next     *echo       // another with the same sequence number; protected by the socket's mu
+	packet       [echoLen]byte
+	timeout      *time.Timer
+	replied      chan answer // has room for one; a zero answer means that none can come
+	networkError icmpError   // from the network; protected by the socket's mu
+	next         *echo       // another with the same sequence number; protected by the socket's mu
 }
 
-// answer is that of an echo.
+// answer is the answer to an echo.
 type answer struct {
 	at   time.Time  // when it was read
 	from netip.Addr // invalid: from where the echo went
 }
 
-// pong is what an echo that was answered comes to.
+// pong is the result of an echo that was answered.
 type pong struct {
-	trip time.Duration
-	note string // what is odd about the answer
+	rtt     time.Duration
+	anomaly string // an oddity of the answer
 }
 
 // ping is pinger.ping for an addr of the socket's family.
@@ -51,35 +51,35 @@ func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Durat
 	}
 	e.timeout.Reset(limit)
 	select {
-	case got := <-e.answered:
+	case got := <-e.replied:
 		return got.since(sent)
 	case <-ctx.Done():
 		return pong{}, context.Cause(ctx)
 	case <-e.timeout.C:
 	}
-	// After a stall of this process the timer is up before the receiver has had
-	// its turn: what the kernel holds by now has come in time.
+	// After a stall of this process the timer fires before the receiver has run: an
+	// answer that the kernel has by now arrived in time.
 	s.collect()
-	s.recall(e)
+	s.withdraw(e)
 	select {
-	case got := <-e.answered:
+	case got := <-e.replied:
 		return got.since(sent)
 	default:
 	}
-	if said := e.heard.ofEcho(); said != nil {
+	if said := e.networkError.ofEcho(); said != nil {
 		return pong{}, said
 	}
 	return pong{}, noAnswer(limit)
 }
 
-// since is the outcome of an echo that was sent at the time sent and got a.
+// since returns the result of an echo that was sent at sent and was answered by a.
 func (a answer) since(sent time.Time) (pong, error) {
 	if a.at.IsZero() {
 		return pong{}, socketClosed()
 	}
-	p := pong{trip: a.at.Sub(sent)}
+	p := pong{rtt: a.at.Sub(sent)}
 	if a.from.IsValid() {
-		p.note = "answered from another address, " + a.from.String()
+		p.anomaly = "answered from another address, " + a.from.String()
 	}
 	return p, nil
 }
@@ -100,9 +100,9 @@ func (s *echoSocket) launch(ctx context.Context, e *echo, addr netip.Addr, limit
 		}
 		err := s.send(e.packet[:], addr)
 		if err == nil {
-			// Go looks for packets to read only when it has nothing else to do:
-			// a thousand pings that start at once would fill the receive buffer
-			// with answers and lose the rest, did none of them look.
+			// The runtime polls the network only when idle. Without draining the
+			// socket here, a burst of a thousand pings would overflow the receive
+			// buffer before the receiver runs.
 			if s.launched.Add(1)%64 == 0 {
 				s.collect()
 			}
@@ -117,7 +117,7 @@ func (s *echoSocket) launch(ctx context.Context, e *echo, addr netip.Addr, limit
 				return sent, context.Cause(ctx)
 			}
 		case errno != 0 && errno != unix.EAGAIN && tries < 4:
-			tries++ // it may be what the network said of another's echo
+			tries++ // the error may be about the echo of another ping
 		default:
 			return sent, fromSend(addr, err)
 		}
@@ -149,8 +149,7 @@ func fromSend(addr netip.Addr, err error) *Error {
 	return &Error{Kind: KindLocal, Reason: reason, Err: err}
 }
 
-// ofEcho returns what e comes to that was said of an echo; nil if that is
-// nothing, or what nobody knows.
+// ofEcho returns e as the failure of an echo; nil if e is empty or unknown.
 func (e icmpError) ofEcho() *Error {
 	switch {
 	case e.errno == 0:
@@ -163,14 +162,14 @@ func (e icmpError) ofEcho() *Error {
 	return fromNetwork(e.errno)
 }
 
-// expect returns an echo to send to addr, whose answer deliver will know. The
-// caller gives it back to recycle.
+// expect returns an echo to send to addr, whose answer deliver will find. The caller
+// passes it to recycle in the end.
 func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
 	e, ok := s.idle.Get().(*echo)
 	if !ok {
-		e = &echo{timeout: time.NewTimer(time.Hour), answered: make(chan answer, 1)}
+		e = &echo{timeout: time.NewTimer(time.Hour), replied: make(chan answer, 1)}
 	}
-	e.addr, e.heard = addr.WithZone(""), icmpError{}
+	e.addr, e.networkError = addr.WithZone(""), icmpError{}
 	e.reply = reply{id: s.id, seq: uint16(rand.Uint32()), token: rand.Uint64() | 1}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,8 +190,8 @@ func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
 	return nil, failure(KindLocal, "65536 ICMP echoes to it wait for an answer, which is all that there can be")
 }
 
-// recall makes e unknown to deliver and hear.
-func (s *echoSocket) recall(e *echo) {
+// withdraw makes e unknown to deliver and hear.
+func (s *echoSocket) withdraw(e *echo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetLocked(e)
@@ -215,10 +214,10 @@ func (s *echoSocket) forgetLocked(e *echo) {
 }
 
 func (s *echoSocket) recycle(e *echo) {
-	s.recall(e)
+	s.withdraw(e)
 	e.timeout.Stop()
 	select {
-	case <-e.answered: // too late
+	case <-e.replied: // too late
 	default:
 	}
 	s.idle.Put(e)
@@ -246,24 +245,24 @@ func (s *echoSocket) deliver(packet []byte, from netip.Addr, at time.Time) {
 	if from != e.addr {
 		got.from = from
 	}
-	e.answered <- got
+	e.replied <- got
 }
 
-// hear keeps what the network said of the echo to an address of which packet is
-// the beginning. Its ping waits on all the same, since an answer is what counts,
-// and what is wrong may pass; but if there is none, this is why.
-func (s *echoSocket) hear(packet []byte, to netip.Addr, said icmpError) {
+// noteError keeps an ICMP message about the echo to an address; packet is the start of
+// that echo. Its ping goes on waiting, since an answer may still come; without one,
+// the message is the reason.
+func (s *echoSocket) noteError(packet []byte, to netip.Addr, said icmpError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.findLocked(packet, s.request, to); e != nil && e.addr == to {
-		e.heard = said
+		e.networkError = said
 	}
 }
 
-// findLocked returns the echo that packet, of the ICMP type kind, belongs to;
-// nil if there is none. Its sequence number is that of the packet, and so is its
-// token, which nobody off the path can guess: a host may answer from another of
-// its addresses. Or its address is: a device may answer with no data, or its own.
+// findLocked returns the echo that packet, of the ICMP type kind, belongs to; nil if
+// there is none. Sequence number and token match, whatever the address, since a host
+// may answer from another of its addresses and nobody off the path can guess a token;
+// or sequence number and address match, since a device may answer with other data.
 func (s *echoSocket) findLocked(packet []byte, kind byte, addr netip.Addr) *echo {
 	r, ok := parseReply(packet, kind)
 	if !ok || s.raw && r.id != s.id {
@@ -287,13 +286,13 @@ func (s *echoSocket) ofAddrLocked(seq uint16, addr netip.Addr) *echo {
 	return nil
 }
 
-// abandon ends all waiting for answers, for good.
+// abandon ends every wait for an answer, for good.
 func (s *echoSocket) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, first := range s.waiting {
 		for e := first; e != nil; e = e.next {
-			e.answered <- answer{}
+			e.replied <- answer{}
 		}
 	}
 	s.waiting = nil

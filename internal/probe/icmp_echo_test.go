@@ -70,7 +70,7 @@ func TestPingsFetchAnswersWithoutTheReceiver(t *testing.T) {
 				if err != nil {
 					t.Errorf("got %v, want it up", err)
 				}
-				if answer.trip == 0 {
+				if answer.rtt == 0 {
 					soon.Add(1)
 				}
 			})
@@ -89,8 +89,8 @@ func TestPingTakesTheAnswerThatTheKernelHoldsWhenTimeIsUp(t *testing.T) {
 		var answer []byte
 		s.send = func(packet []byte, _ netip.Addr) error { answer = echoAnswer(packet); return nil }
 		s.collect = func() { s.deliver(answer, echoV4, time.Now()) }
-		if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.trip != time.Second || err != nil {
-			t.Errorf("got %v, %v, want it up after 1s", answer.trip, err)
+		if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.rtt != time.Second || err != nil {
+			t.Errorf("got %v, %v, want it up after 1s", answer.rtt, err)
 		}
 	})
 }
@@ -225,7 +225,7 @@ func TestPingSaysWhyThereIsNoAnswer(t *testing.T) {
 				s.send = func(packet []byte, _ netip.Addr) error {
 					packet = slices.Clone(packet)
 					if tt.said != 0 {
-						s.hear(tt.change(slices.Clone(packet)), tt.to, icmpError{errno: tt.said})
+						s.noteError(tt.change(slices.Clone(packet)), tt.to, icmpError{errno: tt.said})
 					}
 					if answer {
 						time.AfterFunc(time.Millisecond, func() { s.deliver(echoAnswer(packet), echoV4, time.Now()) })
@@ -235,8 +235,8 @@ func TestPingSaysWhyThereIsNoAnswer(t *testing.T) {
 				_, err := s.ping(t.Context(), echoV4, time.Second)
 				wantPingError(t, err, tt.kind, tt.reason)
 				answer = true
-				if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.trip != time.Millisecond || err != nil {
-					t.Errorf("answered after that: got %v, %v, want it up after 1ms", answer.trip, err)
+				if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.rtt != time.Millisecond || err != nil {
+					t.Errorf("answered after that: got %v, %v, want it up after 1ms", answer.rtt, err)
 				}
 				answer, tt.said = false, 0
 				_, err = s.ping(t.Context(), echoV4, time.Second)
@@ -260,8 +260,8 @@ func TestPingWaitsForRoomInTheSendBuffer(t *testing.T) {
 		}
 		// The round trip begins when the echo leaves: this host's queue is not
 		// the target's latency, nor does it take from the time to answer.
-		if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.trip != 500*time.Millisecond || err != nil {
-			t.Errorf("got %v, %v, want a round trip of 500ms", answer.trip, err)
+		if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.rtt != 500*time.Millisecond || err != nil {
+			t.Errorf("got %v, %v, want a round trip of 500ms", answer.rtt, err)
 		}
 
 		s.send = func([]byte, netip.Addr) error { return unix.EAGAIN }

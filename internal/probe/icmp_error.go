@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The ICMP types of the messages that say what became of a packet (RFC 792,
-// RFC 4443).
+// The ICMP types of error messages (RFC 792, RFC 4443).
 const (
 	icmpv4Unreachable  = 3
 	icmpv4TimeExceeded = 11
@@ -20,13 +19,12 @@ const (
 	icmpv6Parameter    = 4
 )
 
-// icmpError is what an ICMP message said of a packet, as a socket's error queue
-// has it.
+// icmpError is an ICMP message about a packet, from a socket's error queue.
 type icmpError struct {
-	errno      syscall.Errno // what the kernel makes of it; 0 if there is none
+	errno      syscall.Errno // the kernel's translation; 0 if there is no message
 	v6         bool
 	kind, code byte       // type and code of the message; both 0 if this host's stack alone said it
-	from       netip.Addr // whose message it is; invalid if that is not known
+	from       netip.Addr // the sender; invalid if it is unknown
 }
 
 // parseError reads the control messages that come with a packet from an error
@@ -60,9 +58,8 @@ func parseError(control []byte) icmpError {
 	return icmpError{}
 }
 
-// failure returns what e comes to, in words that are the same for both
-// families. The kernel's errno alone is not enough: of IPv4 it makes
-// "prohibited" and "unreachable" one.
+// failure returns the failure of e, with the same words for both families. The
+// errno is not enough: for IPv4, "prohibited" and "unreachable" share one.
 func (e icmpError) failure() *Error {
 	unreachable, exceeded, parameter := byte(icmpv4Unreachable), byte(icmpv4TimeExceeded), byte(icmpv4Parameter)
 	if e.v6 {
@@ -79,8 +76,8 @@ func (e icmpError) failure() *Error {
 	return fromSocket(e.errno)
 }
 
-// prohibits reports whether the code of a message of the type "destination
-// unreachable" says that somebody does not want the packet.
+// prohibits reports whether the code of a "destination unreachable" message is one
+// of those for administratively prohibited.
 func (e icmpError) prohibits() bool {
 	if e.v6 {
 		switch e.code {
@@ -96,9 +93,9 @@ func (e icmpError) prohibits() bool {
 	return false
 }
 
-// noNeighbour reports whether e is what this host's own stack says, in the form
-// of an ICMP message to itself, when nobody on the link has the target's
-// address: then the target is not there. (A reject rule can say the same.)
+// noNeighbour reports whether e is the message that this host's stack sends to
+// itself when no neighbour has the target's address: then the target is down. (A
+// reject rule can send the same.)
 func (e icmpError) noNeighbour() bool {
 	if e.v6 {
 		return e.kind == icmpv6Unreachable && e.code == 3

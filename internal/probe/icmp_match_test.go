@@ -118,11 +118,11 @@ func TestPingTakesOnlyItsOwnAnswer(t *testing.T) {
 				}
 				answer, err := s.ping(t.Context(), tt.addr, time.Second)
 				if tt.want {
-					if answer.trip != 30*time.Millisecond || err != nil {
-						t.Errorf("got %v, %v, want a round trip of 30ms", answer.trip, err)
+					if answer.rtt != 30*time.Millisecond || err != nil {
+						t.Errorf("got %v, %v, want a round trip of 30ms", answer.rtt, err)
 					}
-					if answer.note != tt.note {
-						t.Errorf("got the note %q, want %q", answer.note, tt.note)
+					if answer.anomaly != tt.note {
+						t.Errorf("got the note %q, want %q", answer.anomaly, tt.note)
 					}
 					return
 				}
@@ -297,7 +297,7 @@ func TestEchoesOfOneNumberAreToldApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.recall(e)
+		s.withdraw(e)
 		e.seq, e.next = 7, s.waiting[7]
 		s.waiting[7] = e
 		marshalEcho(&e.packet, s.request, e.reply)
@@ -308,12 +308,12 @@ func TestEchoesOfOneNumberAreToldApart(t *testing.T) {
 	// From the address of one, with the bytes of the other.
 	s.deliver(echoAnswer(echoes[0].packet[:]), echoes[2].addr, time.Now())
 	for i, want := range []int{1, 1, 0} {
-		if got := len(echoes[i].answered); got != want {
+		if got := len(echoes[i].replied); got != want {
 			t.Errorf("the echo to %v has %d answers, want %d", echoes[i].addr, got, want)
 		}
 	}
 	s.deliver(bare(echoes[2]), echoes[2].addr, time.Now())
-	if len(echoes[2].answered) != 1 || len(s.waiting) != 0 {
-		t.Errorf("the last has %d answers, %d numbers are taken, want 1 and 0", len(echoes[2].answered), len(s.waiting))
+	if len(echoes[2].replied) != 1 || len(s.waiting) != 0 {
+		t.Errorf("the last has %d answers, %d numbers are taken, want 1 and 0", len(echoes[2].replied), len(s.waiting))
 	}
 }

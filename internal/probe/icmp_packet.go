@@ -10,16 +10,16 @@ const (
 	icmpv6Reply = 129
 )
 
-// Both are type, code, checksum, identifier and sequence number, then what the
-// sender likes: a token, and zeros up to the length that ping sends, since a
-// network may be choosy about others.
+// Both are type, code, checksum, identifier and sequence number, then data of the
+// sender: a token, and zeros up to the length of ping(8), since a network may drop
+// others.
 const (
 	echoLen   = 64
 	tokenFrom = 8
 	tokenTo   = 16
 )
 
-// reply is what an echo and its reply have in common.
+// reply is the fields that an echo and its reply share.
 type reply struct {
 	id, seq uint16
 	token   uint64
@@ -38,7 +38,7 @@ func marshalEcho(p *[echoLen]byte, kind byte, r reply) {
 }
 
 // parseReply reads packet as an echo or reply of the ICMP type kind; not ok if
-// it is none. What is too short to hold a token has the token 0, which no echo
+// it is none. A packet that is too short for a token has the token 0, which no echo
 // has.
 func parseReply(packet []byte, kind byte) (r reply, ok bool) {
 	if len(packet) < tokenFrom || packet[0] != kind || packet[1] != 0 {
@@ -52,8 +52,7 @@ func parseReply(packet []byte, kind byte) (r reply, ok bool) {
 	return r, true
 }
 
-// stripIPv4 returns what follows the IPv4 header of packet; nil if that is not
-// whole.
+// stripIPv4 returns packet without its IPv4 header; nil if that is incomplete.
 func stripIPv4(packet []byte) []byte {
 	if len(packet) < 20 || packet[0]>>4 != 4 {
 		return nil
@@ -65,8 +64,8 @@ func stripIPv4(packet []byte) []byte {
 	return packet[header:]
 }
 
-// checksum returns the Internet checksum (RFC 1071) of p, which is 0 for what
-// holds its own.
+// checksum returns the Internet checksum (RFC 1071) of p, which is 0 if p contains
+// its own.
 func checksum(p []byte) uint16 {
 	var sum uint32
 	for ; len(p) >= 2; p = p[2:] {

@@ -12,18 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echoSocket is an ICMP socket of one family with all the echoes that wait for
-// an answer over it. It is made of plain system calls, since the connections of
-// package net allocate for each packet of a raw socket, and let nobody but the
-// one who reads them look whether a packet is there.
+// echoSocket is an ICMP socket of one family, and the echoes that wait for an answer
+// on it. It uses plain system calls, since the connections of package net allocate
+// for each packet of a raw socket, and only their reader can look for a packet.
 type echoSocket struct {
 	request, reply byte   // the ICMP types of the family
 	id             uint16 // identifier of our echoes; the kernel puts its own in those of a datagram socket
 	raw            bool   // every reply to this host comes in, not ours alone
 	ipHeader       bool   // packets come in with their IPv4 header
 
-	// send sends a packet without blocking, collect delivers what the kernel
-	// holds; tests put their own in.
+	// send sends a packet without blocking, collect delivers the packets that the
+	// kernel has; tests replace them.
 	send    func(packet []byte, to netip.Addr) error
 	collect func()
 
@@ -35,7 +34,7 @@ type echoSocket struct {
 
 	reading sync.Mutex     // held from reading a packet until it is delivered
 	buffer  [16 << 10]byte // of a longer packet the checksum would be wrong; no echo of ours has such an answer
-	control [256]byte      // what comes with a packet of the error queue
+	control [256]byte      // control messages of a packet of the error queue
 
 	idle    sync.Pool        // of *echo
 	mu      sync.Mutex       // protects waiting
@@ -75,7 +74,7 @@ func openEchoSocket(family int) (*echoSocket, *Error) {
 	return s, nil
 }
 
-// newEchoSocket returns what an echoSocket of family is but for the socket.
+// newEchoSocket returns an echoSocket of family that has no socket yet.
 func newEchoSocket(family int) *echoSocket {
 	s := &echoSocket{
 		request: icmpv4Echo, reply: icmpv4Reply,
@@ -89,14 +88,14 @@ func newEchoSocket(family int) *echoSocket {
 	return s
 }
 
-// tune widens the buffers of fd, makes it say what happens to echoes and, if it
-// is raw, keeps everything but replies away from it, so that nothing else wakes
-// us. Where one of these is refused, the socket does its work without.
+// tune widens the buffers of fd, turns on its error queue and, if it is raw, filters
+// everything but replies, so that nothing else wakes the receiver. Each option is
+// optional: the socket works without it.
 func (s *echoSocket) tune(fd int) {
-	// Hundreds of answers may come at once. And an echo to a neighbour that is
-	// not there keeps its place in the send buffer until the kernel gives up
-	// asking for it: by default 270 dead neighbours would silence all others.
-	// Without privilege this is cut to what the host allows.
+	// Hundreds of answers may arrive at once. And an echo to an absent neighbour
+	// occupies the send buffer until the kernel gives up its address resolution: by
+	// default, 270 dead neighbours would block all others. Without privilege the
+	// kernel caps the size.
 	const size = 4 << 20
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
@@ -105,8 +104,8 @@ func (s *echoSocket) tune(fd int) {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size)
 	}
 
-	// Besides what routers say, this makes a raw socket admit that this host
-	// itself had to drop an echo: a full neighbour table or device queue.
+	// Besides the messages of routers, this makes a raw socket report echoes that this
+	// host itself dropped: a full neighbour table or device queue.
 	v6 := s.reply == icmpv6Reply
 	if v6 {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
@@ -115,7 +114,7 @@ func (s *echoSocket) tune(fd int) {
 	}
 
 	if !s.raw {
-		return // such a socket gets nothing but its own replies
+		return // a datagram socket receives only its own replies
 	}
 	if v6 {
 		var filter unix.ICMPv6Filter
@@ -125,13 +124,13 @@ func (s *echoSocket) tune(fd int) {
 		filter.Data[s.reply/32] &^= 1 << (s.reply % 32)
 		_ = unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &filter)
 	} else {
-		// Of types 0 to 31 those whose bit is set are kept away.
+		// The types from 0 to 31 whose bit is set are filtered.
 		_ = unix.SetsockoptInt(fd, unix.SOL_RAW, unix.ICMP_FILTER, int(^uint32(1<<s.reply)))
 	}
 }
 
-// close closes the socket and waits for the receiver. To close it again is an
-// error, and harmless.
+// close closes the socket and waits for the receiver. A second close returns an
+// error and is harmless.
 func (s *echoSocket) close() error {
 	s.closing.Store(true)
 	err := s.file.Close()
@@ -151,20 +150,20 @@ func (s *echoSocket) receive() {
 		if s.closing.Load() {
 			return
 		}
-		// The socket has an error to tell while it has no room to send, which
-		// the poller takes for one of its own until the next packet comes.
+		// The socket reports an error while its send buffer is full, and the poller
+		// takes that for one of its own until the next packet arrives.
 		<-time.After(10 * time.Millisecond)
 		s.collectNow()
 	}
 }
 
-// collectNow delivers what the kernel holds, without waiting for the receiver.
+// collectNow delivers the packets that the kernel has, without the receiver.
 func (s *echoSocket) collectNow() {
-	// It fails when the socket is closed, and then there is nothing to deliver.
+	// The call fails once the socket is closed; there is nothing to deliver then.
 	_ = s.conn.Control(func(fd uintptr) { s.drain(int(fd)) })
 }
 
-// drain delivers the packets that fd holds and reports whether that was all.
+// drain delivers the packets of fd; it returns false if there may be more.
 func (s *echoSocket) drain(fd int) bool {
 	s.reading.Lock()
 	defer s.reading.Unlock()
@@ -180,8 +179,8 @@ func (s *echoSocket) drain(fd int) bool {
 			s.drainErrors(fd)
 			return true
 		default:
-			// What drainErrors will say more of, or a passing shortage; if it
-			// lasts, waiting for a packet is better than spinning.
+			// The error queue explains it, or the shortage passes; if it lasts, waiting
+			// for a packet is better than spinning.
 			if failed++; failed == 8 {
 				return true
 			}
@@ -190,14 +189,14 @@ func (s *echoSocket) drain(fd int) bool {
 	return false
 }
 
-// drainErrors hands what the network said of echoes to hear.
+// drainErrors passes the messages of the error queue to noteError.
 func (s *echoSocket) drainErrors(fd int) {
 	for range 4096 {
 		n, c, _, to, err := syscall.Recvmsg(fd, s.buffer[:], s.control[:], unix.MSG_ERRQUEUE)
 		if err != nil {
 			return
 		}
-		s.hear(s.buffer[:n], addrOf(to), parseError(s.control[:c]))
+		s.noteError(s.buffer[:n], addrOf(to), parseError(s.control[:c]))
 	}
 }
 

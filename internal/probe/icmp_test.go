@@ -25,7 +25,7 @@ func TestICMPIsUpWhenEveryAddressAnswers(t *testing.T) {
 		after time.Duration
 		err   error
 	}
-	up := func(trip time.Duration) outcome { return outcome{trip, nil} }
+	up := func(rtt time.Duration) outcome { return outcome{rtt, nil} }
 	down := func(err error) outcome { return outcome{0, err} }
 
 	for _, tt := range []struct {
@@ -70,7 +70,7 @@ func TestICMPIsUpWhenEveryAddressAnswers(t *testing.T) {
 						}
 						o := outcomes[addr]
 						time.Sleep(o.after)
-						return pong{trip: o.after}, o.err
+						return pong{rtt: o.after}, o.err
 					})
 				if got := time.Since(began); got != longest {
 					t.Errorf("took %v, want %v: all at the same time", got, longest)
@@ -82,8 +82,8 @@ func TestICMPIsUpWhenEveryAddressAnswers(t *testing.T) {
 					}
 					return
 				}
-				if answer.trip != tt.want || err != nil {
-					t.Errorf("got %v, %v, want %v", answer.trip, err, tt.want)
+				if answer.rtt != tt.want || err != nil {
+					t.Errorf("got %v, %v, want %v", answer.rtt, err, tt.want)
 				}
 			})
 		})
@@ -129,7 +129,7 @@ func TestTroubleSaysWhatToDo(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &pinger{lackV4: tt.v4, lackV6: tt.v6}
+			p := &pinger{errV4: tt.v4, errV6: tt.v6}
 			got := p.trouble()
 			if len(got) != len(tt.want) {
 				t.Fatalf("got %q, want %q", got, tt.want)
@@ -144,7 +144,7 @@ func TestTroubleSaysWhatToDo(t *testing.T) {
 }
 
 func TestPingWithoutSocketIsLocal(t *testing.T) {
-	p := &pinger{lackV4: notPermitted(unix.EPERM), lackV6: fromSyscall("opening", unix.EAFNOSUPPORT)}
+	p := &pinger{errV4: notPermitted(unix.EPERM), errV6: fromSyscall("opening", unix.EAFNOSUPPORT)}
 	_, err := p.ping(t.Context(), echoV4, time.Second)
 	wantPingError(t, err, KindLocal, "ping_group_range")
 	_, err = p.ping(t.Context(), netip.MustParseAddr("::ffff:192.0.2.1"), time.Second)
@@ -173,7 +173,7 @@ func TestPingLoopback(t *testing.T) {
 			addr := netip.MustParseAddr(addr)
 			p := loopbackPinger(t, addr)
 			answer, err := p.ping(t.Context(), addr, 10*time.Second)
-			if answer.trip <= 0 || answer.note != "" || err != nil {
+			if answer.rtt <= 0 || answer.anomaly != "" || err != nil {
 				t.Errorf("got %v, %v, want a round trip", answer, err)
 			}
 			if err := p.close(); err != nil {
@@ -221,8 +221,8 @@ func TestAtMost64AddressesOfANameAreAsked(t *testing.T) {
 		asked.Add(1)
 		return pong{}, nil
 	})
-	if asked.Load() != 64 || err != nil || answer.note != "the name has 3900 addresses, 64 of them were asked" {
-		t.Errorf("%d were asked, got %q, %v, want 64, and that said", asked.Load(), answer.note, err)
+	if asked.Load() != 64 || err != nil || answer.anomaly != "the name has 3900 addresses, 64 of them were asked" {
+		t.Errorf("%d were asked, got %q, %v, want 64, and that said", asked.Load(), answer.anomaly, err)
 	}
 }
 
@@ -231,7 +231,7 @@ func TestReasonNamesTheAddressThatAnswered(t *testing.T) {
 	p.resolver = resolverOf(&nameserver{answer: addresses("192.0.2.1", "192.0.2.2")})
 	p.ping = func(_ context.Context, addr netip.Addr, _ time.Duration) (pong, error) {
 		if addr == echoV4 {
-			return pong{note: "answered from another address, 192.0.2.9"}, nil
+			return pong{anomaly: "answered from another address, 192.0.2.9"}, nil
 		}
 		return pong{}, nil
 	}

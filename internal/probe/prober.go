@@ -1,10 +1,10 @@
 // Package probe judges a replica by its attempts.
 //
 // An attempt is up or down; down attempts are repeated, and only a replica that
-// was down on all of them is dead. What is this host's own trouble (no file
-// descriptor, no route, no resolver) is not an attempt at all: it is tried
-// again while there is time, and in the end there is no verdict, since a verdict
-// is about the target or there is none.
+// was down on all of them is dead. Trouble of this host (no file descriptor, no
+// route, no resolver) does not count as an attempt: it is retried while there is
+// time, and then there is no verdict, since a verdict is about the target or there
+// is none.
 package probe
 
 import (
@@ -25,13 +25,13 @@ type Prober struct {
 	connector connector
 	pinger    *pinger
 	stalls    stalls
-	headless  headless
+	getOnly   getOnly
 
-	// What the attempts are made of; tests put their own in. What connect
-	// returns has no deadline yet, and the caller closes it.
-	touch   func(ctx context.Context, addr netip.AddrPort, a attempt) error
-	connect func(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error)
-	ping    func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error)
+	// The parts of an attempt, which tests replace. A connection from connect has
+	// no deadline yet, and the caller closes it.
+	connectHalfOpen func(ctx context.Context, addr netip.AddrPort, a attempt) error
+	connect         func(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error)
+	ping            func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error)
 }
 
 // New returns a Prober that names itself userAgent to HTTP servers. It opens
@@ -43,115 +43,86 @@ func New(userAgent string) *Prober {
 		connector: newConnector(),
 		pinger:    openPinger(),
 	}
-	p.touch = p.connector.touch
+	p.connectHalfOpen = p.connector.connectHalfOpen
 	p.connect = p.connector.connect
 	p.ping = p.pinger.ping
 	return p
 }
 
-// Close closes the ICMP sockets. Probes under way have no verdict.
+// Close closes the ICMP sockets. Probes in flight end without a verdict.
 func (p *Prober) Close() error { return p.pinger.close() }
 
-// Trouble returns what this host refuses to the prober, each an error that says
-// what to do about it; replicas that need it have no verdict.
+// Trouble returns the rights and features that this host refuses to the prober,
+// each an error that says how to grant them; replicas that need them have no
+// verdict.
 func (p *Prober) Trouble() []error { return p.pinger.trouble() }
 
-// TrustRoots sets the certificate authorities that HTTPS replicas are verified
-// against; nil means the system's.
+// TrustRoots sets the certificate authorities that the certificates of HTTPS
+// replicas are verified against; nil means the system's.
 func (p *Prober) TrustRoots(roots *x509.CertPool) { p.roots.Store(roots) }
 
-// OnNameTrouble sets what is told of trouble with a name, or with a nameserver,
-// that no verdict shows, seldom enough for a log; it is called in a goroutine of
-// its own. It is set before the first probe.
+// OnNameTrouble sets the function that is called on trouble with a name or a
+// nameserver that no verdict shows, rarely enough for a log and in a goroutine of
+// its own. It must be set before the first probe.
 func (p *Prober) OnNameTrouble(notify func(name, trouble string)) { p.resolver.notify = notify }
 
-// Refresh says that a cycle begins: names that are no longer probed are forgotten
-// in time, and a name is known to fail alone if others were resolved of late.
+// Refresh must be called at the start of each cycle: by the cycles the resolver
+// forgets names that are no longer probed, and tells a name that fails alone from
+// an outage of all names.
 func (p *Prober) Refresh() { p.resolver.refresh() }
 
 // Probe judges the replica of t once, with its retries. All attempts together
 // take no longer than the budget, but the first one always has the rules'
-// DeadAfter whole. What was down while this process stalled is repeated, with
-// the budget anew. A probe whose context ends has no verdict: the result's
+// DeadAfter whole. An attempt that failed while this process stalled is repeated,
+// with a new budget. A probe whose context ends has no verdict: the result's
 // Health is Unknown and its Err the context's.
-func (p *Prober) Probe(ctx context.Context, t Task) (r Result) {
-	c, budget := t.Check, t.Budget
-	rules := c.rules()
-	r.Check = c
-	start, limit, downs := time.Now(), rules.DeadAfter, 0
-	backoff := Pause // after a failure of this host
-	repeats := maxRepeats
-	var local error
-	var notBefore time.Time // an earlier look-up of the name is too old
-	if t.Fresh {
-		notBefore = start
-	}
+func (p *Prober) Probe(ctx context.Context, t Task) Result {
+	r, s := Result{Check: t.Check}, newSeries(t)
 	for {
-		pause := Pause
-		r.Attempts++
-		whole := r.Err
-		a := p.stalls.enter(limit)
-		a.lookups.notBefore = notBefore
-		r.Latency, r.Err = p.measure(ctx, c, a)
-		r.note, notBefore = a.odd(), a.lookups.next()
-		r.addNotes(a.record.notes)
-		stalled := p.stalls.leave(a, r.Err)
-		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
-			// That a cut attempt had no answer in time explains nothing; and
-			// where this host's trouble has cut it, it is not the target's.
-			r.Err = whole
-		}
+		stalled := p.attempt(ctx, &s, &r)
 		switch {
 		case r.Err == nil:
-			r.Health = rules.classify(r.Latency)
+			r.Health = s.rules.classify(r.Latency)
 			return r
 		case ctx.Err() != nil:
-			r.cancel(ctx)
-			return r
-		case stalled && repeats > 0:
-			// An answer may have come while nobody was there to take it. The
-			// attempt that takes its place has its time whole, as a first one.
-			repeats--
-			if !sleep(ctx, pause) {
-				r.cancel(ctx)
-				return r
-			}
-			start, limit = time.Now(), rules.DeadAfter
-			continue
-		case isLasting(r.Err):
-			return r
-		case isLocal(r.Err):
-			local = r.Err
-			// What is short seldom comes back in 200 ms. However long it lacks,
-			// the probe takes no more time than one of a silent target, by
-			// which the pool is measured.
-			pause, backoff = backoff, min(2*backoff, 5*time.Second)
-			budget = min(budget, rules.Longest(budget))
-		default:
-			downs++
+			return r.cancelled(ctx)
 		}
-		if downs >= t.attempts() {
-			r.Health = Dead
-			return r
+		pause, again := time.Duration(0), true
+		if stalled && s.repeats > 0 {
+			pause = s.repeat()
+		} else {
+			pause, again = s.next(r.Err)
 		}
-		limit = min(rules.DeadAfter, budget-time.Since(start)-pause)
-		if limit <= 0 {
-			break
-		}
-		if !sleep(ctx, pause) {
-			r.cancel(ctx)
+		switch {
+		case !again:
+			r.Health, r.Err = s.conclude(r.Err)
 			return r
+		case !sleep(ctx, pause):
+			return r.cancelled(ctx)
 		}
 	}
-	if local != nil {
-		r.Err = local
-		return r
-	}
-	r.Health = Dead // cut: there is no time for the attempts that are left
-	return r
 }
 
-// addNotes adds those that r does not have yet.
+// attempt makes one attempt of s and notes its outcome in r. It reports whether
+// this process stalled so long that a failure may be its own fault.
+func (p *Prober) attempt(ctx context.Context, s *series, r *Result) bool {
+	r.Attempts++
+	previous := r.Err
+	a := p.stalls.enter(s.limit)
+	a.lookups.notBefore = s.notBefore
+	r.Latency, r.Err = p.measure(ctx, r.Check, a)
+	r.anomaly, s.notBefore = a.anomaly(), a.lookups.next()
+	r.addNotes(a.record.notes)
+	stalled := p.stalls.leave(a, r.Err)
+	if s.limit < s.rules.DeadAfter && isTimeout(r.Err) && previous != nil {
+		// A timeout of a shortened attempt explains nothing; and where this host's
+		// trouble has shortened it, it is not the target's.
+		r.Err = previous
+	}
+	return stalled
+}
+
+// addNotes adds the notes that r does not have yet.
 func (r *Result) addNotes(notes []string) {
 	for _, text := range notes {
 		if !slices.Contains(r.Notes, text) {
@@ -160,61 +131,32 @@ func (r *Result) addNotes(notes []string) {
 	}
 }
 
-// cancel makes r one without a verdict: what the end of ctx broke off says
-// nothing of the replica.
-func (r *Result) cancel(ctx context.Context) {
+// cancelled returns r without a verdict: a result that the end of ctx broke off
+// says nothing of the replica.
+func (r Result) cancelled(ctx context.Context) Result {
 	r.Health, r.Err = Unknown, context.Cause(ctx)
+	return r
 }
 
-// measure makes one attempt and returns its latency: for ICMP the round trip,
-// otherwise the time of the whole attempt, less what the
-// look-ups took and what this process was late by.
+// measure makes one attempt by the method of the target's scheme and returns its
+// latency: for ICMP the round trip, otherwise the time of the whole attempt, less
+// the time of look-ups and the lateness of this process.
 func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.Duration, err error) {
-	defer survive(&err)
-	t := c.Target
-	switch t.Scheme() {
-	case ICMP:
-		latency, err = p.measureICMP(ctx, t, a)
-		return latency, a.lookups.excuse(err)
-	case TCP:
-		err = p.measureTCP(ctx, t, a)
-	default:
-		err = p.measureHTTP(ctx, t, c.rules(), a)
-	}
-	return max(0, a.latency()-a.lookups.time()), a.lookups.excuse(err)
+	defer recoverPanic(&err)
+	latency, err = c.Target.scheme.method().attempt(p, ctx, c, a)
+	return latency, a.lookups.localIfStale(err)
 }
 
-// survive makes a panic the failure of an attempt: an answer that trips up a
-// parser must not end the watch over all the others, nor make this one dead.
-func survive(err *error) {
+// recoverPanic turns a panic into a local failure of the attempt: an answer that
+// trips up a parser must not end the probing of all others, nor make this replica
+// dead. It must be deferred.
+func recoverPanic(err *error) {
 	if fault := recover(); fault != nil {
 		*err = failure(KindLocal, "internal error, please report it: %v", fault)
 	}
 }
 
-// maxPing is how long an ICMP echo is waited for: a second is long for a round
-// trip, and the original waits no longer.
-const maxPing = time.Second
-
-func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Duration, error) {
-	addrs, err := p.resolver.addrs(ctx, t, a)
-	if err != nil {
-		return 0, err
-	}
-	if a.left() <= 0 && !a.prolong() {
-		return 0, noAnswer(a.limit)
-	}
-	// The second begins with the echo: a slow resolver is not a slow target.
-	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
-	a.remark(answer.note)
-	return max(0, answer.trip-a.late()), err
-}
-
-// maxRepeats bounds how often attempts are repeated because this process stalled:
-// one that stalls again and again says enough of itself by its late reports.
-const maxRepeats = 3
-
-// sleep waits for d and reports whether it did so before ctx ended.
+// sleep waits for d; it returns false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

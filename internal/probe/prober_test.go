@@ -15,7 +15,7 @@ import (
 func testProber() *Prober {
 	p := &Prober{userAgent: "crisp-status-local/test", resolver: newResolver(), connector: newConnector(), pinger: new(pinger)}
 	p.stalls.clock = func() time.Duration { return 0 } // however slow the machine is
-	p.touch, p.connect, p.ping = p.connector.touch, p.connector.connect, p.pinger.ping
+	p.connectHalfOpen, p.connect, p.ping = p.connector.connectHalfOpen, p.connector.connect, p.pinger.ping
 	return p
 }
 
@@ -34,7 +34,7 @@ type made struct{ at, limit time.Duration }
 // again and again, and the attempts that it makes.
 func scripted(steps ...step) (*Prober, *[]made) {
 	p, attempts, start := testProber(), new([]made), time.Now()
-	p.touch = func(ctx context.Context, _ netip.AddrPort, a attempt) error {
+	p.connectHalfOpen = func(ctx context.Context, _ netip.AddrPort, a attempt) error {
 		s := steps[min(len(*attempts), len(steps)-1)]
 		*attempts = append(*attempts, made{time.Since(start), a.left()})
 		if s.takes > a.left() {
@@ -262,7 +262,7 @@ func TestCancelledProbeHasNoVerdict(t *testing.T) {
 func TestFaultInAnAttemptIsNoVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testProber()
-		p.touch = func(context.Context, netip.AddrPort, attempt) error { panic("index out of range") }
+		p.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { panic("index out of range") }
 		r := p.probe(t.Context(), tcpCheck(t, nil), MaxProbe)
 		if r.Health != Unknown || !strings.Contains(r.Reason(), "internal error, please report it: index out of range") {
 			t.Errorf("got %q because %q, want no verdict and a plea to report it", r.Health, r.Reason())
@@ -282,7 +282,7 @@ func TestEchoHasItsSecondAfterTheLookUp(t *testing.T) {
 			var limit time.Duration
 			p.ping = func(_ context.Context, _ netip.Addr, given time.Duration) (pong, error) {
 				limit = given
-				return pong{trip: 20 * time.Millisecond}, nil
+				return pong{rtt: 20 * time.Millisecond}, nil
 			}
 			c := Check{Target: mustParse(t, "icmp://router"), Rules: &Rules{DeadAfter: tt.dead}}
 			r := p.probe(t.Context(), c, MaxProbe)

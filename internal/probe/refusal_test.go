@@ -304,8 +304,8 @@ func TestAnswersOfOddDevices(t *testing.T) {
 					if o.elsewhere {
 						want = "answered from another address, " + netip.MustParseAddr(address(family, 0, 9)).String()
 					}
-					if err != nil || answer.note != want {
-						t.Errorf("got %q, %v, want it up with the note %q", answer.note, err, want)
+					if err != nil || answer.anomaly != want {
+						t.Errorf("got %q, %v, want it up with the note %q", answer.anomaly, err, want)
 					}
 				})
 			}

@@ -8,23 +8,23 @@ import (
 )
 
 const (
-	stallTick  = 100 * time.Millisecond // how often it is looked whether time jumped
-	tolerance  = 100 * time.Millisecond // what may pass unnoticed between two looks
-	worstStall = time.Second            // an attempt that failed is repeated if this process was late by more
+	stallTick  = 100 * time.Millisecond // the period at which jumps of time are looked for
+	tolerance  = 100 * time.Millisecond // a shorter lateness between two looks is ignored
+	worstStall = time.Second            // a failed attempt is repeated after a longer lateness of this process
 )
 
-// stalls adds up by how much this process was late, because it was stopped,
-// starved or suspended with its host: an answer that came meanwhile may not have
-// been taken in time. It looks only while attempts are under way.
+// stalls measures the lateness of this process: the time for which it was stopped,
+// starved or suspended with its host. An answer that arrived meanwhile may not have
+// been read in time. It measures only while attempts are in flight.
 //
-// The clock is that of the time since boot, which goes on while the host is
-// suspended, and which nobody sets: the wall clock jumps when NTP steps it.
+// The clock is CLOCK_BOOTTIME, which continues while the host is suspended and is
+// never set: the wall clock jumps when NTP steps it.
 type stalls struct {
 	clock   func() time.Duration // nil: CLOCK_BOOTTIME
 	records sync.Pool            // of *record
 
 	mu       sync.Mutex // protects all following fields
-	attempts int        // under way
+	attempts int        // in flight
 	seen     time.Duration
 	late     time.Duration
 	timer    *time.Timer
@@ -39,7 +39,7 @@ func (s *stalls) enter(limit time.Duration) attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.attempts++; s.attempts == 1 {
-		s.seen = s.now() // nobody has looked for long
+		s.seen = s.now() // the last look is old
 		if s.timer == nil {
 			s.timer = time.AfterFunc(stallTick, s.tick)
 		} else {
@@ -50,8 +50,8 @@ func (s *stalls) enter(limit time.Duration) attempt {
 	return attempt{began: time.Now(), limit: limit, record: r, lookups: &r.lookups}
 }
 
-// leave ends an attempt, which came to err, and reports whether a stall is to
-// blame for it, or may be.
+// leave ends an attempt that returned err, and reports whether a stall may be the
+// cause of that error.
 func (s *stalls) leave(a attempt, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,12 +61,12 @@ func (s *stalls) leave(a attempt, err error) bool {
 	s.attempts--
 	stalled := err != nil && s.late-a.record.mark > worstStall
 	a.record.extra.Store(0)
-	a.record.remark, a.record.notes, a.record.lookups = "", nil, lookups{}
+	a.record.anomaly, a.record.notes, a.record.lookups = "", nil, lookups{}
 	s.records.Put(a.record)
 	return stalled
 }
 
-// sum returns by how much this process was late since it began to look.
+// sum returns the lateness of this process since the start of the measurement.
 func (s *stalls) sum() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,8 +83,8 @@ func (s *stalls) tick() {
 	}
 }
 
-// look adds what has gone by since the last look beyond what should have. The
-// caller holds the lock.
+// look adds the time since the last look beyond the tick. The caller holds the
+// lock.
 func (s *stalls) look() {
 	now := s.now()
 	if late := now - s.seen - stallTick; late > tolerance {
@@ -104,7 +104,7 @@ func (s *stalls) now() time.Duration {
 func sinceBoot() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return 0 // the kernel is older than 2.6.39: then nothing is noticed
+		return 0 // the kernel is older than 2.6.39: no lateness is noticed
 	}
 	return time.Duration(t.Nano())
 }

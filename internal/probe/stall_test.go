@@ -30,12 +30,12 @@ func TestAttemptThatStraddledAStall(t *testing.T) {
 				p, attempts := scripted(tt.steps...)
 				start, jumped := time.Now(), new(atomic.Int64)
 				p.stalls.clock = func() time.Duration { return time.Since(start) + time.Duration(jumped.Load()) }
-				touch := p.touch
-				p.touch = func(ctx context.Context, addr netip.AddrPort, a attempt) error {
+				connectHalfOpen := p.connectHalfOpen
+				p.connectHalfOpen = func(ctx context.Context, addr netip.AddrPort, a attempt) error {
 					if len(*attempts) == 0 {
 						jumped.Store(int64(tt.jump))
 					}
-					return touch(ctx, addr, a)
+					return connectHalfOpen(ctx, addr, a)
 				}
 				r := p.probe(t.Context(), tcpCheck(t, &Rules{Retry: 2, DeadAfter: 10 * time.Second}), 35*time.Second)
 				if r.Health != tt.health || r.Attempts != tt.attempts {
@@ -113,10 +113,10 @@ func TestAttemptAfterAStallHasItsTimeWhole(t *testing.T) {
 		p, attempts := scripted(refused, upAfter(4*time.Second))
 		start, jumped := time.Now(), new(atomic.Int64)
 		p.stalls.clock = func() time.Duration { return time.Since(start) + time.Duration(jumped.Load()) }
-		touch := p.touch
-		p.touch = func(ctx context.Context, addr netip.AddrPort, a attempt) error {
+		connectHalfOpen := p.connectHalfOpen
+		p.connectHalfOpen = func(ctx context.Context, addr netip.AddrPort, a attempt) error {
 			jumped.Store(int64(2 * time.Second))
-			return touch(ctx, addr, a)
+			return connectHalfOpen(ctx, addr, a)
 		}
 		r := p.probe(t.Context(), tcpCheck(t, &Rules{Retry: 0, DeadAfter: 5 * time.Second}), Budget(time.Second))
 		if r.Health != Healthy || len(*attempts) != 2 || (*attempts)[1].limit != 5*time.Second {

@@ -3,18 +3,19 @@ package probe
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
-// measureTCP makes one attempt at a tcp:// target, which is up when a
+// attemptTCP makes one attempt at a tcp:// target, which is up when a
 // connection to any of its addresses can be established.
-func (p *Prober) measureTCP(ctx context.Context, t Target, a attempt) error {
-	addrs, err := p.resolver.addrs(ctx, t, a)
+func (p *Prober) attemptTCP(ctx context.Context, c Check, a attempt) (time.Duration, error) {
+	addrs, err := p.resolver.addrs(ctx, c.Target, a)
 	if err != nil {
-		return err
+		return a.targetTime(), err
 	}
-	began, limit := a.began, a.limit // all that the dials need: thousands of them may wait, each with its own
-	_, err = race(ctx, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
-		return struct{}{}, p.touch(ctx, addr, attempt{began: began, limit: limit})
+	began, limit := a.began, a.limit // the only fields that a dial needs: thousands may wait, each with a copy
+	_, err = race(ctx, addrs, c.Target.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
+		return struct{}{}, p.connectHalfOpen(ctx, addr, attempt{began: began, limit: limit})
 	}, func(struct{}) {})
-	return err
+	return a.targetTime(), err
 }

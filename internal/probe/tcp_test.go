@@ -117,7 +117,7 @@ func TestTCPIsUpWhenAConnectionCanBeEstablished(t *testing.T) {
 	for name, halfOpen := range map[string]bool{"half open": true, "whole": false} {
 		t.Run(name, func(t *testing.T) {
 			p := testProber()
-			p.touch = connector{halfOpen: halfOpen}.touch
+			p.connectHalfOpen = connector{halfOpen: halfOpen}.connectHalfOpen
 			l := listenTCP(t, "tcp4", "127.0.0.1:0")
 			if err := attemptAt(t, p, "tcp://"+l.Addr().String(), 10*time.Second); err != nil {
 				t.Errorf("got %v, want up", err)
@@ -178,7 +178,7 @@ func seen(t *testing.T, c connector, probes int) (n int, left []string) {
 	l := listenTCP(t, "tcp4", "127.0.0.1:0")
 	before := timeWait(t, portAddr(l).Port()) // of the port's earlier life
 	for range probes {
-		if err := c.touch(t.Context(), portAddr(l), within(10*time.Second)); err != nil {
+		if err := c.connectHalfOpen(t.Context(), portAddr(l), within(10*time.Second)); err != nil {
 			t.Fatalf("got %v, want up", err)
 		}
 	}
@@ -263,7 +263,7 @@ func TestAConnectionToItselfIsRefused(t *testing.T) {
 			if reachesItself(fd, other) {
 				t.Errorf("%v is taken for %v", addr, other)
 			}
-			if established, err := begin(fd, self); err != nil || !established {
+			if established, err := startConnect(fd, self); err != nil || !established {
 				t.Skipf("this kernel connects no socket to itself: %v", err)
 			}
 			if !reachesItself(fd, addr) {
@@ -285,7 +285,7 @@ func TestWhereNobodyListensNobodyIsUp(t *testing.T) {
 	c.Close()
 	// It walks through all of them sooner or later.
 	for range 30000 {
-		err := newConnector().touch(t.Context(), free, within(10*time.Second))
+		err := newConnector().connectHalfOpen(t.Context(), free, within(10*time.Second))
 		if e, ok := err.(*Error); !ok || e.Kind != KindRefused {
 			t.Fatalf("got %v, want connection refused every time", err)
 		}
@@ -303,7 +303,7 @@ func TestTCPProbeEndsWithItsContext(t *testing.T) {
 	hole := blackHole(t)
 	cause := errors.New("shutting down")
 	for name, dial := range map[string]func(context.Context) error{
-		"touch": func(ctx context.Context) error { return newConnector().touch(ctx, hole, within(time.Hour)) },
+		"touch": func(ctx context.Context) error { return newConnector().connectHalfOpen(ctx, hole, within(time.Hour)) },
 		"connect": func(ctx context.Context) error {
 			_, err := newConnector().connect(ctx, hole, within(time.Hour))
 			return err
@@ -324,7 +324,7 @@ func TestTCPProbeEndsWithItsContext(t *testing.T) {
 func TestNoDialAfterTheAttemptsTime(t *testing.T) {
 	l := listenTCP(t, "tcp4", "127.0.0.1:0")
 	late := attempt{began: time.Now().Add(-time.Minute), limit: 10 * time.Second}
-	wantFailure(t, newConnector().touch(t.Context(), portAddr(l), late), KindTimeout, "no answer within 10s")
+	wantFailure(t, newConnector().connectHalfOpen(t.Context(), portAddr(l), late), KindTimeout, "no answer within 10s")
 	_, err := newConnector().connect(t.Context(), portAddr(l), late)
 	wantFailure(t, err, KindTimeout, "no answer within 10s")
 }

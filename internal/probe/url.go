@@ -13,7 +13,7 @@ import (
 // a path grows with their square.
 const maxSegments = 1000
 
-// What is wrong with a URL: each reads on after the URL itself.
+// The mistakes in a URL, as the words that follow the URL in a sentence.
 var (
 	errNotURL = errors.New("is not a URL")
 	errNoHost = errors.New("has no host")
@@ -21,10 +21,10 @@ var (
 	errSegments = fmt.Errorf("has over %d slashes", maxSegments)
 )
 
-// slashes are what counts as a slash before and after the authority.
+// slashes are the characters that count as a slash before and after the authority.
 const slashes = `/\`
 
-// userinfo is what an HTTP request authenticates with.
+// userinfo is the credentials of an HTTP request.
 type userinfo struct{ name, password string }
 
 // parseURL takes a URL apart by the WHATWG URL Standard; one without a scheme
@@ -44,9 +44,9 @@ func parseURL(text string, base *target) (*target, *userinfo, error) {
 	case known:
 		t.scheme = id
 	case name != "":
-		return nil, nil, errors.New("has an unknown scheme, want tcp, icmp, http or https")
+		return nil, nil, fmt.Errorf("has an unknown scheme, want %s", knownSchemes())
 	case base == nil:
-		return nil, nil, errors.New("has no scheme, want tcp, icmp, http or https")
+		return nil, nil, fmt.Errorf("has no scheme, want %s", knownSchemes())
 	default:
 		t.scheme = base.scheme
 	}
@@ -107,15 +107,6 @@ func cutScheme(text string) (string, string) {
 		}
 	}
 	return "", text
-}
-
-func findScheme(name string) (schemeID, bool) {
-	for id, scheme := range schemeNames {
-		if string(scheme) == name {
-			return schemeID(id), true
-		}
-	}
-	return 0, false
 }
 
 // setAuthority sets host and port to those that text begins with, and returns
@@ -190,13 +181,14 @@ func parsePort(scheme schemeID, text string) (uint16, error) {
 	if strings.Trim(text, "0123456789") != "" {
 		return 0, errNotURL
 	}
+	m := scheme.method()
 	switch {
-	case scheme == icmpID:
-		return 0, nil // there are no ports; one that is given means nothing
-	case text == "" && scheme == tcpID:
-		return 0, errors.New("has no port, want one: tcp://host:port")
+	case m.port == portless:
+		return portless, nil
+	case text == "" && m.port == portRequired:
+		return 0, fmt.Errorf("has no port, want one: %s://host:port", m.scheme)
 	case text == "":
-		return defaultPorts[scheme], nil
+		return uint16(m.port), nil
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {
@@ -208,7 +200,7 @@ func parsePort(scheme schemeID, text string) (uint16, error) {
 // The library never sees an authority but this one, whatever the scheme.
 const standIn = "http://h"
 
-// setPath sets what a request asks for, of a URL that has tail after its host.
+// setPath sets the path and query of a URL from tail, the text after its host.
 func (t *target) setPath(tail string) error {
 	switch {
 	case tail == "":
@@ -262,8 +254,8 @@ func (t *target) resolvePath(ref string, base *target) error {
 
 func countSlashes(text string) int { return strings.Count(text, "/") + strings.Count(text, `\`) }
 
-// percentDecode decodes what is percent-encoded in text; a % that escapes
-// nothing stays.
+// percentDecode decodes the percent-encoded bytes of text; a % that encodes nothing
+// stays.
 func percentDecode(text string) string {
 	if !strings.Contains(text, "%") {
 		return text

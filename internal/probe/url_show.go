@@ -6,19 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// maxShown is how much of a URL is shown: enough to find it in the map.
+// maxShown bounds the bytes of a URL that are shown: enough to find it in the map.
 const maxShown = 200
 
 // show returns scheme, host, port unless it is the default, path and the names
 // of the query's parameters: what is no secret.
 func (t *target) show() string {
 	b := make([]byte, 0, 64)
-	b = append(b, schemeNames[t.scheme]...)
+	b = append(b, t.scheme.method().scheme...)
 	b = append(b, "://"...)
 	b = t.appendAuthority(b, t.host)
 	path, query, hasQuery := strings.Cut(t.uri, "?")
 	if at := strings.LastIndexByte(path, '@'); at >= 0 {
-		path = "/…" + path[at:] // what was meant as a password may have held a slash
+		path = "/…" + path[at:] // a password may have contained a slash
 	}
 	if path != "/" || hasQuery || t.scheme == httpID || t.scheme == httpsID {
 		b = append(b, path...)
@@ -40,7 +40,7 @@ func (t *target) appendAuthority(b []byte, host string) []byte {
 	} else {
 		b = append(b, host...)
 	}
-	if t.port != defaultPorts[t.scheme] {
+	if int(t.port) != t.scheme.method().port {
 		b = append(b, ':')
 		b = strconv.AppendUint(b, uint64(t.port), 10)
 	}
@@ -68,7 +68,7 @@ func appendNames(b []byte, query string) []byte {
 	return b
 }
 
-// shorten cuts text to what is shown of it, between two characters.
+// shorten cuts text to maxShown bytes, between two characters.
 func shorten(text string) string {
 	if len(text) <= maxShown {
 		return text
@@ -80,15 +80,15 @@ func shorten(text string) string {
 	return text[:end] + "…"
 }
 
-// Redact returns what can be shown of a text that was meant as a URL: nothing
-// before the last @, no value of a query, no fragment; what is not printable
-// ASCII is percent-encoded.
+// Redact returns the public parts of a text that was meant as a URL: without user,
+// values of the query and fragment, with characters that are not printable ASCII
+// percent-encoded.
 func Redact(raw string) string {
 	text := cleanURL(raw)
 	scheme, rest := cutScheme(text)
 	authority := strings.TrimLeft(rest, slashes)
 	_, known := findScheme(scheme)
-	begin := 0 // of what may be a password
+	begin := 0 // of a text that may contain a password
 	if known || scheme != "" && len(rest)-len(authority) > 1 {
 		begin = len(text) - len(authority)
 	}
@@ -121,8 +121,8 @@ func appendVisible(b []byte, text string) []byte {
 	return b
 }
 
-// lastAt returns where what follows the last @ of text begins, or -1. One that
-// is percent-encoded, or the full-width one, may have been meant as one too.
+// lastAt returns the index after the last @ of text, or -1. A percent-encoded or
+// full-width @ counts too, since it may have been meant as one.
 func lastAt(text string) int {
 	last := -1
 	for _, at := range []string{"@", "%40", "%EF%BC%A0", "%EF%B9%AB"} {
@@ -133,29 +133,29 @@ func lastAt(text string) int {
 	return last
 }
 
-// isPort reports whether rest begins with a port: then what looks like a scheme
-// is a host.
+// isPort reports whether rest begins with a port: then the supposed scheme is a
+// host.
 func isPort(rest string) bool {
 	digits := strings.TrimLeft(rest, "0123456789")
 	return len(digits) < len(rest) && len(rest)-len(digits) <= 5 && (digits == "" || digits[0] == '/')
 }
 
-// visible returns an id from outside as it can be shown: cut, and with what
-// cannot be printed escaped.
+// visible returns an id from outside for a log line: cut, with unprintable
+// characters escaped.
 func visible(id string) string {
 	quoted := strconv.Quote(shorten(id))
 	return quoted[1 : len(quoted)-1]
 }
 
-// NumberLookAlikes gives numbers, in their order, to the targets of each node
-// that are different and would be shown as the same. The checks are a new map's,
-// which nobody else has yet.
+// NumberLookAlikes numbers, in their order, the different targets of each node
+// whose String would be the same. It modifies targets, so the checks must be those
+// of a map that is not in use yet.
 func NumberLookAlikes(checks []Check) {
 	type group struct{ size, numbered uint32 }
 	key := func(c Check) ID { return ID{c.ServiceID, c.NodeID, c.Target.show()} }
 	groups := make(map[ID]*group)
 	for _, c := range checks {
-		// What is shown as it is can look like another only if that is not.
+		// A target that is shown unchanged can only look like one that is not.
 		if k := key(c); k.Replica != c.Target.raw && groups[k] == nil {
 			groups[k] = new(group)
 		}

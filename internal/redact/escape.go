@@ -11,15 +11,14 @@ import (
 // longestUnit is how many bytes the longest escape has: a pair of \u1234.
 const longestUnit = 12
 
-// unit is what can be read at a place of a text: a byte as it stands, or what
-// an escape there stands for.
+// unit is one reading of a text at a position: its byte, or the bytes that an
+// escape there encodes.
 type unit struct {
 	bytes string // empty where a line was broken
 	width int    // bytes of the text
 }
 
-// continues reports whether u is what comes next in the form of which s has
-// read a part.
+// continues reports whether u is the next part of the form of s.
 func (u unit) continues(form string, s state) bool {
 	if u.bytes == "" {
 		return s.next > s.first
@@ -35,7 +34,8 @@ func (u unit) continues(form string, s state) bool {
 	return true
 }
 
-// escapesAt returns what text[i:] stands for if it begins with an escape.
+// escapesAt returns the readings of text[i:] as an escape; none if it begins with
+// no escape.
 func escapesAt(text string, i int) []unit {
 	rest := text[i:]
 	switch rest[0] {
@@ -73,8 +73,8 @@ func lineBreak(text string) int {
 	return n
 }
 
-// backslash returns what the escape at the beginning of text stands for, as
-// JSON, Go, C or a shell write it.
+// backslash returns the reading of the escape at the start of text, as JSON, Go, C
+// or a shell write it.
 func backslash(text string) []unit {
 	if len(text) < 2 {
 		return nil
@@ -167,8 +167,8 @@ func unescape(text string, introducer byte) layer {
 	return l
 }
 
-// layers returns text and what is under its escapes. Each kind of them is
-// undone apart from the others: one that is part of a secret stays there.
+// layers returns text, and text with its escapes decoded. Each kind is decoded
+// separately: an escape that is part of a secret remains.
 func layers(text string) []layer {
 	all := []layer{plain(text)}
 	seen := map[string]bool{text: true}

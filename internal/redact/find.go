@@ -14,7 +14,7 @@ const (
 // span is a piece of a text.
 type span struct{ begin, end int }
 
-// find returns where text holds one of forms, in order and apart.
+// find returns the positions of forms in text, in order and without overlap.
 func find(forms []form, text string) []span {
 	if len(forms) == 0 || len(text) == 0 {
 		return nil
@@ -45,8 +45,8 @@ func join(spans []span) []span {
 	return joined
 }
 
-// userinfos returns what stands between two slashes and the last @ of the same
-// word: the user and the password of a URL, wherever they end.
+// userinfos returns the positions of the user and password of each URL: from two
+// slashes to the last @ of the same word.
 func userinfos(text string) []span {
 	var found []span
 	for end := 0; ; {
@@ -80,8 +80,8 @@ func scan(text string) scanned {
 	return t
 }
 
-// state is a way to read a text as a form: from where in it, and which bytes of
-// the form were read.
+// state is a partial match of a form: its start in the text, and the bytes of the
+// form that were read.
 type state struct{ begin, first, next int }
 
 // find returns where the text reads as f, however its bytes are escaped. The
@@ -125,8 +125,8 @@ func (t scanned) startAt(i int, f form, states []state) []state {
 // mayBe reports whether c can be read at i.
 func (t scanned) mayBe(i int, c byte) bool { return t.folded[i] == c || len(t.escapes[i]) > 0 }
 
-// step reads u at i as the next of f, if it is that: what is whole by it is
-// added to found, and what is not yet to the states of where u ends.
+// step reads u at i as the next bytes of f, if they match: a complete f is added to
+// found, a partial one to the states at the end of u.
 func (t scanned) step(f form, s state, u unit, i int, live map[int][]state, found []span) []span {
 	if !u.continues(f.text, s) {
 		return found
@@ -171,7 +171,7 @@ func follow(states []state, s state) []state {
 	return append(states, s)
 }
 
-// mayBeCutBefore reports whether what is left of i may be missing.
+// mayBeCutBefore reports whether the text before i may be missing.
 func (t scanned) mayBeCutBefore(i int) bool {
 	return i == 0 || strings.IndexByte("\"'`", t.text[i-1]) >= 0
 }
@@ -189,7 +189,7 @@ func (t scanned) mayBeCutAfter(i int) bool {
 	return rest == "" || len(rest) < longestUnit && strings.IndexByte(`%\=&`, rest[0]) >= 0
 }
 
-// widen returns s with what is masked besides f itself.
+// widen returns s with the text around f that is masked too.
 func (t scanned) widen(f form, s span) span {
 	if f.blob {
 		for s.begin > 0 && isDigit64(t.text[s.begin-1]) {

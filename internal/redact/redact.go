@@ -1,6 +1,6 @@
 // Package redact quotes words that came from outside: an answer of the Status
-// API, of a proxy or of a target, and errors that repeat one. Whoever answers
-// a request has seen its credentials, and many a server repeats what it saw.
+// API, of a proxy or of a target, and errors that repeat one. A server has seen the
+// credentials of the request, and many repeat them.
 package redact
 
 import (
@@ -14,24 +14,24 @@ import (
 
 const (
 	mask     = "***"
-	most     = 200       // bytes that Quote returns, besides the mark that something was cut
-	window   = 1 << 10   // bytes that Quote looks at: masks are shorter than what they hide
-	shortest = 6         // bytes: to mask a shorter secret by its text would tell its letters
-	piece    = 256       // bytes of a long secret that are looked for as one
-	longest  = 4 * piece // bytes of a secret that are looked for; what follows them is masked
+	most     = 200       // bytes that Quote returns, besides the mark of a cut
+	window   = 1 << 10   // bytes that Quote reads: masks are shorter than secrets
+	shortest = 6         // bytes: the masks of a shorter secret would show its letters
+	piece    = 256       // bytes of a long secret that are searched as one
+	longest  = 4 * piece // bytes of a secret that are searched; the rest of the text is masked
 )
 
-// Masker hides secrets in texts. A nil Masker has none to hide. However it is
-// formatted, it shows none either.
+// Masker masks secrets in texts. A nil Masker masks none. Under every verb of fmt
+// it shows no secret.
 type Masker struct {
-	find func(text string) []span // holds the secrets: a function prints as an address
+	find func(text string) []span // a closure over the secrets, which fmt prints as an address
 }
 
-// Secret is something that no text may show, in no encoding.
+// Secret is a text that must not be shown, in any encoding.
 type Secret struct{ forms func() []form }
 
-// Text returns a secret that is masked by its text. One shorter than 6 bytes
-// is not: where the mask stands would tell its letters.
+// Text returns a secret that is masked by its text. One shorter than 6 bytes is not
+// masked: the positions of the masks would show its letters.
 func Text(secret string) Secret {
 	return Secret{func() []form { return formsOf(secret) }}
 }
@@ -50,7 +50,7 @@ func Basic(user *url.Userinfo) Secret {
 		switch {
 		case password == "":
 			return append(formsOf(name), formsOf(pair)...)
-		case len(password) >= shortest: // the credential holds it
+		case len(password) >= shortest: // the credential contains it
 			return append(formsOf(password), newForm(pair))
 		case len(pair) >= shortest:
 			return formsOf(pair)
@@ -73,10 +73,9 @@ func New(secrets ...Secret) *Masker {
 	return &Masker{func(text string) []span { return find(forms, text) }}
 }
 
-// Quote returns text as it may be printed: secrets are masked, and whoever is
-// named before the host of a URL; whatever is invisible or moves the cursor is
-// escaped, and it is cut at 200 bytes. The cut comes last, since half a secret
-// would not be known for one.
+// Quote returns text for printing: secrets, and the user before the host of a URL,
+// are masked; characters that are invisible or move the cursor are escaped; and it
+// is cut at 200 bytes. The cut comes last, since half a secret would not be found.
 func (m *Masker) Quote(text string) string {
 	whole := len(text)
 	text = text[:min(whole, window)]
@@ -99,8 +98,8 @@ func (m *Masker) Quote(text string) string {
 	return b.String()
 }
 
-// Mask returns text with its secrets masked and nothing else changed. It is for
-// lines of the log, which quote their fields themselves.
+// Mask returns text with its secrets masked and otherwise unchanged. It is for
+// lines of the log, whose fields are quoted already.
 func (m *Masker) Mask(text string) string {
 	words := split(text, m.spans(text))
 	if len(words) == 1 && !words[0].masked {
@@ -117,10 +116,10 @@ func (m *Masker) Mask(text string) string {
 	return b.String()
 }
 
-// Format writes what is no secret: that there may be some.
+// Format writes a placeholder under every verb.
 func (Masker) Format(f fmt.State, _ rune) { io.WriteString(f, "[redacted]") }
 
-// Format writes what is no secret: that there is one.
+// Format writes a placeholder under every verb.
 func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, "[redacted]") }
 
 // word is a piece of a text that is masked or not.
@@ -129,7 +128,7 @@ type word struct {
 	masked bool
 }
 
-// spans returns where text holds a secret.
+// spans returns the positions of secrets in text.
 func (m *Masker) spans(text string) []span {
 	if m == nil || m.find == nil {
 		return nil
@@ -154,17 +153,17 @@ func split(text string, spans []span) []word {
 	return words
 }
 
-// form is one way in which a secret is written.
+// form is one spelling of a secret.
 type form struct {
 	text  string // folded
-	blob  bool   // base64: what it is a piece of is masked whole
+	blob  bool   // base64: the whole word around it is masked
 	after bool   // the rest of the text is masked too
 }
 
 func newForm(text string) form { return form{text: fold(text)} }
 
-// formsOf returns the ways in which secret is written; none if it is too short
-// to be masked. Escapes are not among them: they are undone in the text.
+// formsOf returns the spellings of secret; none if it is too short to be masked.
+// Escapes are not among them: they are decoded in the text.
 func formsOf(secret string) []form {
 	var forms []form
 	for _, p := range pieces(secret) {
@@ -181,7 +180,7 @@ func formsOfPiece(secret string) []form {
 	forms := []form{
 		newForm(secret),
 		newForm(fromLatin1(secret)),
-		newForm(string([]rune(secret))), // what is no UTF-8 is U+FFFD to who writes JSON
+		newForm(string([]rune(secret))), // an encoder of JSON writes U+FFFD for bytes that are not UTF-8
 		newForm(hex.EncodeToString([]byte(secret))),
 	}
 	for offset := range 3 {
@@ -211,7 +210,7 @@ func fromLatin1(text string) string {
 // part is a piece of a secret.
 type part struct {
 	text  string
-	after bool // what follows it is secret, too
+	after bool // the text after it is secret too
 }
 
 // pieces cuts secret into pieces of a bounded length, each long enough to be
@@ -234,7 +233,7 @@ func pieces(secret string) []part {
 	return parts
 }
 
-// unique returns forms without what is there twice.
+// unique returns forms without duplicates.
 func unique(forms []form) []form {
 	seen := make(map[form]bool, len(forms))
 	kept := forms[:0:0]
@@ -247,8 +246,8 @@ func unique(forms []form) []form {
 	return kept
 }
 
-// fold makes alike what encodings write differently: letters of either case,
-// the two alphabets of base64, and the blank of a form.
+// fold maps the variants of encodings to one: letters of either case, the two
+// alphabets of base64, and the blank of a form.
 func fold(text string) string {
 	b := []byte(text)
 	for i := range b {

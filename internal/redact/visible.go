@@ -25,9 +25,9 @@ func appendVisible(b *strings.Builder, text string) bool {
 	return true
 }
 
-// isVisible reports whether r leaves a mark of its own. Controls, line and
-// paragraph separators, and what orders or joins characters do not: a line of
-// the log would say something else than it holds.
+// isVisible reports whether r is visible by itself. Controls, separators of lines
+// and paragraphs, and characters that order or join others are not: with them, a
+// line of the log could look different from its content.
 func isVisible(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// warnFailures is how many failures of one verdict, by an API that takes
-// others, are no passing one.
+// warnFailures is the number of failures of one verdict, by an API that takes others,
+// after which it is logged.
 const warnFailures = 3
 
 var (
@@ -19,7 +19,7 @@ var (
 	errCut          = errors.New("the request was cut")
 )
 
-// outcome is what an answer means for the outbox.
+// outcome is the meaning of an answer for the outbox.
 type outcome int
 
 const (
@@ -56,7 +56,7 @@ func outcomeOf(err error) outcome {
 	return unavailable
 }
 
-// answer does what follows from the answer to the report of e:
+// answer applies the answer to the report of e:
 //
 //	outcome       verdict                          breaker  gate            limiter  log
 //	taken         done                             closes   opens           rtt      if it had been closed
@@ -68,8 +68,8 @@ func outcomeOf(err error) outcome {
 //	throttled     0.5, 1 … s to Trial, Retry-After failure  –               halves   third one, once an interval
 //	unavailable   0.5, 1 … s to Trial, Retry-After failure  –               –        third one, once an interval
 //
-// Deadline: a report deadline that is still ahead shortens the wait. What is
-// gone from the map has no verdict, and says nothing.
+// Deadline: a report deadline that is still ahead shortens the wait. The answer to an
+// entry that is gone is ignored.
 func (o *Outbox) answer(now time.Time, e *entry, err error) {
 	if e.phase == gone {
 		o.queue.done(now, e)
@@ -82,7 +82,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 			o.warn(now, e, meaning, err, "the answer to a report is a web page; the report counts as taken")
 		}
 		o.limiter.taken(now, now.Sub(e.began))
-		o.queue.page.take(now, e.sent.ID, e.sent.Health, e.interval)
+		o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.interval)
 		o.success(now, e)
 		o.queue.done(now, e)
 	case cut:
@@ -90,7 +90,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 	case unauthorized:
 		o.unauthorized(now, e)
 		e.tried = now
-		o.queue.wait(now, e, now) // it is not this verdict's fault
+		o.queue.wait(now, e, now) // another verdict would have had the same answer
 	case unknown:
 		if !o.outdated { // one line per map request: it may be all of them
 			e.logTo(o.log).Warn("the Status API does not know this replica; the map will be fetched again")
@@ -116,8 +116,8 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 
 const notTaken = "the Status API does not take this verdict; those that wait will be sent again"
 
-// warn says something of e, once an interval for each meaning, since it may be
-// so with all of them.
+// warn logs a message about e, once an interval for each meaning, since it may be the
+// same for all replicas.
 func (o *Outbox) warn(now time.Time, e *entry, meaning outcome, err error, message string) {
 	if last, ok := o.warned[meaning]; ok && now.Sub(last) < o.limiter.interval {
 		return
@@ -126,9 +126,9 @@ func (o *Outbox) warn(now time.Time, e *entry, meaning outcome, err error, messa
 	e.logTo(o.log).WithError(err).WithField("verdicts", o.queue.Len()).Warn(message)
 }
 
-// success notes that a report was taken: all that was held up may go.
+// success notes that a report was taken, which closes the breaker and opens the gate.
 func (o *Outbox) success(now time.Time, e *entry) {
-	o.running.hopeless = false
+	o.running.tokenRefused = false
 	opened, closed := o.gate.open(), o.breaker.success()
 	switch {
 	case closed:
@@ -141,7 +141,7 @@ func (o *Outbox) success(now time.Time, e *entry) {
 	o.queue.flush(now, func(*entry) bool { return true })
 	o.queue.reorder(now, byDeadline)
 	o.limiter.catchUp(o.queue.ready.Len(), o.queue.left(now))
-	// What began before this one hangs since the API was away, to its end.
+	// Slow requests that began before this one hang since the outage.
 	for other := o.inFlight.first; other != nil && other.began.Before(e.began); other = other.next {
 		if other.age != fresh {
 			other.cancel()
@@ -149,7 +149,7 @@ func (o *Outbox) success(now time.Time, e *entry) {
 	}
 }
 
-// failure notes that the report of e was not taken, once even if it hung before.
+// failure notes that the report of e was not taken, once for each request.
 func (o *Outbox) failure(now time.Time, e *entry, err error) {
 	if e.failed {
 		return
@@ -160,29 +160,29 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 	}
 	o.log.WithError(err).WithField("verdicts", o.queue.Len()).
 		Error("the Status API is down; verdicts wait, and one at a time is tried")
-	o.hold(now)
-	o.queue.flush(now, func(e *entry) bool { return !e.rejected }) // only the trials are waited for now
+	o.startTrials(now)
+	o.queue.flush(now, func(e *entry) bool { return !e.rejected }) // ready for trials, which alone decide when to send
 }
 
 // unauthorized notes that the token was not accepted for the report of e.
 func (o *Outbox) unauthorized(now time.Time, e *entry) {
-	o.running.hopeless = o.running.draining
-	if !o.gate.refuse(now, e) {
+	o.running.tokenRefused = o.running.draining
+	if !o.gate.unauthorized(now, e) {
 		return
 	}
 	o.log.WithField("verdicts", o.queue.Len()).
 		Error("the Status API does not accept the token for reports: check report.token; verdicts wait, and one at a time is tried")
-	o.hold(now)
+	o.startTrials(now)
 }
 
-// hold has what is ready wait for trials, which rotate through the replicas.
-func (o *Outbox) hold(now time.Time) {
+// startTrials orders the ready entries for trials, which rotate through the replicas.
+func (o *Outbox) startTrials(now time.Time) {
 	o.catchUp = true
 	o.queue.reorder(now, byTrial)
 }
 
-// retry makes e wait until it is sent again. A newer verdict that has come
-// meanwhile waits just as long: it would fare no better.
+// retry schedules e to be sent again. A newer verdict that has come meanwhile waits as
+// long, since its answer would be the same.
 func (o *Outbox) retry(now time.Time, e *entry, err error) {
 	if log, ok := o.log.(*logrus.Logger); !ok || log.IsLevelEnabled(logrus.DebugLevel) {
 		e.logTo(o.log).WithError(err).Debug("report failed; it will be sent again")
@@ -194,12 +194,12 @@ func (o *Outbox) retry(now time.Time, e *entry, err error) {
 	due := now.Add(o.retryWait(e))
 	if away, ok := errors.AsType[*statusapi.UnavailableError](err); ok && away.RetryAfter > 0 {
 		due = now.Add(min(away.RetryAfter, pace.Trial(o.limiter.interval)))
-		o.breaker.hold(due)
+		o.breaker.postpone(due)
 		e.notBefore = due
 	} else if deadline := o.queue.page.deadline(e.verdict.ID); deadline.After(now) && deadline.Before(due) {
 		due = deadline
 	}
-	// Two tries begin no further apart than that, whatever the first one took.
+	// Two tries begin no further apart, whatever the first one took.
 	if latest := e.began.Add(pace.StatusLine); !e.rejected && latest.Before(due) {
 		due = latest
 	}
@@ -210,12 +210,12 @@ func (o *Outbox) retry(now time.Time, e *entry, err error) {
 		e.notBefore = due
 	}
 	if o.breaker.state() != closed && !e.rejected {
-		due = now // the trials alone are waited for
+		due = now // trials alone decide when to send
 	}
 	o.queue.wait(now, e, due)
 }
 
-// retryWait is the pause after the failures of e.
+// retryWait returns the wait after the failures of e.
 func (o *Outbox) retryWait(e *entry) time.Duration {
 	switch {
 	case o.running.draining:

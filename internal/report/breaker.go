@@ -24,14 +24,14 @@ type state int
 
 const (
 	closed   state = iota // reports flow
-	open                  // the next trial is waited for
-	halfOpen              // trials are under way
+	open                  // no trial is in flight
+	halfOpen              // trials are in flight
 )
 
-// breaker stops the flow of reports at an API that takes none of them, whatever
-// the reason.
+// breaker is a circuit breaker: it stops the flow of reports to an API that takes none
+// of them, whatever the reason.
 type breaker struct {
-	generation int // counts the times that it was closed; what began before tells nothing new
+	generation int // counts how often it was closed; requests from before do not count
 	failures   int // in a row
 	replicas   []probe.ID
 	tripped    bool
@@ -79,10 +79,11 @@ func (b *breaker) success() bool {
 	return was
 }
 
-// reset closes the breaker; what began before counts no more.
+// reset closes the breaker; requests from before do not count any more.
 func (b *breaker) reset() { *b = breaker{generation: b.generation + 1} }
 
-// next returns when a report may begin; false if the end of one comes first.
+// next returns the time at which a report may begin; false if none may before a trial
+// has ended.
 func (b *breaker) next(now time.Time) (time.Time, bool) {
 	if !b.tripped {
 		return now, true
@@ -90,9 +91,9 @@ func (b *breaker) next(now time.Time) (time.Time, bool) {
 	return b.trials.at()
 }
 
-// hold makes the next trial wait until then, but never so long that two of them
-// are further apart than an API that hangs makes them.
-func (b *breaker) hold(until time.Time) {
+// postpone delays the next trial, but never so long that two of them are further apart
+// than with an API that hangs.
+func (b *breaker) postpone(until time.Time) {
 	if limit := b.trials.began.Add(pace.StatusLine); until.After(limit) {
 		until = limit
 	}

@@ -39,7 +39,7 @@ func TestStatesOfTheBreaker(t *testing.T) {
 	if at, _ := b.next(now); at.Sub(now) != 2*time.Second {
 		t.Errorf("got the second trial after %v, want what it was told", at.Sub(now))
 	}
-	if b.hold(now.Add(time.Hour)); b.trials.next.Sub(now) != 5*time.Second {
+	if b.postpone(now.Add(time.Hour)); b.trials.next.Sub(now) != 5*time.Second {
 		t.Errorf("got a trial held for %v, want 5s at most", b.trials.next.Sub(now))
 	}
 	late := begin(2)

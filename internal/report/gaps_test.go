@@ -19,7 +19,7 @@ func TestThePromiseIsMeasured(t *testing.T) {
 		q.put(start, verdict(replica, 0, "")) // whatever comes next waits
 	}
 	take := func(replica int, at time.Duration, h probe.Health) {
-		p.take(start.Add(at), verdict(replica, 0, "").ID, h, interval)
+		p.reported(start.Add(at), verdict(replica, 0, "").ID, h, interval)
 	}
 	promise := func(at time.Duration) Promise {
 		p.gaps.advance(start.Add(at), interval)
@@ -48,8 +48,8 @@ func TestThePromiseIsMeasured(t *testing.T) {
 	q.drop(q.all[verdict(2, 0, "").ID]) // it left the map
 	want(9*interval, Promise{Overdue: 1})
 	// Another interval: a gap across the change says nothing.
-	p.take(start.Add(10*interval), verdict(3, 0, "").ID, probe.Healthy, interval)
-	p.take(start.Add(11*interval), verdict(3, 0, "").ID, probe.Healthy, 2*interval)
+	p.reported(start.Add(10*interval), verdict(3, 0, "").ID, probe.Healthy, interval)
+	p.reported(start.Add(11*interval), verdict(3, 0, "").ID, probe.Healthy, 2*interval)
 	if got := promise(11 * interval).WorstGap; got != 0 {
 		t.Errorf("got a gap of %v across a change of the interval, want none", got)
 	}

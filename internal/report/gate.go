@@ -12,13 +12,13 @@ type gate struct {
 	closed   bool
 	since    time.Time // when it was closed
 	refusals int       // since then
-	lasting  bool      // for so long that only an operator can help
+	lasting  bool      // closed for longer than pace.UnauthorizedGrace
 	trials   trials
 }
 
-// refuse notes that a report was answered so; it closes the gate. It reports
-// whether that is to be said: it was open, or only an operator can help by now.
-func (g *gate) refuse(now time.Time, e *entry) bool {
+// unauthorized notes a 401 to the report of e, which closes the gate. It reports
+// whether that is to be logged: the gate was open, or the refusal is lasting by now.
+func (g *gate) unauthorized(now time.Time, e *entry) bool {
 	if !g.closed {
 		*g = gate{closed: true, since: now, refusals: 1}
 		g.trials.next = now.Add(g.wait(now))
@@ -30,7 +30,7 @@ func (g *gate) refuse(now time.Time, e *entry) bool {
 	g.refusals++
 	g.trials.next = now.Add(g.wait(now))
 	lasted := g.lasting
-	g.lasting = now.Sub(g.since) >= pace.UnauthorizedPatience
+	g.lasting = now.Sub(g.since) >= pace.UnauthorizedGrace
 	return g.lasting && !lasted
 }
 
@@ -41,7 +41,8 @@ func (g *gate) open() bool {
 	return was
 }
 
-// next returns when a report may be tried; false if the end of one comes first.
+// next returns the time at which a report may begin; false if none may before a trial
+// has ended.
 func (g *gate) next(now time.Time) (time.Time, bool) {
 	if !g.closed {
 		return now, true
@@ -64,7 +65,7 @@ func (g *gate) end(e *entry) {
 	}
 }
 
-// wait is the pause before the next trial.
+// wait returns the wait before the next trial.
 func (g *gate) wait(now time.Time) time.Duration {
 	return pace.UnauthorizedWait(now.Sub(g.since), g.refusals)
 }

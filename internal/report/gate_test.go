@@ -16,7 +16,7 @@ func TestGate(t *testing.T) {
 	}
 	before := &entry{}
 	g.begin(now, before)
-	if !g.refuse(now, &entry{}) || g.refuse(now, before) {
+	if !g.unauthorized(now, &entry{}) || g.unauthorized(now, before) {
 		t.Error("want it said when the gate closes, and not for a report that began before")
 	}
 	g.end(before)
@@ -32,7 +32,7 @@ func TestGate(t *testing.T) {
 		e := &entry{}
 		g.begin(now, e)
 		g.end(e)
-		if g.refuse(now, e) {
+		if g.unauthorized(now, e) {
 			said++
 		}
 	}

@@ -10,10 +10,10 @@ import (
 const (
 	fewestInFlight = 8
 	leastCeiling   = 256         // requests that servers let one connection carry
-	slowAfter      = time.Second // an older request may hang, and holds up only itself
+	slowAfter      = time.Second // an older request may hang, and counts no more
 	firstRTT       = 100 * time.Millisecond
 	rttWindow      = 5 * time.Second // in which the shortest round trip is looked for
-	drainIn        = 2 * time.Second // the time in which a backlog goes out
+	drainIn        = 2 * time.Second // for the delivery of a backlog
 	rateGrowth     = 1.1             // a second
 )
 
@@ -28,21 +28,21 @@ type limiter struct {
 	windowEnd time.Time
 
 	fast int // requests in flight that are younger than slowAfter
-	slow int // the older ones; those that hang count no more
+	slow int // of the age slow; hung ones count no more
 
 	rate     float64   // reports a second at the time of halved; 0 while there is no limit
-	before   float64   // the rate to which it grows; then there is no limit any more
+	before   float64   // the rate at which the limit ends
 	halved   time.Time // the last time
-	next     time.Time // when the rate lets another one begin
+	next     time.Time // when the rate allows another one
 	second   time.Time // in which sent reports were begun, after previous in the one before
 	sent     int
 	previous int
-	behind   float64 // the rate that verdicts need which were held up; 0 if none were
+	behind   float64 // the rate that a backlog needs; 0 without one
 }
 
-// flow returns the requests in flight that get the verdicts of a cycle through
-// as they come, and a quarter more. Others would only open connections for the
-// bursts in which they come.
+// flow returns the requests in flight that deliver the verdicts of a cycle as they come
+// (Little's law), and a quarter more. A higher limit would open connections for
+// bursts alone.
 func (l *limiter) flow() int {
 	spread := max(pace.Spread(l.interval), time.Millisecond)
 	return max(fewestInFlight, int(math.Ceil(1.25*float64(l.replicas)*l.rtt.Seconds()/spread.Seconds())))
@@ -51,15 +51,15 @@ func (l *limiter) flow() int {
 // ceiling returns the most requests in flight that do not hang.
 func (l *limiter) ceiling() int { return max(4*l.flow(), leastCeiling) }
 
-// maxInFlight returns how many requests may be in flight with a backlog of so
-// many verdicts.
+// maxInFlight returns the limit of requests in flight with a backlog of so many
+// verdicts.
 func (l *limiter) maxInFlight(backlog int) int {
 	drain := int(math.Ceil(float64(backlog) * l.rtt.Seconds() / drainIn.Seconds()))
 	return max(l.flow(), min(drain, l.ceiling()))
 }
 
-// at returns when another request may begin; false if the end of one comes
-// first.
+// at returns the time at which another request may begin; false if none may before one
+// has ended.
 func (l *limiter) at(now time.Time, backlog int) (time.Time, bool) {
 	if l.fast >= l.maxInFlight(backlog) || l.fast+l.slow >= l.ceiling() {
 		return time.Time{}, false
@@ -108,16 +108,15 @@ func (l *limiter) throttle(now, began time.Time) {
 	l.next = now.Add(time.Duration(float64(time.Second) / l.rate))
 }
 
-// needed returns the reports a second that keep every report deadline: all
-// verdicts of a cycle, before the next one and before the first deadline, and
-// what is behind.
+// needed returns the reports a second that keep every report deadline: those of a cycle
+// within the interval and before the first deadline, and those of a backlog.
 func (l *limiter) needed() float64 {
 	within := min(l.interval, pace.Spread(l.interval)+pace.Deadline(0))
 	return max(l.behind, float64(max(l.replicas, 1))/max(within.Seconds(), 0.001))
 }
 
-// catchUp notes that so many verdicts were held up, and how long it is until the
-// first report deadline of theirs.
+// catchUp notes a backlog of so many verdicts, and the time until their first report
+// deadline.
 func (l *limiter) catchUp(verdicts int, left time.Duration) {
 	l.behind = float64(verdicts) / max(left, drainIn).Seconds()
 	if l.rate > 0 {
@@ -125,7 +124,7 @@ func (l *limiter) catchUp(verdicts int, left time.Duration) {
 	}
 }
 
-// caughtUp notes that nothing is behind any more.
+// caughtUp notes that the backlog is delivered.
 func (l *limiter) caughtUp() { l.behind = 0 }
 
 // taken notes the round trip of a report that was taken. What hung says nothing
@@ -150,8 +149,8 @@ func (l *limiter) taken(now time.Time, rtt time.Duration) {
 	l.rtt = min(l.rtt, 2*shortest)
 }
 
-// grow makes the request of e one of the next age.
-func (l *limiter) grow(e *entry) {
+// nextAge moves the request of e to the next age.
+func (l *limiter) nextAge(e *entry) {
 	l.end(e)
 	if e.age++; e.age == slow {
 		l.slow++

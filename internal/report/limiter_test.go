@@ -40,11 +40,11 @@ func TestSlowRequestsMakeRoom(t *testing.T) {
 	if _, ok := l.at(now, 0); ok {
 		t.Fatal("got a request more than fit")
 	}
-	l.grow(&e)
+	l.nextAge(&e)
 	if _, ok := l.at(now, 0); !ok {
 		t.Error("got no room beside a slow request")
 	}
-	l.grow(&e)
+	l.nextAge(&e)
 	if l.fast != fewestInFlight-1 || l.slow != 0 {
 		t.Errorf("got %d fast and %d slow, want the one that hangs to count no more", l.fast, l.slow)
 	}

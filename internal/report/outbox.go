@@ -1,18 +1,18 @@
-// Package report delivers verdicts: an outbox holds the newest one of every
+// Package report delivers verdicts: an outbox keeps the newest one of every
 // replica until the Status API has taken it.
 //
-// An outage of the API costs constant memory, and when it ends, the page gets
-// what is true then. There is one request per replica at a time, so an older
+// An outage of the API costs constant memory, and when it ends, the page gets the
+// current verdicts. There is one request per replica at a time, so an older
 // verdict can never overwrite a newer one.
 //
 // The outbox has four parts under one mutex:
 //
 //	queue    one verdict per replica; recoveries first, then by report deadline
 //	limiter  the requests in flight, and after a 429 the reports a second
-//	breaker  opens when nothing is taken: one trial at a time
-//	gate     closes when the token is not accepted: one report at a time
+//	breaker  opens when the API takes no report: one trial at a time
+//	gate     closes when the API does not accept the token: one trial at a time
 //
-// What follows from an answer of the API stands in answer.go.
+// The consequences of each answer of the API stand above Outbox.answer.
 package report
 
 import (
@@ -33,11 +33,11 @@ type Reporter interface {
 	Report(ctx context.Context, v statusapi.Verdict, interval time.Duration) error
 }
 
-// Outbox holds the verdicts that are to be delivered. Its methods may be
-// called by many goroutines.
+// Outbox keeps the verdicts that are to be delivered. Its methods may be called by
+// many goroutines.
 type Outbox struct {
 	log   logrus.FieldLogger
-	wake  chan struct{} // holds a token when Run has to look at the time again
+	wake  chan struct{} // has a token when Run must compute its alarm again
 	pings chan struct{}
 
 	mu       sync.Mutex // protects all following fields
@@ -49,22 +49,22 @@ type Outbox struct {
 	inFlight requests
 
 	running  run
-	catchUp  bool // what waits was held up by the breaker or the gate
-	outdated bool // 404: the map in hand is not the API's
+	catchUp  bool // the waiting verdicts were delayed by the breaker or the gate
+	outdated bool // 404: the API has another map
 	warned   map[outcome]time.Time
 }
 
-// run is what Run lends to the requests; the zero value begins none.
+// run is the state of Run that requests need; with the zero value none begins.
 type run struct {
-	ctx      context.Context // ends the requests; nil while Run does not run
-	requests *sync.WaitGroup
-	alarm    time.Time // when Run will look at the time; zero: it will not
-	draining bool      // the daemon ends
-	hopeless bool      // the token was not accepted while it did
+	ctx          context.Context // ends the requests; nil while Run does not run
+	requests     *sync.WaitGroup
+	alarm        time.Time // when Run wakes; zero: it does not
+	draining     bool      // the daemon ends
+	tokenRefused bool      // the token was refused while draining
 }
 
-// New returns an empty outbox that delivers through reporter, with the promise
-// that the next verdict comes within interval.
+// New returns an empty outbox that delivers through reporter, with the promise to the
+// page that the next report comes within interval.
 func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Outbox {
 	return &Outbox{
 		log:      log,
@@ -77,7 +77,7 @@ func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Out
 	}
 }
 
-// Reload replaces the reporter and the interval. What is under way is left so.
+// Reload replaces the reporter and the interval. Requests in flight are not affected.
 func (o *Outbox) Reload(reporter Reporter, interval time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -85,9 +85,9 @@ func (o *Outbox) Reload(reporter Reporter, interval time.Duration) {
 	o.dispatch()
 }
 
-// Forget drops all verdicts and what is known of the API and its page. It is
-// called before Reload when the next reporter has another page: they may not be
-// that one's.
+// Forget drops all verdicts and all knowledge of the API and its page. It must be called
+// before Reload if the next reporter is for another page, to which they may not
+// belong.
 func (o *Outbox) Forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -101,8 +101,8 @@ func (o *Outbox) Forget() {
 	o.outdated, o.catchUp = false, false
 }
 
-// Put makes v the verdict to deliver of its replica, in place of an older one
-// that was not taken yet.
+// Put makes v the verdict of its replica to deliver, in place of an older one that was
+// not taken yet.
 func (o *Outbox) Put(v statusapi.Verdict) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,7 +125,7 @@ func (o *Outbox) Retain(replicas int, keep func(probe.ID) bool) {
 	o.dispatch()
 }
 
-// drop forgets the verdict of e, and breaks its request off.
+// drop forgets the verdict of e, and cancels its request.
 func (o *Outbox) drop(e *entry) {
 	o.queue.drop(e)
 	if e.phase == gone {
@@ -133,8 +133,8 @@ func (o *Outbox) drop(e *entry) {
 	}
 }
 
-// MapOutdated reports, once, whether the API answered since the last call that
-// it does not know a replica: then the map in hand is not the one that it has.
+// MapOutdated reports whether the API has answered since the last call that it does not
+// know a replica: then the map in hand may be outdated.
 func (o *Outbox) MapOutdated() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -143,15 +143,15 @@ func (o *Outbox) MapOutdated() bool {
 	return outdated
 }
 
-// Waiting returns how many verdicts were not taken yet.
+// Waiting returns the number of verdicts that were not taken yet.
 func (o *Outbox) Waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.queue.Len()
 }
 
-// Ping returns nil when Run has come round to it, which it does at once unless
-// it hangs; else, when ctx is done, an error with the cause of that.
+// Ping returns nil when Run has received it, which is at once unless Run hangs; else,
+// when ctx is done, an error with its cause.
 func (o *Outbox) Ping(ctx context.Context) error {
 	select {
 	case o.pings <- struct{}{}:

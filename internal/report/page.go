@@ -8,9 +8,9 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// page is the status page as far as the reports that it took tell. It is what
-// every replica of the map costs for good, so a replica is its hash: if two had
-// the same, the order of their reports would be another one, no more.
+// page is a model of the status page, by the reports that it took. It costs memory for
+// every replica of the map, so the key is a hash: a collision only changes the order of
+// two reports.
 type page struct {
 	seed    maphash.Seed
 	epoch   time.Time
@@ -30,8 +30,8 @@ func newPage() page {
 
 func (p *page) hash(id probe.ID) uint64 { return maphash.Comparable(p.seed, id) }
 
-// take notes that the page took a report with the promise of interval.
-func (p *page) take(now time.Time, id probe.ID, health probe.Health, interval time.Duration) {
+// reported notes that the page took a report with the promise of interval.
+func (p *page) reported(now time.Time, id probe.ID, health probe.Health, interval time.Duration) {
 	hash := p.hash(id)
 	if before, ok := p.reports[hash]; ok {
 		p.noteGap(now, before, interval)
@@ -48,18 +48,18 @@ func (p *page) deadline(id probe.ID) time.Time {
 	return time.Time{}
 }
 
-// showsDead reports whether the page shows a replica dead: it was reported so,
-// or its reports ceased.
+// showsDead reports whether the page shows a replica dead: it was reported dead, or its
+// last report is too old.
 func (p *page) showsDead(now time.Time, id probe.ID) bool {
 	s, ok := p.reports[p.hash(id)]
 	return !ok || s.dead || s.red(now.Sub(p.epoch))
 }
 
-// red reports whether the time has run out in which the next report was promised.
+// red reports whether the page has turned the replica red for want of a report.
 func (s shown) red(now time.Duration) bool { return now > s.deadline+pace.Grace-pace.Deadline(0) }
 
-// prune forgets reports that say nothing any more. A replica that left the map
-// is among them before long.
+// prune forgets reports that are so old that they have no influence; that includes
+// replicas that left the map.
 func (p *page) prune(now time.Time) {
 	for h, s := range p.reports {
 		if s.red(now.Sub(p.epoch)) {

@@ -18,8 +18,8 @@ import (
 //	    newer ones  ▼  │
 //	              dirty ──► waiting
 //
-// A replica that left the map while its request is under way is gone: it keeps
-// its entry until that is over, so that it has one request at a time.
+// A replica that left the map while its request is in flight is gone: it keeps its
+// entry until the request is over, so that it has one at a time.
 type entry struct {
 	verdict statusapi.Verdict
 	phase   phase
@@ -27,28 +27,28 @@ type entry struct {
 	// While it is waiting.
 	in       *entries // ready or later
 	index    int      // in it
-	order    int      // counts what was put, so that equals keep their order
+	order    int      // of insertion, which breaks ties
 	recovery bool     // the page shows the replica dead, though it is up
 	deadline time.Time
 	due      time.Time
 
 	failures  int       // of its reports, in a row
 	tried     time.Time // when the last one ended; zero if there was none
-	notBefore time.Time // until when the API wants to be left alone with it
-	rejected  bool      // the last one was, by an API that takes others
+	notBefore time.Time // by Retry-After
+	rejected  bool      // the last one was rejected alone, by an API that takes others
 
 	request
 }
 
-// phase is what an entry is doing.
+// phase is the state of an entry.
 type phase int
 
 const (
 	idle       phase = iota
-	waiting          // for its turn
-	processing       // its verdict is under way
-	dirty            // an older verdict is under way
-	gone             // a verdict is under way that nobody wants any more
+	waiting          // to be sent
+	processing       // its verdict is in flight
+	dirty            // an older verdict is in flight
+	gone             // a verdict is in flight, of a replica that left the map
 )
 
 // entries is a heap.
@@ -76,7 +76,7 @@ func (h *entries) Pop() any {
 	e := h.list[last]
 	h.list[last] = nil
 	if h.list = h.list[:last]; last == 0 && cap(h.list) > 1<<10 {
-		h.list = nil // an outage must not hold its memory for good
+		h.list = nil // releases the memory of an outage
 	}
 	e.in = nil
 	return e
@@ -93,8 +93,8 @@ func byDeadline(a, b *entry) bool {
 	return a.order < b.order
 }
 
-// byTrial puts first who was not tried for the longest time, so that trials
-// rotate through the replicas.
+// byTrial puts the replica first that was not tried for the longest time, so that
+// trials rotate through the replicas.
 func byTrial(a, b *entry) bool {
 	if !a.tried.Equal(b.tried) {
 		return a.tried.Before(b.tried)
@@ -109,12 +109,12 @@ func byDue(a, b *entry) bool {
 	return a.order < b.order
 }
 
-// queue holds one entry for each replica whose verdict was not taken yet.
+// queue has one entry for each replica whose verdict was not taken yet.
 type queue struct {
 	all   map[probe.ID]*entry
-	gone  int     // entries of all that nobody waits for
-	ready entries // to be sent as soon as a request may begin
-	later entries // that have a time to wait for
+	gone  int     // entries in the phase gone
+	ready entries // due
+	later entries // due later
 	order int
 	page  page
 }
@@ -128,12 +128,12 @@ func newQueue() queue {
 	}
 }
 
-// Len returns how many verdicts were not taken yet.
+// Len returns the number of verdicts that were not taken yet.
 func (q *queue) Len() int { return len(q.all) - q.gone }
 
-// put makes v the newest verdict of its replica. It is due at once; but what is
-// ready keeps its place, or a replica that is judged faster than it can be sent
-// would starve.
+// put makes v the newest verdict of its replica, due at once. An entry that is ready
+// already keeps its place: re-queueing it on every verdict would starve replicas that
+// are judged faster than they can be sent.
 func (q *queue) put(now time.Time, v statusapi.Verdict) {
 	e := q.all[v.ID]
 	if e == nil {
@@ -158,7 +158,7 @@ func (q *queue) put(now time.Time, v statusapi.Verdict) {
 	}
 }
 
-// wait makes e wait until due, and as long as the API wants.
+// wait schedules e for due, but never before its notBefore.
 func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 	if e.in != nil {
 		heap.Remove(e.in, e.index)
@@ -176,13 +176,13 @@ func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 	}
 }
 
-// rank notes what the order of e follows from.
+// rank computes the deadline and recovery of e, by which entries are ordered.
 func (q *queue) rank(now time.Time, e *entry) {
 	e.deadline = q.page.deadline(e.verdict.ID)
 	e.recovery = e.verdict.Health != probe.Dead && q.page.showsDead(now, e.verdict.ID)
 }
 
-// advance makes ready what is due.
+// advance makes due entries ready.
 func (q *queue) advance(now time.Time) {
 	for len(q.later.list) > 0 && !q.later.list[0].due.After(now) {
 		heap.Push(&q.ready, heap.Pop(&q.later))
@@ -197,8 +197,8 @@ func (q *queue) nextDue() time.Time {
 	return q.later.list[0].due
 }
 
-// flush makes ready what waits and may: those for which want is true, and with
-// which the API does not want to be left alone.
+// flush makes the waiting entries ready for which want is true, but for those with a
+// notBefore ahead.
 func (q *queue) flush(now time.Time, want func(*entry) bool) {
 	for _, e := range q.later.list {
 		if want(e) {
@@ -209,7 +209,7 @@ func (q *queue) flush(now time.Time, want func(*entry) bool) {
 	q.advance(now)
 }
 
-// reorder makes before the order of those that are ready.
+// reorder makes before the order of the ready entries.
 func (q *queue) reorder(now time.Time, before func(a, b *entry) bool) {
 	for _, e := range q.ready.list {
 		q.rank(now, e)
@@ -218,8 +218,7 @@ func (q *queue) reorder(now time.Time, before func(a, b *entry) bool) {
 	heap.Init(&q.ready)
 }
 
-// left returns how long it is until the first report deadline of those that are
-// ready.
+// left returns the time until the first report deadline of the ready entries.
 func (q *queue) left(now time.Time) time.Duration {
 	left := time.Hour
 	for _, e := range q.ready.list {
@@ -228,15 +227,15 @@ func (q *queue) left(now time.Time) time.Duration {
 	return left
 }
 
-// take takes the first of those that are ready, to process it.
+// take removes the first ready entry, for processing.
 func (q *queue) take() *entry {
 	e := heap.Pop(&q.ready).(*entry)
 	e.phase = processing
 	return e
 }
 
-// done ends with e, whose verdict was taken or is not wanted, unless a newer one
-// came meanwhile.
+// done removes e, whose verdict was taken or dropped, unless a newer verdict came
+// meanwhile.
 func (q *queue) done(now time.Time, e *entry) {
 	e.failures, e.tried, e.notBefore, e.rejected = 0, time.Time{}, time.Time{}, false
 	if e.phase == dirty {
@@ -251,7 +250,7 @@ func (q *queue) done(now time.Time, e *entry) {
 	}
 }
 
-// drop forgets the verdict of e, but not that it is under way.
+// drop forgets the verdict of e; a request in flight leaves it gone.
 func (q *queue) drop(e *entry) {
 	switch e.phase {
 	case waiting:
@@ -267,11 +266,11 @@ func (q *queue) drop(e *entry) {
 func (q *queue) delete(e *entry) {
 	delete(q.all, e.verdict.ID)
 	if len(q.all) == 0 && q.order > 1<<12 {
-		q.all, q.order = make(map[probe.ID]*entry), 0 // an outage must not hold its memory for good
+		q.all, q.order = make(map[probe.ID]*entry), 0 // releases the memory of an outage
 	}
 }
 
-// logTo returns log with the fields that say which replica it is.
+// logTo returns log with the fields of the replica and its verdict.
 func (e *entry) logTo(log logrus.FieldLogger) logrus.FieldLogger {
 	id := e.verdict.ID
 	return log.WithFields(logrus.Fields{"service": id.Service, "node": id.Node, "replica": probe.Redact(id.Replica), "health": e.verdict.Health})

@@ -32,10 +32,10 @@ func TestOrderOfTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()
 		for replica, at := range []time.Duration{3 * time.Second, time.Second, 2 * time.Second} {
-			q.page.take(time.Now().Add(at), plain(replica, "").ID, probe.Healthy, time.Minute)
+			q.page.reported(time.Now().Add(at), plain(replica, "").ID, probe.Healthy, time.Minute)
 		}
-		q.page.take(time.Now().Add(time.Second), plain(3, "").ID, probe.Dead, time.Minute)
-		q.page.take(time.Now().Add(9*time.Second), plain(4, "").ID, probe.Dead, time.Minute)
+		q.page.reported(time.Now().Add(time.Second), plain(3, "").ID, probe.Dead, time.Minute)
+		q.page.reported(time.Now().Add(9*time.Second), plain(4, "").ID, probe.Dead, time.Minute)
 		time.Sleep(30 * time.Second)
 		now := time.Now()
 		for replica := range 3 {
@@ -62,7 +62,7 @@ func TestReplicaWhoseReportsCeasedIsARecovery(t *testing.T) {
 		if !p.showsDead(time.Now(), id) || !p.deadline(id).IsZero() {
 			t.Error("got a replica that was never reported shown alive, or with a deadline ahead")
 		}
-		p.take(time.Now(), id, probe.Sick, time.Minute)
+		p.reported(time.Now(), id, probe.Sick, time.Minute)
 		if want := time.Now().Add(90 * time.Second); !p.deadline(id).Equal(want) {
 			t.Errorf("got the deadline %v, want %v", p.deadline(id), want)
 		}

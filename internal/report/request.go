@@ -8,18 +8,18 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// request is a report that is under way. It lies in its entry, since a replica
-// has one at a time.
+// request is a report in flight. It is a part of its entry, since a replica has one at
+// a time.
 type request struct {
 	sent       statusapi.Verdict
 	interval   time.Duration // the promise
 	began      time.Time
-	cut        time.Time // when it is given up if it hangs; zero: at its time-out
+	cut        time.Time // when it is cancelled if it hangs; zero: at its timeout
 	age        age
-	failed     bool      // it counts as failed already
+	failed     bool      // it was counted as failed
 	generation int       // of the breaker when it began
 	trial      bool      // of the breaker
-	gate       time.Time // when the gate through which it was tried was closed
+	gate       time.Time // the time of the closing of the gate that allowed it
 
 	cancel     context.CancelFunc
 	next, prev *entry // in the order of their beginnings
@@ -34,7 +34,7 @@ const (
 	hung      // for pace.StatusLine: it counts as failed
 )
 
-// requests is the list of those under way, the oldest first.
+// requests is the list of requests in flight, the oldest first.
 type requests struct{ first, last *entry }
 
 func (l *requests) push(e *entry) {
@@ -61,8 +61,8 @@ func (l *requests) remove(e *entry) {
 	e.next, e.prev = nil, nil
 }
 
-// nextAge returns when a request becomes one of the slow or hung ones, or is to
-// be cut; zero if none is.
+// nextAge returns the time at which a request becomes slow or hung, or is cut; zero if
+// there is none.
 func (l *requests) nextAge(now time.Time) time.Time {
 	var next time.Time
 	for e := l.first; e != nil; e = e.next {

@@ -8,14 +8,13 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 )
 
-const drainTime = 5 * time.Second // for what is held when the daemon ends
+const drainTime = 5 * time.Second // for the delivery of waiting verdicts when the daemon ends
 
-// Run delivers until ctx is done; then it goes on for a few seconds with what
-// it holds, and says how much of that was not taken. It waits for the requests
-// that were begun meanwhile.
+// Run delivers until ctx is done; then it delivers the waiting verdicts for drainTime
+// at most, and logs how many were not taken. It waits for the requests in flight.
 func (o *Outbox) Run(ctx context.Context) {
 	var requests sync.WaitGroup
-	// What is under way when ctx ends is still to be delivered.
+	// Requests in flight when ctx ends are still to be answered.
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	o.mu.Lock()
 	o.running = run{ctx: sending, requests: &requests}
@@ -31,8 +30,8 @@ func (o *Outbox) Run(ctx context.Context) {
 	}
 }
 
-// loop begins what the time brings, until ctx is done and nothing is left or
-// may be waited for.
+// loop sends entries as they become due. It returns after ctx is done, when the queue is
+// empty or the time of the drain is up.
 func (o *Outbox) loop(ctx context.Context) {
 	ending := ctx.Done()
 	var end <-chan time.Time
@@ -61,18 +60,18 @@ func (o *Outbox) loop(ctx context.Context) {
 	}
 }
 
-// tick does what is due now. It returns when there is more to do, zero if only
-// an answer or a verdict can bring that, and whether the outbox has ended.
+// tick sends the entries that are due. It returns the time of the next ones, zero if
+// only an answer or a verdict can bring one, and whether the outbox has ended.
 func (o *Outbox) tick() (time.Time, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.grow(time.Now())
+	o.ageRequests(time.Now())
 	o.running.alarm = o.sendReady()
-	nothing := o.queue.Len() == 0 || o.running.hopeless && o.inFlight.first == nil
+	nothing := o.queue.Len() == 0 || o.running.tokenRefused && o.inFlight.first == nil
 	return o.running.alarm, o.running.draining && nothing
 }
 
-// drain makes all that waits due now: the daemon ends.
+// drain makes all waiting entries due: the daemon ends.
 func (o *Outbox) drain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -87,41 +86,41 @@ func (o *Outbox) drain() {
 	}
 }
 
-// grow notes which requests have become slow, and which hang.
-func (o *Outbox) grow(now time.Time) {
+// ageRequests marks requests as slow or hung, and cuts those past their deadline.
+func (o *Outbox) ageRequests(now time.Time) {
 	for e := o.inFlight.first; e != nil; e = e.next {
 		age := now.Sub(e.began)
 		if age < slowAfter {
 			return // the others are younger
 		}
 		if e.age == fresh {
-			o.limiter.grow(e)
+			o.limiter.nextAge(e)
 		}
 		if e.age == slow && age >= pace.StatusLine {
-			o.limiter.grow(e)
+			o.limiter.nextAge(e)
 			o.failure(now, e, errNoStatusLine)
 		}
-		// While nothing is taken, another one would hang too.
-		if !e.cut.IsZero() && !now.Before(e.cut) && !o.held() {
+		// During an outage another request would hang too.
+		if !e.cut.IsZero() && !now.Before(e.cut) && !o.trialsOnly() {
 			e.cut = time.Time{}
 			e.cancel()
 		}
 	}
 }
 
-// held reports whether trials alone may begin.
-func (o *Outbox) held() bool { return o.gate.closed || o.breaker.state() != closed }
+// trialsOnly reports whether the breaker or the gate allows nothing but trials.
+func (o *Outbox) trialsOnly() bool { return o.gate.closed || o.breaker.state() != closed }
 
-// dispatch begins the requests that may begin now, and has Run look again when
-// more may. The caller holds the lock.
+// dispatch begins the requests that may begin now, and arms Run for the next ones. The
+// caller holds the lock.
 func (o *Outbox) dispatch() {
 	if o.running.ctx != nil {
 		o.arm(o.sendReady())
 	}
 }
 
-// sendReady begins the requests that may begin now. It returns when more may, or
-// one under way is to be looked at; zero if neither.
+// sendReady begins the requests that may begin now. It returns the time at which more
+// may, or a request in flight ages; zero if neither.
 func (o *Outbox) sendReady() time.Time {
 	now := time.Now()
 	for {
@@ -134,7 +133,7 @@ func (o *Outbox) sendReady() time.Time {
 	}
 }
 
-// arm has Run look again at a time, unless it will do so before.
+// arm wakes Run at next, unless it wakes before.
 func (o *Outbox) arm(next time.Time) {
 	if next.IsZero() || !o.running.alarm.IsZero() && !next.Before(o.running.alarm) {
 		return
@@ -146,12 +145,12 @@ func (o *Outbox) arm(next time.Time) {
 	}
 }
 
-// pick returns the entry whose request may begin now, or else when one may;
-// zero if only an answer or a verdict can bring that.
+// pick returns the entry whose request may begin now, or else the time at which one
+// may; zero if only an answer or a verdict can bring one.
 func (o *Outbox) pick(now time.Time) (*entry, time.Time) {
 	o.queue.advance(now)
 	if o.queue.ready.Len() == 0 {
-		if o.catchUp && !o.held() {
+		if o.catchUp && !o.trialsOnly() {
 			o.catchUp = false
 			o.limiter.caughtUp()
 		}
@@ -167,10 +166,10 @@ func (o *Outbox) pick(now time.Time) (*entry, time.Time) {
 	return o.queue.take(), now
 }
 
-// mayBegin returns when gate, breaker and limiter let a request begin; false if
-// the end of one comes first.
+// mayBegin returns the time at which gate, breaker and limiter allow a request; false if
+// they allow none before another has ended.
 func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
-	if o.held() {
+	if o.trialsOnly() {
 		gate, opens := o.gate.next(now)
 		breaker, closes := o.breaker.next(now)
 		return later(gate, breaker), opens && closes
@@ -183,7 +182,7 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 	return o.limiter.at(now, backlog)
 }
 
-// begin begins the request of e, whose context it returns.
+// begin begins the request of e and returns its context.
 func (o *Outbox) begin(now time.Time, e *entry) context.Context {
 	ctx, cancel := context.WithCancel(o.running.ctx)
 	e.request = request{sent: e.verdict, interval: o.limiter.interval, began: now, cancel: cancel}
@@ -197,8 +196,7 @@ func (o *Outbox) begin(now time.Time, e *entry) context.Context {
 	return ctx
 }
 
-// trialWait is the pause before trial n. There is no time for more when the
-// daemon ends.
+// trialWait returns the wait before trial n; the shortest one while the daemon ends.
 func (o *Outbox) trialWait(n int) time.Duration {
 	if o.running.draining {
 		return pace.Shortest
@@ -206,8 +204,8 @@ func (o *Outbox) trialWait(n int) time.Duration {
 	return pace.TrialWait(o.limiter.interval, n)
 }
 
-// deliver sends the verdict of e, and then those of others for as long as one
-// may follow at once.
+// deliver sends the verdict of e, and then of others, as long as one may follow at
+// once.
 func (o *Outbox) deliver(ctx context.Context, reporter Reporter, e *entry) {
 	for e != nil {
 		err := reporter.Report(ctx, e.sent, e.interval)
@@ -219,8 +217,8 @@ func (o *Outbox) deliver(ctx context.Context, reporter Reporter, e *entry) {
 	}
 }
 
-// finished takes what came of the request of e, and begins the next one that
-// may begin; nil if there is none.
+// finished takes the result of the request of e, and begins the next one that may
+// begin; nil if there is none.
 func (o *Outbox) finished(e *entry, err error) (context.Context, Reporter, *entry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -240,7 +238,7 @@ func (o *Outbox) finished(e *entry, err error) (context.Context, Reporter, *entr
 	}
 	o.dispatch() // an answer may have made room for several
 	if o.running.draining {
-		o.arm(now) // it may have been the last one
+		o.arm(now) // the queue may be empty now
 	}
 	return ctx, o.reporter, following
 }

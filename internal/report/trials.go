@@ -6,19 +6,20 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 )
 
-// hangingTrials is how many trials may be under way together: one that hangs
-// must not keep the others from the API for the 20 s of its time-out.
+// hangingTrials bounds the trials in flight: one that hangs must not block the others
+// for the 20 s of its timeout.
 const hangingTrials = 4
 
 // trials paces single reports while the API takes none.
 type trials struct {
 	inFlight int
 	began    time.Time // when the last one did
-	next     time.Time // when another one may begin, if none is under way
+	next     time.Time // when another one may begin, if none is in flight
 }
 
-// at returns when another trial may begin; false if the end of one comes first.
-// A trial without a status line is waited for no longer than others would be.
+// at returns the time at which another trial may begin; false if none may before one has
+// ended. A trial without a status line delays the next one by pace.StatusLine at
+// most.
 func (t *trials) at() (time.Time, bool) {
 	switch {
 	case t.inFlight == 0:

@@ -35,15 +35,15 @@ const (
 type Client struct {
 	endpoint  string
 	authorize func(*http.Request) // holds the token, so that no print of a Client shows it
-	masker    *redact.Masker      // of the token, and of who the daemon is to a proxy
+	masker    *redact.Masker      // of the token, and of the credentials for a proxy
 	pause     func(retryAfter time.Duration) time.Duration
 	http      *http.Client
 	reports   *retryablehttp.Client
-	timeouts  atomic.Int32 // requests in a row that got no answer in time
+	timeouts  atomic.Int32 // requests in a row without an answer in time
 
 	mu       sync.Mutex // protects bodies
-	bodies   int        // of answers to reports, that are still read
-	bodyRead *sync.Cond // when one of them was
+	bodies   int        // of answers to reports, being read
+	bodyRead *sync.Cond // signalled when one was read
 }
 
 // New returns a client of the API at endpoint, an http or https URL without a
@@ -80,8 +80,8 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 func newTransport(proxies *proxies) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout: requestTimeout / 2,
-		// Firewalls forget idle connections without a word. The kernel finds
-		// out, and no report waits for it.
+		// Firewalls drop idle connections silently. Keep-alives detect that before
+		// a report waits for it.
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2},
 	}
 	return &http.Transport{
@@ -99,8 +99,8 @@ func newTransport(proxies *proxies) *http.Transport {
 	}
 }
 
-// Close waits for the bodies that are still read, a second at most, and closes
-// the connections that are idle. The client can still be used.
+// Close waits for the bodies that are being read, a second at most, and closes the
+// idle connections. The client can still be used.
 func (c *Client) Close() {
 	c.mu.Lock()
 	for c.bodies > 0 {
@@ -110,13 +110,13 @@ func (c *Client) Close() {
 	c.http.CloseIdleConnections()
 }
 
-// Masker hides what the client authenticates with. What package http logs by
-// itself needs it: it repeats what a server sent unasked.
+// Masker returns the masker of the client's credentials. It is for lines that package
+// http logs by itself, which repeat bytes of a server.
 func (c *Client) Masker() *redact.Masker { return c.masker }
 
-// quoted returns an error that says what err does, as far as it may be printed:
-// it repeats words of the API or of a proxy, which saw the credentials. It wraps
-// nothing, or who unwraps it would print them.
+// quoted returns an error with the text of err, secrets masked: err may repeat words of
+// the API or of a proxy, which saw the credentials. It does not wrap err, which would
+// give them out.
 func (c *Client) quoted(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return context.Canceled
@@ -126,8 +126,7 @@ func (c *Client) quoted(err error) error {
 
 // FetchMap asks for the map, at most three times. prev is the map in hand; nil
 // asks for a whole one. Where prev is still right, prev itself is returned. The
-// error is ErrUnauthorized (not retried), or says what the last attempt met;
-// it never replaces a map that is in hand.
+// error is ErrUnauthorized (not retried), or that of the last attempt.
 func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
 	address := c.endpoint + "/probes/local"
 	if prev != nil && prev.date != "" {
@@ -140,13 +139,17 @@ func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
 	c.authorize(req.Request)
 	req.Header.Set("Accept", "application/json")
 
-	// The answer is understood where it is decided whether to ask again,
-	// since a body that does not parse is a failed attempt too.
+	// The answer is parsed where the retry is decided, since a body that does not
+	// parse is a failed attempt too.
 	var m *Map
 	var failed error
 	client := c.retrying(mapRetries)
 	client.CheckRetry = func(_ context.Context, resp *http.Response, err error) (bool, error) {
-		m, failed = c.understand(resp, c.heard(err), prev)
+		c.noteTimeout(err)
+		m, failed = nil, c.translate(err)
+		if failed == nil {
+			m, failed = c.parseMapResponse(resp, prev)
+		}
 		return failed != nil && !errors.Is(failed, ErrUnauthorized), nil
 	}
 	resp, err := client.Do(req)
@@ -165,11 +168,9 @@ func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
 	return m, nil
 }
 
-// understand makes a map of an answer, or says why it is none.
-func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, error) {
-	if err != nil {
-		return nil, err
-	}
+// parseMapResponse returns the map of an answer; prev if the answer is that it is
+// still right.
+func (c *Client) parseMapResponse(resp *http.Response, prev *Map) (*Map, error) {
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(kind), "application/json") {
@@ -180,7 +181,8 @@ func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, er
 		}
 		m, err := decodeMap(resp.Body)
 		if err != nil {
-			return nil, c.heard(err)
+			c.noteTimeout(err)
+			return nil, c.translate(err)
 		}
 		for i, problem := range m.Problems {
 			m.Problems[i] = c.masker.Mask(problem)
@@ -210,38 +212,44 @@ func (c *Client) retrying(times int) *retryablehttp.Client {
 	}
 }
 
-// keepIdle hides that idle connections can be closed. retryablehttp does so
-// after every failure, and one request that fails would cost all others theirs.
+// keepIdle hides CloseIdleConnections from retryablehttp, which calls it after every
+// failure: one failed request would cost all others their connections.
 type keepIdle struct{ client *http.Client }
 
 func (k keepIdle) RoundTrip(req *http.Request) (*http.Response, error) {
 	return k.client.Transport.RoundTrip(req)
 }
 
-// backoff is the wait before another attempt at the map.
+// backoff returns the wait before another attempt at the map.
 func (c *Client) backoff(_, _ time.Duration, _ int, resp *http.Response) time.Duration {
 	return c.pause(retryAfter(resp))
 }
 
-// heard returns what err comes to in quoted words, and counts the requests that got
-// no answer in time: after a few of them the connections in hand are given up,
-// since a firewall may have forgotten them.
-func (c *Client) heard(err error) error {
-	if err == nil {
+// noteTimeout counts the requests in a row that ended without an answer in time.
+// After three of them it closes the idle connections: a NAT may have dropped their
+// state silently.
+func (c *Client) noteTimeout(err error) {
+	netErr, ok := errors.AsType[net.Error](err)
+	switch {
+	case err == nil:
 		c.timeouts.Store(0)
+	case ok && netErr.Timeout() && c.timeouts.Add(1)%timeoutsInARow == 0:
+		c.http.CloseIdleConnections()
+	}
+}
+
+// translate turns err into a sentence for an operator, with secrets masked; nil
+// stays nil. Method and address are left to the caller.
+func (c *Client) translate(err error) error {
+	if err == nil {
 		return nil
 	}
-	var netErr net.Error
-	if errors.As(err, &netErr) && netErr.Timeout() {
-		if c.timeouts.Add(1)%timeoutsInARow == 0 {
-			c.http.CloseIdleConnections()
-		}
-		// What the network itself timed out, such as a dial, has its own words.
-		if _, network := errors.AsType[*net.OpError](err); !network && errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("no answer within %v", requestTimeout)
-		}
+	// A timeout of the network itself, such as of a dial, has its own words.
+	netErr, isNet := errors.AsType[net.Error](err)
+	_, isOp := errors.AsType[*net.OpError](err)
+	if isNet && netErr.Timeout() && !isOp && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v", requestTimeout)
 	}
-	// The method and the address are told by who calls.
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Errors by which the API answers a report. What the caller does next depends
-// on the meaning alone; the status is in the text, for the operator.
+// Errors by which the API answers a report. The caller branches on their meaning; the
+// status is in the text, for the operator.
 var (
 	// ErrUnauthorized is the answer 401: the API does not accept the token.
 	ErrUnauthorized = errors.New("the Status API does not accept the token (status 401)")
@@ -37,7 +37,7 @@ func (e *RejectedError) Error() string {
 // UnavailableError is an answer by which the API takes no request for now: 429,
 // or a server error.
 type UnavailableError struct {
-	RetryAfter time.Duration // how long the API wants to be left alone; 0 if it does not say
+	RetryAfter time.Duration // the wait that the API asks for; 0 if it asks for none
 	Throttled  bool          // it was 429: too many requests
 
 	status int
@@ -66,9 +66,8 @@ func answerError(resp *http.Response) error {
 	}
 }
 
-// retryAfter returns what resp says in Retry-After (RFC 9110, 10.2.3); 0 if it
-// says nothing or is no 429 or 503. How far that is obeyed is the caller's
-// to decide.
+// retryAfter returns the Retry-After of resp (RFC 9110, 10.2.3); 0 if it has none or
+// is no 429 or 503. The caller decides how far it is obeyed.
 func retryAfter(resp *http.Response) time.Duration {
 	if resp == nil || resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return 0

@@ -12,13 +12,12 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// Map is what to watch: the replicas of a status page that the daemon is to
-// judge. It is not changed once it was made.
+// Map is the replicas of a status page that the daemon watches. It is immutable.
 type Map struct {
 	Checks []probe.Check
 
-	// Problems are what of the map could not be taken as it was (replicas left
-	// out, numbers clamped), a sentence each, without passwords.
+	// Problems are the replicas that were left out and the numbers that were
+	// clamped, a sentence each, without secrets.
 	Problems []string
 
 	date string // as the API wrote it; empty if it gave none
@@ -26,7 +25,7 @@ type Map struct {
 
 const (
 	maxValues   = 2 << 20   // in one map: a value of two bytes takes a hundred when it is decoded
-	maxAhead    = 128 << 10 // replicas for which there is room before they are understood
+	maxAhead    = 128 << 10 // replicas for which memory is allocated before they are parsed
 	maxProblems = 50        // lines about one map; more would fill the log
 	maxID       = 1 << 10   // bytes of the id of a service or a node: it is part of each report's address
 	maxDate     = 64        // bytes: it is part of the next request's address
@@ -56,7 +55,7 @@ func decodeMap(body io.Reader) (*Map, error) {
 	err = json.Unmarshal(text, &answer)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("map is not what the protocol has: %w", readable(err))
+		return nil, fmt.Errorf("map is not what the protocol has: %w", fieldError(err))
 	case answer.Data == nil:
 		return nil, errors.New("map has no data")
 	case answer.Data.Services == nil:
@@ -85,8 +84,9 @@ func decodeMap(body io.Reader) (*Map, error) {
 	return b.m, nil
 }
 
-// readMap reads body whole, piece by piece: it is put together only when it is
-// known to be small enough, or what is too large would cost twice the limit.
+// readMap reads body to its end; it fails above maxMap bytes. The pieces are joined
+// once the size is known: a buffer that grows would leave the multiple of a map that
+// is too large as garbage.
 func readMap(body io.Reader) ([]byte, error) {
 	const piece = 1 << 20
 	var pieces [][]byte
@@ -122,10 +122,10 @@ func replicas(services []wireService) int {
 	return n
 }
 
-// builder makes a Map of the wire's.
+// builder turns a decoded answer into a Map.
 type builder struct {
 	m     *Map
-	rules *probe.Rules // of every node, but for what its http says
+	rules *probe.Rules // of every node, without its http
 	seen  map[probe.ID]probe.Target
 
 	problems []problem
@@ -148,27 +148,27 @@ func (b *builder) problem(format string, args ...any) {
 }
 
 // number returns n between low and high, or missing if there is none.
-func (b *builder) number(name string, n wireNumber, missing, low, high int64) int64 {
+func (b *builder) number(name string, n wireNumber, missing, low, high int) int {
 	if n.text == "" {
 		return missing
 	}
-	clamped := min(max(n.value, low), high)
+	clamped := min(max(n.value, float64(low)), float64(high))
 	if clamped != n.value {
-		b.problem("%s is %.40s, taken as %d (allowed: %d to %d)", name, n.text, clamped, low, high)
+		b.problem("%s is %.40s, taken as %d (allowed: %d to %d)", name, n.text, int(clamped), low, high)
 	}
-	return clamped
+	return int(clamped)
 }
 
-// limits returns the rules that hold for the whole map.
+// limits returns the rules for all nodes of the map, without their http.
 func (b *builder) limits(metrics *wireMetrics) *probe.Rules {
 	rules := probe.DefaultRules()
 	if metrics == nil || metrics.Local == nil {
 		return rules
 	}
 	local := metrics.Local
-	rules.Retry = int(b.number("metrics.local.retry", local.Retry, int64(rules.Retry), 0, maxRetry))
-	longest := int64(probe.MaxProbe / time.Second)
-	dead := b.number("metrics.local.delay_dead", local.DelayDead, int64(rules.DeadAfter/time.Second), 1, longest)
+	rules.Retry = b.number("metrics.local.retry", local.Retry, rules.Retry, 0, maxRetry)
+	longest := int(probe.MaxProbe / time.Second)
+	dead := b.number("metrics.local.delay_dead", local.DelayDead, int(rules.DeadAfter/time.Second), 1, longest)
 	rules.DeadAfter = time.Duration(dead) * time.Second
 	sick := b.number("metrics.local.delay_sick", local.DelaySick, 0, 0, maxSick)
 	rules.SickAfter = time.Duration(sick) * time.Second
@@ -220,8 +220,8 @@ func (b *builder) nodeRules(n wireNode) (*probe.Rules, bool) {
 	rules := *b.rules
 	if s := n.HTTP.Status; s != nil {
 		where := fmt.Sprintf("node %.80q: http.status.", id)
-		rules.HealthyAbove = int(b.number(where+"healthy_above", s.HealthyAbove, int64(rules.HealthyAbove), 0, maxStatus))
-		rules.HealthyBelow = int(b.number(where+"healthy_below", s.HealthyBelow, int64(rules.HealthyBelow), 0, maxStatus))
+		rules.HealthyAbove = b.number(where+"healthy_above", s.HealthyAbove, rules.HealthyAbove, 0, maxStatus)
+		rules.HealthyBelow = b.number(where+"healthy_below", s.HealthyBelow, rules.HealthyBelow, 0, maxStatus)
 	}
 	if body := n.HTTP.Body; body != nil {
 		rules.HealthyMatch, rules.DeadMatch = body.HealthyMatch.text, body.DeadMatch.text

@@ -17,15 +17,15 @@ func proxySchemes() map[string]string {
 	return map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 }
 
-// proxies are those of the environment. Package httpproxy decides whether a
-// request goes through one, by the names of the variables and by NO_PROXY; which
-// address a variable holds is understood here.
+// proxies are the proxies of the environment. Package httpproxy decides whether a
+// request goes through one, by the names of the variables and by NO_PROXY; the
+// addresses are parsed here.
 type proxies struct {
 	leads     func(*url.URL) (*url.URL, error)
 	addresses map[string]proxyAddress // by the scheme of the request
 }
 
-// proxyAddress is what a variable holds.
+// proxyAddress is the parsed value of a variable.
 type proxyAddress struct {
 	url *url.URL
 	err error
@@ -42,7 +42,7 @@ func proxiesOfEnvironment() *proxies {
 		}
 		u, err := parseProxy(*variable)
 		p.addresses[scheme] = proxyAddress{u, err}
-		// An address that it cannot read it passes over, and the request would
+		// httpproxy ignores an address that it cannot parse, and the request would
 		// go out directly.
 		*variable = "http://proxy.invalid"
 	}
@@ -59,7 +59,7 @@ func (p *proxies) of(req *http.Request) (*url.URL, error) {
 	return address.url, address.err
 }
 
-// users returns who the daemon is to the proxies.
+// users returns the credentials for the proxies.
 func (p *proxies) users() []*url.Userinfo {
 	var users []*url.Userinfo
 	for _, address := range p.addresses {
@@ -70,9 +70,9 @@ func (p *proxies) users() []*url.Userinfo {
 	return users
 }
 
-// parseProxy understands the address of a proxy as the WHATWG URL Standard has
-// it: a password may hold any character. The error repeats nothing of it, since
-// that may be of the password.
+// parseProxy parses the address of a proxy by the WHATWG URL Standard: a password may
+// contain any character. The error repeats no part of the address, which may be one of
+// the password.
 func parseProxy(text string) (*url.URL, error) {
 	if !strings.Contains(text, "://") && !hasProxyScheme(text) {
 		text = "http://" + text
@@ -101,8 +101,8 @@ func hasProxyScheme(text string) bool {
 	return known && rest != "" && strings.IndexByte(`/\`, rest[0]) >= 0
 }
 
-// parseWHATWG returns what of a URL leads to a server, by the WHATWG URL
-// Standard.
+// parseWHATWG parses a URL by the WHATWG URL Standard and returns its scheme, user and
+// host.
 func parseWHATWG(text string) (*url.URL, error) {
 	parser := whatwg.NewParser(whatwg.WithSpecialSchemes(proxySchemes()), whatwg.WithAcceptInvalidCodepoints())
 	parsed, err := parser.Parse(text)
@@ -137,7 +137,8 @@ func percentDecoded(text string) string {
 
 var errNoProxyURL = errors.New("HTTP_PROXY or HTTPS_PROXY in the environment is not a URL")
 
-// refusedByProxy tells a proxy's answer from the API's.
+// refusedByProxy returns an error for a proxy's refusal, so that it is not taken for
+// an answer of the API.
 func refusedByProxy(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the proxy %s answers status %d", proxy.Host, resp.StatusCode)

@@ -16,15 +16,16 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// bodyTime is how long the body of a report's answer is read, so that its
+// bodyTime bounds the reading of the body of a report's answer, after which its
 // connection can be used again.
 const bodyTime = time.Second
 
 // Report delivers v with the promise that the next report of the replica comes
-// within interval. It returns when the status of the answer is known: nil, or
+// within interval. It returns with the status line of the answer: nil, or
 // ErrWebPage, when the report was taken; ErrUnauthorized, ErrUnknownReplica, a
 // *RejectedError or an *UnavailableError when it was not; any other error when
-// there was no answer. The body of the answer is read beside; Close waits for it.
+// there was no answer. The body of the answer is read in the background; Close waits
+// for it.
 func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) error {
 	body, err := encodeReport(v, interval)
 	if err != nil {
@@ -42,16 +43,17 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 	}
 	c.authorize(req.Request)
 	req.Header.Set("Content-Type", "application/json")
-	// Reporting the same twice does no harm, so a request that a server
-	// dropped with an idle connection may be sent again at once. The empty key
-	// says so to the transport and does not go over the wire.
+	// A report is idempotent, so the transport may repeat at once a request that the
+	// server dropped with an idle connection. The empty key tells the transport so
+	// and is not sent.
 	req.Header["Idempotency-Key"] = []string{}
 
 	resp, err := c.reports.Do(req)
 	stop()
-	if err = c.heard(err); err != nil {
+	c.noteTimeout(err)
+	if err != nil {
 		cancel()
-		return err
+		return c.translate(err)
 	}
 	c.readBody(resp, cancel)
 	switch {
@@ -65,9 +67,8 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 	return nil
 }
 
-// readBody reads the body of an answer to its end beside the caller, so that
-// the connection can be used again, for no longer than bodyTime. It calls
-// cancel after that.
+// readBody reads the body of an answer to its end in the background, so that the
+// connection can be used again, for bodyTime at most. It calls cancel in the end.
 func (c *Client) readBody(resp *http.Response, cancel context.CancelFunc) {
 	if resp.Body == http.NoBody || resp.ContentLength == 0 {
 		resp.Body.Close()

@@ -49,10 +49,10 @@ type (
 	}
 )
 
-// wireReplica is a replica URL, or whatever stands in place of one.
+// wireReplica is a replica URL, or a value in place of one.
 type wireReplica struct {
 	url   wireText
-	other string // what stands there that is no string
+	other string // the type of a value that is no string; empty if it is one
 }
 
 // UnmarshalJSON accepts everything: one odd replica must not cost the map.
@@ -67,7 +67,7 @@ func (r *wireReplica) UnmarshalJSON(b []byte) error {
 // wireText is a string, missing, or null.
 type wireText struct {
 	text    string
-	damaged bool // it was not Unicode: the decoder has put U+FFFD in place of what was not
+	damaged bool // it was not Unicode: the decoder has replaced bytes by U+FFFD
 }
 
 func (t *wireText) UnmarshalJSON(b []byte) error {
@@ -121,11 +121,11 @@ func jsonKind(b []byte) string {
 	return "a number"
 }
 
-// wireNumber is a whole number, missing, or null. One that no int64 holds is
-// the nearest that it holds: it is clamped further where its range is known.
+// wireNumber is a whole number, missing, or null. Its value may be infinite: it is
+// clamped where its range is known.
 type wireNumber struct {
 	text  string // as it came; empty if there is none
-	value int64
+	value float64
 }
 
 func (n *wireNumber) UnmarshalJSON(b []byte) error {
@@ -138,33 +138,22 @@ func (n *wireNumber) UnmarshalJSON(b []byte) error {
 		return notWhole(kind)
 	}
 	n.text = string(b)
-	value, err := strconv.ParseInt(n.text, 10, 64)
-	if err == nil {
-		n.value = value
-		return nil
-	}
 	f, err := strconv.ParseFloat(n.text, 64)
-	switch {
-	case err != nil && !errors.Is(err, strconv.ErrRange), f != math.Trunc(f):
+	if err != nil && !errors.Is(err, strconv.ErrRange) || f != math.Trunc(f) {
 		return notWhole(n.text)
-	case f >= math.MaxInt64:
-		n.value = math.MaxInt64
-	case f <= math.MinInt64:
-		n.value = math.MinInt64
-	default:
-		n.value = int64(f)
 	}
+	n.value = f
 	return nil
 }
 
-// notWhole is the error of what stands in place of a whole number. The decoder
-// adds where that is.
+// notWhole returns the error of a value that is no whole number. The decoder adds its
+// position.
 func notWhole(what string) error {
 	return &json.UnmarshalTypeError{Value: what, Type: reflect.TypeFor[wireNumber]()}
 }
 
-// readable names the field that has a wrong type as the protocol does.
-func readable(err error) error {
+// fieldError names the field that has a wrong type as the protocol does.
+func fieldError(err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("%s must not be %.60s", cmp.Or(wrong.Field, "the whole"), wrong.Value)
 	}
