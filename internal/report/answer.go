@@ -82,6 +82,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 			o.warn(now, e, meaning, err, "the answer to a report is a web page; the report counts as taken")
 		}
 		o.limiter.taken(now.Sub(e.began))
+		o.queue.taken = now
 		o.queue.page.take(now, e.sent.ID, e.sent.Health, e.interval)
 		o.success(now, e)
 		o.queue.done(now, e)
@@ -129,7 +130,7 @@ func (o *Outbox) warn(now time.Time, e *entry, meaning outcome, err error, messa
 // success notes that a report was taken: all that was held up may go.
 func (o *Outbox) success(now time.Time, e *entry) {
 	o.running.hopeless = false
-	opened, closed := o.gate.open(), o.breaker.success()
+	opened, closed := o.gate.open(), o.breaker.success(e)
 	switch {
 	case closed:
 		o.log.WithField("verdicts", o.queue.Len()).Warn("the Status API answers again; sending what waits")

@@ -92,7 +92,7 @@ func (o *Outbox) grow(now time.Time) {
 	for e := o.inFlight.first; e != nil; e = e.next {
 		age := now.Sub(e.began)
 		if age < slowAfter {
-			return // the others are younger
+			break // the others are younger
 		}
 		if e.age == fresh {
 			o.limiter.grow(e)
@@ -101,12 +101,49 @@ func (o *Outbox) grow(now time.Time) {
 			o.limiter.grow(e)
 			o.failure(now, e, errNoStatusLine)
 		}
-		// While nothing is taken, another one would hang too.
-		if !e.cut.IsZero() && !now.Before(e.cut) && !o.held() {
+	}
+	o.cut(now)
+}
+
+// cut breaks off requests that hang beyond the report deadline of their replica.
+// While nothing is taken, others would hang too: then it breaks off one, where
+// a trial may begin and nothing else is there to be tried.
+func (o *Outbox) cut(now time.Time) {
+	held := o.held()
+	if at, ok := o.trialAt(); held && (!ok || at.After(now)) {
+		return
+	}
+	for e := o.inFlight.first; e != nil; e = e.next {
+		if e.overdue(now) {
 			e.cut = time.Time{}
 			e.cancel()
+			if held {
+				return
+			}
 		}
 	}
+}
+
+// trialAt returns when a trial may begin in the place of a request that hangs;
+// false if there are others to be tried, or the end of one comes first.
+func (o *Outbox) trialAt() (time.Time, bool) {
+	if !o.held() || o.queue.ready.Len() > 0 {
+		return time.Time{}, false
+	}
+	return o.mayBegin(time.Time{})
+}
+
+// nextCut returns when a request that is overdue is to make place for a trial;
+// zero if none is.
+func (o *Outbox) nextCut(now time.Time) time.Time {
+	if at, ok := o.trialAt(); ok {
+		for e := o.inFlight.first; e != nil; e = e.next {
+			if e.overdue(now) {
+				return later(at, now)
+			}
+		}
+	}
+	return time.Time{}
 }
 
 // held reports whether trials alone may begin.
@@ -127,7 +164,7 @@ func (o *Outbox) sendReady() time.Time {
 	for {
 		e, next := o.pick(now)
 		if e == nil {
-			return earliest(next, o.inFlight.nextAge(now))
+			return earliest(earliest(next, o.inFlight.nextAge(now)), o.nextCut(now))
 		}
 		ctx, reporter := o.begin(now, e), o.reporter
 		o.running.requests.Go(func() { o.deliver(ctx, reporter, e) })
