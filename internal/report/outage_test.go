@@ -569,3 +569,27 @@ func TestReplicasThatAreNeverTakenHoldUpNoOther(t *testing.T) {
 		}
 	})
 }
+
+// TestBacklogGoesOutInTwoSeconds: the last of it as fast as the first.
+func TestBacklogGoesOutInTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas = 2000
+		b := newBench(t, replicas, time.Hour, always(refusing(500, 0), 0))
+		defer b.stop()
+		for i := range replicas {
+			b.Put(verdict(i, 1, probe.Healthy))
+		}
+		time.Sleep(30 * time.Second)
+		b.answers(always(nil, 20*time.Millisecond))
+		for b.Waiting() == replicas {
+			time.Sleep(20 * time.Millisecond)
+		}
+		began := time.Now()
+		for b.Waiting() > 0 {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if took := time.Since(began); took > drainIn+500*time.Millisecond {
+			t.Errorf("it took %v, want 2s", took)
+		}
+	})
+}

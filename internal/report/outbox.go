@@ -50,6 +50,7 @@ type Outbox struct {
 
 	running  run
 	catchUp  bool // what waits was held up by the breaker or the gate
+	backlog  int  // the most that was behind since nothing was
 	outdated bool // 404: the map in hand is not the API's
 	warned   map[outcome]time.Time
 }
@@ -98,7 +99,7 @@ func (o *Outbox) Forget() {
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
 	o.gate.open()
-	o.outdated, o.catchUp = false, false
+	o.outdated, o.catchUp, o.backlog = false, false, 0
 }
 
 // Put makes v the verdict to deliver of its replica, in place of an older one

@@ -29,7 +29,7 @@ type entry struct {
 	index    int      // in it
 	order    int      // counts what was put, so that equals keep their order
 	recovery bool     // the page shows the replica dead, though it is up
-	alone    bool     // its last report failed, and another one was taken since
+	last     bool     // it failed, and beyond its deadline or another one was taken since
 	deadline time.Time
 	due      time.Time
 
@@ -83,13 +83,13 @@ func (h *entries) Pop() any {
 	return e
 }
 
-// byDeadline puts recoveries first, then the earliest report deadline. What
-// failed alone comes last: were it first, because the page shows it dead by now,
-// it would hold up those that are taken.
+// byDeadline puts recoveries first, then the earliest report deadline. What failed
+// may never be taken, so it comes last: were it first, because the page shows it
+// dead by now, it would hold up those that are.
 func byDeadline(a, b *entry) bool {
 	switch {
-	case a.alone != b.alone:
-		return b.alone
+	case a.last != b.last:
+		return b.last
 	case a.recovery != b.recovery:
 		return a.recovery
 	case !a.deadline.Equal(b.deadline):
@@ -186,7 +186,7 @@ func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 func (q *queue) rank(now time.Time, e *entry) {
 	e.deadline = q.page.deadline(e.verdict.ID)
 	e.recovery = e.verdict.Health != probe.Dead && q.page.showsDead(now, e.verdict.ID)
-	e.alone = e.failures > 0 && e.tried.Before(q.taken)
+	e.last = e.failures > 0 && (e.tried.Before(q.taken) || e.tried.After(e.deadline))
 }
 
 // advance makes ready what is due.

@@ -188,8 +188,8 @@ func (o *Outbox) arm(next time.Time) {
 func (o *Outbox) pick(now time.Time) (*entry, time.Time) {
 	o.queue.advance(now)
 	if o.queue.ready.Len() == 0 {
-		if o.catchUp && !o.held() {
-			o.catchUp = false
+		if !o.held() {
+			o.catchUp, o.backlog = false, 0
 			o.limiter.caughtUp()
 		}
 		return nil, o.queue.nextDue()
@@ -212,12 +212,11 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 		breaker, closes := o.breaker.next(now)
 		return later(gate, breaker), opens && closes
 	}
-	backlog := 0
 	first := o.queue.ready.list[0]
 	if o.catchUp || !first.deadline.IsZero() && first.deadline.Before(now) {
-		backlog = o.queue.ready.Len()
+		o.backlog = max(o.backlog, o.queue.ready.Len())
 	}
-	return o.limiter.at(now, backlog)
+	return o.limiter.at(now, o.backlog)
 }
 
 // begin begins the request of e, whose context it returns.
