@@ -129,7 +129,8 @@ type Scheduler struct {
 	repeatChecks  []repeatCheck
 
 	cycleStart       time.Time
-	stats, prevStats stats // of this cycle and the one before
+	stats, prevStats stats         // of this cycle and the one before
+	noted            map[note]bool // those that were logged, of the current map
 	suspension       suspension
 	memoryReleased   time.Time
 }
@@ -147,6 +148,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		pings:      make(chan struct{}),
 		settings:   s,
 		replicas:   make(map[probe.ID]*replica),
+		noted:      make(map[note]bool),
 		schedule:   schedule{interval: s.Interval},
 		pool:       pool{probe: prober.Probe, done: done},
 		suspension: suspension{clock: suspended},

@@ -24,6 +24,9 @@ type stats struct {
 	unreported int             // of them, those for which none could be repeated
 	reasons    map[string]bool // of them; true where the last verdict was repeated
 
+	notes       int // that were logged
+	unsaidNotes int // that were not, since they are too many
+
 	unauthorized bool // it was logged that the API does not accept the token
 	massFailure  bool // it was logged that many replicas died
 }
@@ -78,6 +81,9 @@ func (s *Scheduler) logStats() {
 		log = log.WithField("withheld", c.withheld)
 	}
 	log.Info("cycle over")
+	if c.unsaidNotes > 0 {
+		s.log.WithField("notes", c.unsaidNotes).Warn("there is something to know of more replicas; the next cycles will say it")
+	}
 	if c.unprobed > 0 && (c.unprobed != s.prevStats.unprobed || c.unreported != s.prevStats.unreported) {
 		s.log.WithFields(logrus.Fields{"replicas": c.unprobed, "not_reported": c.unreported}).
 			Error("replicas without a verdict in this cycle; the page will show those dead that are not reported")
