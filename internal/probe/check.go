@@ -88,12 +88,6 @@ func DefaultRules() *Rules {
 // Pause is how long a replica is left alone between two attempts.
 const Pause = 200 * time.Millisecond
 
-// MaxProbe bounds what one probe of a replica may take, whatever the map says.
-// A replica that was up at its first attempt last time and at its last one
-// this time is then still reported within the 40 s that a status page grants
-// beyond the interval.
-const MaxProbe = 35 * time.Second
-
 // Longest returns the longest that a probe under these rules and that budget
 // can take.
 func (rules *Rules) Longest(budget time.Duration) time.Duration {
