@@ -36,9 +36,10 @@ type Reporter interface {
 // Outbox holds the verdicts that are to be delivered. Its methods may be
 // called by many goroutines.
 type Outbox struct {
-	log   logrus.FieldLogger
-	wake  chan struct{} // holds a token when Run has to look at the time again
-	pings chan struct{}
+	log      logrus.FieldLogger
+	wake     chan struct{} // holds a token when Run has to look at the time again
+	outdated chan struct{} // holds a token when the map in hand is not the API's
+	pings    chan struct{}
 
 	mu       sync.Mutex // protects all following fields
 	reporter Reporter
@@ -48,11 +49,10 @@ type Outbox struct {
 	gate     gate
 	inFlight requests
 
-	running  run
-	catchUp  bool // what waits was held up by the breaker or the gate
-	backlog  int  // the most that was behind since nothing was
-	outdated bool // 404: the map in hand is not the API's
-	warned   map[outcome]time.Time
+	running run
+	catchUp bool // what waits was held up by the breaker or the gate
+	backlog int  // the most that was behind since nothing was
+	warned  map[outcome]time.Time
 }
 
 // run is what Run lends to the requests; the zero value begins none.
@@ -70,6 +70,7 @@ func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Out
 	return &Outbox{
 		log:      log,
 		wake:     make(chan struct{}, 1),
+		outdated: make(chan struct{}, 1),
 		pings:    make(chan struct{}),
 		reporter: reporter,
 		queue:    newQueue(),
@@ -99,7 +100,11 @@ func (o *Outbox) Forget() {
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
 	o.gate.open()
-	o.outdated, o.catchUp, o.backlog = false, false, 0
+	o.catchUp, o.backlog = false, 0
+	select {
+	case <-o.outdated:
+	default:
+	}
 }
 
 // Put makes v the verdict to deliver of its replica, in place of an older one
@@ -134,15 +139,9 @@ func (o *Outbox) drop(e *entry) {
 	}
 }
 
-// MapOutdated reports, once, whether the API answered since the last call that
-// it does not know a replica: then the map in hand is not the one that it has.
-func (o *Outbox) MapOutdated() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	outdated := o.outdated
-	o.outdated = false
-	return outdated
-}
+// MapOutdated returns a channel that yields something once the API has answered
+// that it does not know a replica: then the map in hand is not the one that it has.
+func (o *Outbox) MapOutdated() <-chan struct{} { return o.outdated }
 
 // Waiting returns how many verdicts were not taken yet.
 func (o *Outbox) Waiting() int {

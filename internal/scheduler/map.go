@@ -67,9 +67,6 @@ func (m *mapRequests) answered(full, changed bool) {
 // fetchDue requests the map if that is due.
 func (s *Scheduler) fetchDue(ctx context.Context, now time.Time) {
 	m := &s.nextMap
-	if s.outbox.MapOutdated() {
-		m.outdated(now, s.settings.Interval)
-	}
 	if m.running != nil || now.Before(m.nextFetch) {
 		return
 	}

@@ -77,7 +77,7 @@ type Prober interface {
 type Outbox interface {
 	Put(v statusapi.Verdict)
 	Retain(replicas int, keep func(probe.ID) bool)
-	MapOutdated() bool // once per report of a replica that the API does not know
+	MapOutdated() <-chan struct{} // the API does not know a replica
 	Waiting() int
 }
 
@@ -193,6 +193,8 @@ func (s *Scheduler) Run(ctx context.Context) {
 			s.mapFetched(ctx, f)
 		case r := <-s.reloads:
 			s.reload(ctx, r)
+		case <-s.outbox.MapOutdated():
+			s.nextMap.outdated(time.Now(), s.settings.Interval)
 		case <-s.pings:
 		}
 		timer.Stop()
