@@ -76,10 +76,7 @@ func TestOneOddAnswerCostsOneReport(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]sandbox.Fault{
 		"401":                    sandbox.Refuse(http.StatusUnauthorized, ""),
-		"404":                    sandbox.Refuse(http.StatusNotFound, ""),
-		"429, come in an hour":   sandbox.Refuse(http.StatusTooManyRequests, "3600"),
 		"503, come in an hour":   sandbox.Refuse(http.StatusServiceUnavailable, "3600"),
-		"no answer":              sandbox.Hang(),
 		"a connection that ends": sandbox.Gone(),
 	} {
 		t.Run(name, func(t *testing.T) {
