@@ -73,12 +73,14 @@ type simulation struct {
 	ignored   time.Duration // gaps that began before then do not count
 	seed      uint64
 
-	t      *testing.T
-	start  time.Time
-	outbox *report.Outbox
-	m      *statusapi.Map
-
-	mu        sync.Mutex // protects all following fields
+	t         *testing.T
+	start     time.Time
+	outbox    *report.Outbox
+	scheduler *scheduler.Scheduler
+	happens   func() // nil: nothing else than the fault
+	all       []probe.Check
+	m         *statusapi.Map // of those that are not absent
+	mu        sync.Mutex     // protects all following fields
 	random    *rand.Rand
 	once      bool // the fault of one report has been
 	sites     map[probe.ID]*site
@@ -87,6 +89,7 @@ type simulation struct {
 	longest   time.Duration // gap between two reports
 	recovered time.Duration // from the end of the fault to the last replica's first report
 	broken    []string
+	handedOut map[*statusapi.Map]*statusapi.Map // those that were handed out, by what they were then
 }
 
 // site is a replica, as the scheduler judges it and the page shows it.
@@ -94,6 +97,8 @@ type site struct {
 	n        int            // counts the replicas
 	current  []probe.Health // the newest verdict, and those that it replaced in the same moment
 	put      time.Time      // when it was made
+	absent   bool           // from the map
+	promise  time.Duration  // of the last report
 	underWay bool           // a report
 	taken    time.Time      // the last report; zero if there was none
 	began    time.Time      // that report
@@ -110,6 +115,7 @@ func (s *simulation) run(t *testing.T, lasts time.Duration) {
 	t.Helper()
 	s.t = t
 	s.random = rand.New(rand.NewPCG(s.seed, 2))
+	s.handedOut = make(map[*statusapi.Map]*statusapi.Map)
 	s.sites = make(map[probe.ID]*site, s.replicas)
 	s.m = &statusapi.Map{}
 	rules := probe.DefaultRules()
@@ -120,6 +126,7 @@ func (s *simulation) run(t *testing.T, lasts time.Duration) {
 			t.Fatal(err)
 		}
 		check := probe.Check{ServiceID: "service", NodeID: "node", Target: target, Rules: rules}
+		s.all = append(s.all, check)
 		s.m.Checks = append(s.m.Checks, check)
 		s.sites[check.ID()] = &site{n: i}
 	}
@@ -133,10 +140,13 @@ func (s *simulation) run(t *testing.T, lasts time.Duration) {
 		delivering, endDelivering := context.WithCancel(t.Context())
 		var parts sync.WaitGroup
 		parts.Go(func() { s.outbox.Run(delivering) })
-		parts.Go(func() {
-			scheduler.New(scheduler.Settings{API: s, Interval: s.interval}, s, recorder{s.outbox, s}, log).Run(scheduling)
-		})
-		time.Sleep(lasts)
+		s.scheduler = scheduler.New(scheduler.Settings{API: s, Interval: s.interval}, s, recorder{s.outbox, s}, log)
+		parts.Go(func() { s.scheduler.Run(scheduling) })
+		for s.happens != nil && s.now() < lasts {
+			time.Sleep(s.wait())
+			s.happens()
+		}
+		time.Sleep(lasts - s.now())
 		synctest.Wait()
 		s.wantNoOpenGap()
 		endScheduling()
@@ -155,9 +165,10 @@ func (s *simulation) run(t *testing.T, lasts time.Duration) {
 	}
 }
 
-// limit returns the longest gap between two reports.
-func (s *simulation) limit() time.Duration { return s.interval + cmp.Or(s.slack, 38*time.Second) }
-
+// limit returns the longest gap after the last report of a replica.
+func (s *simulation) limit(at *site) time.Duration {
+	return at.promise + cmp.Or(s.slack, 38*time.Second)
+}
 func (s *simulation) now() time.Duration { return time.Since(s.start) }
 
 // breaks notes that a promise is broken. The caller holds the lock.
@@ -239,11 +250,14 @@ func (s *simulation) FetchMap(ctx context.Context, prev *statusapi.Map) (*status
 		if err := pause(ctx, s.rtt); err != nil {
 			return nil, err
 		}
-		if prev == nil {
-			again := *s.m
-			return &again, nil
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if prev != nil && s.handedOut[prev] == s.m {
+			return prev, nil
 		}
-		return prev, nil
+		again := *s.m
+		s.handedOut[&again] = s.m
+		return &again, nil
 	case s.fault.err == statusapi.ErrUnauthorized:
 		return nil, s.fault.err
 	case s.fault.hangs():
@@ -258,7 +272,7 @@ func (s *simulation) Report(ctx context.Context, v statusapi.Verdict, interval t
 	defer s.mu.Unlock()
 	began, at := time.Now(), s.sites[v.ID]
 	s.requests = append(s.requests, s.now())
-	if interval != s.interval {
+	if interval != s.interval && s.happens == nil {
 		s.breaks(v.ID, "got the promise %v", interval)
 	}
 	if at.underWay {
@@ -288,7 +302,7 @@ func (s *simulation) Report(ctx context.Context, v statusapi.Verdict, interval t
 			return err
 		}
 	case s.fault.lost:
-		s.take(at, v, began)
+		s.take(at, v, began, interval)
 		return cmp.Or(wait(requestTimeout), errUnreachable)
 	default:
 		if err := wait(min(s.fault.after, requestTimeout)); err != nil {
@@ -301,23 +315,26 @@ func (s *simulation) Report(ctx context.Context, v statusapi.Verdict, interval t
 			return s.fault.err
 		}
 	}
-	s.take(at, v, began)
+	if at.absent {
+		return statusapi.ErrUnknownReplica
+	}
+	s.take(at, v, began, interval)
 	return nil
 }
 
 // take has the page take a report that began then. The caller holds the lock.
-func (s *simulation) take(at *site, v statusapi.Verdict, began time.Time) {
+func (s *simulation) take(at *site, v statusapi.Verdict, began time.Time, promise time.Duration) {
 	if at.health != probe.Dead && !at.taken.Before(s.start.Add(max(s.ignored, time.Nanosecond))) {
 		gap := time.Since(at.taken)
 		s.longest = max(s.longest, gap)
-		if gap > s.limit() {
-			s.breaks(v.ID, "unreported for %v, want %v at most", gap, s.limit())
+		if gap > s.limit(at) {
+			s.breaks(v.ID, "unreported for %v, want %v at most", gap, s.limit(at))
 		}
 	}
 	if end := s.faultAt + s.fault.lasts; s.now() >= end && time.Since(at.taken) > s.now()-end {
 		s.recovered = max(s.recovered, s.now()-end)
 	}
-	at.taken, at.began, at.health = time.Now(), began, v.Health
+	at.taken, at.began, at.health, at.promise = time.Now(), began, v.Health, promise
 }
 
 // wantNoOpenGap checks that all replicas are reported to the end.
@@ -328,8 +345,8 @@ func (s *simulation) wantNoOpenGap() {
 		if s.faulty() && s.fault.meets(at) {
 			continue
 		}
-		if gap := time.Since(at.taken); gap > s.limit() {
-			s.breaks(id, "unreported for %v at the end, want %v at most", gap, s.limit())
+		if gap := time.Since(at.taken); gap > s.limit(at) && !at.absent {
+			s.breaks(id, "unreported for %v at the end, want %v at most", gap, s.limit(at))
 		}
 	}
 }
@@ -345,7 +362,7 @@ func (s *simulation) wantNoneLost() {
 		if s.faulty() && s.fault.meets(at) {
 			continue
 		}
-		if at.began.Before(at.put) || at.health != at.current[len(at.current)-1] {
+		if !at.absent && (at.began.Before(at.put) || at.health != at.current[len(at.current)-1]) {
 			s.breaks(id, "the page has %s of %v, want %v of %v", at.health, at.began.Sub(s.start), at.current, at.put.Sub(s.start))
 		}
 	}
