@@ -63,7 +63,8 @@ const (
 	// passing error of a proxy.
 	UnauthorizedGrace = 10 * time.Minute
 
-	// LongestProbe is the longest that all attempts of one probe take.
+	// LongestProbe is the longest that all attempts of one probe take, whatever
+	// the map says.
 	LongestProbe = 35 * time.Second
 
 	longestSpread = 30 * time.Second

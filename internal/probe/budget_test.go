@@ -3,7 +3,12 @@ package probe
 import (
 	"context"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 )
+
+// MaxProbe is the most that the daemon lets a probe take.
+const MaxProbe = pace.LongestProbe
 
 // probe judges c within a budget.
 func (p *Prober) probe(ctx context.Context, c Check, budget time.Duration) Result {

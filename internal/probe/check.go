@@ -88,12 +88,6 @@ func DefaultRules() *Rules {
 // retryPause is the pause between two attempts.
 const retryPause = 200 * time.Millisecond
 
-// MaxProbe bounds the time of one probe, whatever the map says.
-// A replica that was up at its first attempt last time and at its last one
-// this time is then still reported within the 40 s that a status page grants
-// beyond the interval.
-const MaxProbe = 35 * time.Second
-
 // Longest returns the longest time that a probe under these rules and that budget
 // can take.
 func (rules *Rules) Longest(budget time.Duration) time.Duration {

@@ -63,7 +63,7 @@ func outcomeOf(err error) outcome {
 //	web page      done                             closes   opens           rtt      once
 //	cut           at once, in its old place        –        –               –        –
 //	unauthorized  when the gate lets it            –        closes          –        once, and after ten minutes
-//	unknown       1, 2, 4 … s to i/2, deadline     failure  map outdated    –        once per map request
+//	unknown       1, 2, 4 … s to i/2, deadline     failure  map outdated    –        once an interval
 //	rejected      1, 2, 4 … s to i/2, deadline     failure  –               –        once an interval
 //	throttled     0.5, 1 … s to Trial, Retry-After failure  –               halves   third one, once an interval
 //	unavailable   0.5, 1 … s to Trial, Retry-After failure  –               –        third one, once an interval
@@ -82,6 +82,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 			o.warn(now, e, meaning, err, "the answer to a report is a web page; the report counts as taken")
 		}
 		o.limiter.taken(now, now.Sub(e.began))
+		o.queue.taken = now
 		o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.interval)
 		o.success(now, e)
 		o.queue.done(now, e)
@@ -92,10 +93,11 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		e.tried = now
 		o.queue.wait(now, e, now) // another verdict would have had the same answer
 	case unknown:
-		if !o.outdated { // one line per map request: it may be all of them
-			e.logTo(o.log).Warn("the Status API does not know this replica; the map will be fetched again")
+		o.warn(now, e, meaning, err, "the Status API does not know this replica; the map will be fetched again")
+		select {
+		case o.outdated <- struct{}{}:
+		default:
 		}
-		o.outdated = true
 		o.failure(now, e, err)
 		o.retry(now, e, err)
 	case rejected:
@@ -129,7 +131,7 @@ func (o *Outbox) warn(now time.Time, e *entry, meaning outcome, err error, messa
 // success notes that a report was taken, which closes the breaker and opens the gate.
 func (o *Outbox) success(now time.Time, e *entry) {
 	o.running.tokenRefused = false
-	opened, closed := o.gate.open(), o.breaker.success()
+	opened, closed := o.gate.open(), o.breaker.success(e)
 	switch {
 	case closed:
 		o.log.WithField("verdicts", o.queue.Len()).Warn("the Status API answers again; sending what waits")

@@ -31,8 +31,9 @@ const (
 // breaker is a circuit breaker: it stops the flow of reports to an API that takes none
 // of them, whatever the reason.
 type breaker struct {
-	generation int // counts how often it was closed; requests from before do not count
-	failures   int // in a row
+	generation int       // counts how often it was closed; requests from before do not count
+	failures   int       // in a row, by the beginnings of the reports
+	taken      time.Time // when the newest report began that was taken
 	replicas   []probe.ID
 	tripped    bool
 	tried      int // trials since it opened
@@ -56,6 +57,9 @@ func (b *breaker) failure(now time.Time, e *entry, replicas int) bool {
 	if e.generation != b.generation || b.tripped {
 		return false
 	}
+	if !b.taken.IsZero() && !e.began.After(b.taken) {
+		return false // one that began later was taken: it hung alone
+	}
 	b.failures++
 	if len(b.replicas) < breakerReplicas && !slices.Contains(b.replicas, e.verdict.ID) {
 		b.replicas = append(b.replicas, e.verdict.ID)
@@ -68,14 +72,14 @@ func (b *breaker) failure(now time.Time, e *entry, replicas int) bool {
 	return true
 }
 
-// success notes that a report was taken. It reports whether that closes the
-// breaker.
-func (b *breaker) success() bool {
+// success notes that the report of e was taken. It reports whether that closes
+// the breaker.
+func (b *breaker) success(e *entry) bool {
 	was := b.tripped
 	if was {
 		b.reset()
 	}
-	b.failures, b.replicas = 0, b.replicas[:0]
+	b.failures, b.replicas, b.taken = 0, b.replicas[:0], later(b.taken, e.began)
 	return was
 }
 

@@ -3,6 +3,8 @@ package report
 import (
 	"testing"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 // TestStatesOfTheBreaker goes once round, and then shows it what began before.
@@ -43,7 +45,7 @@ func TestStatesOfTheBreaker(t *testing.T) {
 		t.Errorf("got a trial held for %v, want 5s at most", b.trials.next.Sub(now))
 	}
 	late := begin(2)
-	if !b.success() || b.success() {
+	if !b.success(&entry{}) || b.success(&entry{}) {
 		t.Error("want a taken report to close it, once")
 	}
 	want("a report is taken", closed)
@@ -55,5 +57,27 @@ func TestStatesOfTheBreaker(t *testing.T) {
 	want("failures of what began before", closed)
 	if b.trials.inFlight != 0 {
 		t.Errorf("got %d trials under way, want none", b.trials.inFlight)
+	}
+}
+
+// TestWhatHangsAmongOthersIsNoOutage: failures in a row are counted by the
+// beginnings of the reports.
+func TestWhatHangsAmongOthersIsNoOutage(t *testing.T) {
+	var b breaker
+	now := time.Now()
+	report := func(i int, began time.Duration) *entry {
+		return &entry{verdict: verdict(i, 1, probe.Healthy), request: request{began: now.Add(began)}}
+	}
+	b.success(report(0, time.Second))
+	for i := range 10 {
+		if b.failure(now.Add(5*time.Second), report(i, 0), 20) {
+			t.Fatal("it opens, want it closed: a report that began later was taken")
+		}
+	}
+	for i := range breakerFailures {
+		opens := b.failure(now.Add(7*time.Second), report(i, 2*time.Second), 20)
+		if want := i == breakerFailures-1; opens != want {
+			t.Errorf("failure %d of those that began later opens it: got %v, want %v", i+1, opens, want)
+		}
 	}
 }

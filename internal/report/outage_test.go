@@ -509,3 +509,87 @@ func TestWhatHungIsBegunAnewWhenTheAPIAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestRequestsThatHangLeaveATrial: when every replica has one that began in an
+// outage, the first whose deadline has passed makes place for a trial.
+func TestRequestsThatHangLeaveATrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas = 7
+		b := newBench(t, replicas, 10*time.Second, nil)
+		defer b.stop()
+		put := func(n int) {
+			for i := range replicas {
+				b.Put(verdict(i, n, probe.Healthy))
+			}
+		}
+		put(1)
+		time.Sleep(36 * time.Second)
+		b.answers(always(errUnreachable, 20*time.Second))
+		put(2)
+		time.Sleep(2 * time.Second)
+		b.answers(nil)
+		time.Sleep(4 * time.Second) // a status line is waited for until 41s, and the deadline was at 40s
+		if n := b.Waiting(); n != 0 {
+			t.Errorf("got %d verdicts waiting 2s after their deadline, want all taken", n)
+		}
+	})
+}
+
+// TestReplicasThatAreNeverTakenHoldUpNoOther: they come behind what is taken,
+// though the page shows them dead, and their failures are no outage while
+// reports that began later are taken.
+func TestReplicasThatAreNeverTakenHoldUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas = 1000
+		b := newBench(t, replicas, 2*time.Minute, nil)
+		defer b.stop()
+		hangs := func(v statusapi.Verdict) bool { return strings.HasSuffix(v.ID.Replica, "7:1") }
+		cycle := func(n int) {
+			for i := range replicas {
+				b.Put(verdict(i, n, probe.Healthy))
+				if i%32 == 31 {
+					time.Sleep(time.Second)
+				}
+			}
+			time.Sleep(15 * time.Second)
+			if got := b.Waiting(); got > replicas/10 {
+				t.Errorf("cycle %d: got %d verdicts waiting, want those %d that hang", n, got, replicas/10)
+			}
+			time.Sleep(2*time.Minute - 46*time.Second)
+		}
+		cycle(1)
+		b.answers(func(ctx context.Context, v statusapi.Verdict, i time.Duration) error {
+			if hangs(v) {
+				return always(errUnreachable, 20*time.Second)(ctx, v, i)
+			}
+			return always(nil, 20*time.Millisecond)(ctx, v, i)
+		})
+		for n := range 4 {
+			cycle(2 + n)
+		}
+	})
+}
+
+// TestBacklogGoesOutInTwoSeconds: the last of it as fast as the first.
+func TestBacklogGoesOutInTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas = 2000
+		b := newBench(t, replicas, time.Hour, always(refusing(500, 0), 0))
+		defer b.stop()
+		for i := range replicas {
+			b.Put(verdict(i, 1, probe.Healthy))
+		}
+		time.Sleep(30 * time.Second)
+		b.answers(always(nil, 20*time.Millisecond))
+		for b.Waiting() == replicas {
+			time.Sleep(20 * time.Millisecond)
+		}
+		began := time.Now()
+		for b.Waiting() > 0 {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if took := time.Since(began); took > drainIn+500*time.Millisecond {
+			t.Errorf("it took %v, want 2s", took)
+		}
+	})
+}

@@ -36,9 +36,10 @@ type Reporter interface {
 // Outbox keeps the verdicts that are to be delivered. Its methods may be called by
 // many goroutines.
 type Outbox struct {
-	log   logrus.FieldLogger
-	wake  chan struct{} // has a token when Run must compute its alarm again
-	pings chan struct{}
+	log      logrus.FieldLogger
+	wake     chan struct{} // has a token when Run must compute its alarm again
+	outdated chan struct{} // has a token when a 404 said that the API has another map
+	pings    chan struct{}
 
 	mu       sync.Mutex // protects all following fields
 	reporter Reporter
@@ -48,10 +49,10 @@ type Outbox struct {
 	gate     gate
 	inFlight requests
 
-	running  run
-	catchUp  bool // the waiting verdicts were delayed by the breaker or the gate
-	outdated bool // 404: the API has another map
-	warned   map[outcome]time.Time
+	running run
+	catchUp bool // the waiting verdicts were delayed by the breaker or the gate
+	backlog int  // the most verdicts that were behind since none was
+	warned  map[outcome]time.Time
 }
 
 // run is the state of Run that requests need; with the zero value none begins.
@@ -69,6 +70,7 @@ func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Out
 	return &Outbox{
 		log:      log,
 		wake:     make(chan struct{}, 1),
+		outdated: make(chan struct{}, 1),
 		pings:    make(chan struct{}),
 		reporter: reporter,
 		queue:    newQueue(),
@@ -98,7 +100,11 @@ func (o *Outbox) Forget() {
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
 	o.gate.open()
-	o.outdated, o.catchUp = false, false
+	o.catchUp, o.backlog = false, 0
+	select {
+	case <-o.outdated:
+	default:
+	}
 }
 
 // Put makes v the verdict of its replica to deliver, in place of an older one that was
@@ -133,15 +139,9 @@ func (o *Outbox) drop(e *entry) {
 	}
 }
 
-// MapOutdated reports whether the API has answered since the last call that it does not
-// know a replica: then the map in hand may be outdated.
-func (o *Outbox) MapOutdated() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	outdated := o.outdated
-	o.outdated = false
-	return outdated
-}
+// MapOutdated returns a channel that yields a value once the API has answered that it
+// does not know a replica: then the map in hand may be outdated.
+func (o *Outbox) MapOutdated() <-chan struct{} { return o.outdated }
 
 // Waiting returns the number of verdicts that were not taken yet.
 func (o *Outbox) Waiting() int {

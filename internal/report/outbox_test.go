@@ -112,6 +112,16 @@ func newBench(t *testing.T, replicas int, interval time.Duration, answer reporte
 	return b
 }
 
+// mapOutdated reports, once, whether the map in hand is outdated.
+func (b *bench) mapOutdated() bool {
+	select {
+	case <-b.MapOutdated():
+		return true
+	default:
+		return false
+	}
+}
+
 func (b *bench) report(ctx context.Context, r statusapi.Verdict, interval time.Duration) error {
 	b.mu.Lock()
 	answer := b.answer
@@ -297,7 +307,7 @@ func TestVerdictsInDisorder(t *testing.T) {
 				case 0:
 					b.Reload(reporterFunc(b.report), time.Duration(1+draw(20))*time.Second)
 				case 1:
-					b.MapOutdated()
+					b.mapOutdated()
 				case 2, 3:
 					b.Retain(replicas, func(id probe.ID) bool { return id != r.ID })
 				}
@@ -357,7 +367,7 @@ func TestReplicasThatLeftTheMapLeaveTheOutbox(t *testing.T) {
 				if got := b.answered(); len(got) != 1 || got[0].n != 1 {
 					t.Errorf("got %v, want only what was under way", got)
 				}
-				if b.MapOutdated() {
+				if b.mapOutdated() {
 					t.Error("the map is called stale for a replica that left it")
 				}
 				b.settled(t)

@@ -29,6 +29,7 @@ type entry struct {
 	index    int      // in it
 	order    int      // of insertion, which breaks ties
 	recovery bool     // the page shows the replica dead, though it is up
+	last     bool     // it failed, and beyond its deadline or another one was taken since
 	deadline time.Time
 	due      time.Time
 
@@ -82,9 +83,13 @@ func (h *entries) Pop() any {
 	return e
 }
 
-// byDeadline puts recoveries first, then the earliest report deadline.
+// byDeadline puts recoveries first, then the earliest report deadline. What failed
+// may never be taken, so it comes last: were it first, because the page shows it
+// dead by now, it would hold up those that are.
 func byDeadline(a, b *entry) bool {
 	switch {
+	case a.last != b.last:
+		return b.last
 	case a.recovery != b.recovery:
 		return a.recovery
 	case !a.deadline.Equal(b.deadline):
@@ -117,6 +122,7 @@ type queue struct {
 	later entries // due later
 	order int
 	page  page
+	taken time.Time // when the last report was
 }
 
 func newQueue() queue {
@@ -180,12 +186,15 @@ func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 func (q *queue) rank(now time.Time, e *entry) {
 	e.deadline = q.page.deadline(e.verdict.ID)
 	e.recovery = e.verdict.Health != probe.Dead && q.page.showsDead(now, e.verdict.ID)
+	e.last = e.failures > 0 && (e.tried.Before(q.taken) || e.tried.After(e.deadline))
 }
 
 // advance makes due entries ready.
 func (q *queue) advance(now time.Time) {
 	for len(q.later.list) > 0 && !q.later.list[0].due.After(now) {
-		heap.Push(&q.ready, heap.Pop(&q.later))
+		e := heap.Pop(&q.later).(*entry)
+		q.rank(now, e)
+		heap.Push(&q.ready, e)
 	}
 }
 

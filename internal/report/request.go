@@ -34,6 +34,9 @@ const (
 	hung      // for pace.StatusLine: it counts as failed
 )
 
+// overdue reports whether the request hangs beyond its replica's deadline.
+func (r *request) overdue(now time.Time) bool { return !r.cut.IsZero() && !now.Before(r.cut) }
+
 // requests is the list of requests in flight, the oldest first.
 type requests struct{ first, last *entry }
 

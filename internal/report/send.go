@@ -91,7 +91,7 @@ func (o *Outbox) ageRequests(now time.Time) {
 	for e := o.inFlight.first; e != nil; e = e.next {
 		age := now.Sub(e.began)
 		if age < slowAfter {
-			return // the others are younger
+			break // the others are younger
 		}
 		if e.age == fresh {
 			o.limiter.nextAge(e)
@@ -100,12 +100,49 @@ func (o *Outbox) ageRequests(now time.Time) {
 			o.limiter.nextAge(e)
 			o.failure(now, e, errNoStatusLine)
 		}
-		// During an outage another request would hang too.
-		if !e.cut.IsZero() && !now.Before(e.cut) && !o.trialsOnly() {
+	}
+	o.cut(now)
+}
+
+// cut breaks off requests that hang beyond the report deadline of their replica.
+// While nothing is taken, others would hang too: then it breaks off one, where
+// a trial may begin and nothing else is there to be tried.
+func (o *Outbox) cut(now time.Time) {
+	held := o.trialsOnly()
+	if at, ok := o.trialAt(); held && (!ok || at.After(now)) {
+		return
+	}
+	for e := o.inFlight.first; e != nil; e = e.next {
+		if e.overdue(now) {
 			e.cut = time.Time{}
 			e.cancel()
+			if held {
+				return
+			}
 		}
 	}
+}
+
+// trialAt returns when a trial may begin in the place of a request that hangs;
+// false if there are others to be tried, or the end of one comes first.
+func (o *Outbox) trialAt() (time.Time, bool) {
+	if !o.trialsOnly() || o.queue.ready.Len() > 0 {
+		return time.Time{}, false
+	}
+	return o.mayBegin(time.Time{})
+}
+
+// nextCut returns when a request that is overdue is to make place for a trial;
+// zero if none is.
+func (o *Outbox) nextCut(now time.Time) time.Time {
+	if at, ok := o.trialAt(); ok {
+		for e := o.inFlight.first; e != nil; e = e.next {
+			if e.overdue(now) {
+				return later(at, now)
+			}
+		}
+	}
+	return time.Time{}
 }
 
 // trialsOnly reports whether the breaker or the gate allows nothing but trials.
@@ -126,7 +163,7 @@ func (o *Outbox) sendReady() time.Time {
 	for {
 		e, next := o.pick(now)
 		if e == nil {
-			return earliest(next, o.inFlight.nextAge(now))
+			return earliest(earliest(next, o.inFlight.nextAge(now)), o.nextCut(now))
 		}
 		ctx, reporter := o.begin(now, e), o.reporter
 		o.running.requests.Go(func() { o.deliver(ctx, reporter, e) })
@@ -150,8 +187,8 @@ func (o *Outbox) arm(next time.Time) {
 func (o *Outbox) pick(now time.Time) (*entry, time.Time) {
 	o.queue.advance(now)
 	if o.queue.ready.Len() == 0 {
-		if o.catchUp && !o.trialsOnly() {
-			o.catchUp = false
+		if !o.trialsOnly() {
+			o.catchUp, o.backlog = false, 0
 			o.limiter.caughtUp()
 		}
 		return nil, o.queue.nextDue()
@@ -174,12 +211,11 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 		breaker, closes := o.breaker.next(now)
 		return later(gate, breaker), opens && closes
 	}
-	backlog := 0
 	first := o.queue.ready.list[0]
 	if o.catchUp || !first.deadline.IsZero() && first.deadline.Before(now) {
-		backlog = o.queue.ready.Len()
+		o.backlog = max(o.backlog, o.queue.ready.Len())
 	}
-	return o.limiter.at(now, backlog)
+	return o.limiter.at(now, o.backlog)
 }
 
 // begin begins the request of e and returns its context.

@@ -31,7 +31,7 @@ func TestUnknownReplica(t *testing.T) {
 			}
 			return nil
 		})
-		if b.MapOutdated() {
+		if b.mapOutdated() {
 			t.Error("the map is called outdated before anything was unknown")
 		}
 		began := time.Now()
@@ -46,10 +46,10 @@ func TestUnknownReplica(t *testing.T) {
 		if want := []time.Duration{0, 1, 3, 7, 15, 31, 61, 90}; !slices.Equal(at, want) {
 			t.Errorf("got requests after %d s, want %d", at, want)
 		}
-		if n := b.logged("does not know this replica"); n != 1 {
-			t.Errorf("it was said %d times, want once per map request", n)
+		if n := b.logged("does not know this replica"); n != 2 {
+			t.Errorf("it was said %d times, want once an interval", n)
 		}
-		if !b.MapOutdated() || b.MapOutdated() {
+		if !b.mapOutdated() || b.mapOutdated() {
 			t.Error("MapOutdated: want true, once")
 		}
 		b.answers(nil)

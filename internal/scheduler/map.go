@@ -67,9 +67,6 @@ func (m *mapRequests) answered(full, changed bool) {
 // fetchDue requests the map if that is due.
 func (s *Scheduler) fetchDue(ctx context.Context, now time.Time) {
 	m := &s.nextMap
-	if s.outbox.MapOutdated() {
-		m.outdated(now, s.settings.Interval)
-	}
 	if m.running != nil || now.Before(m.nextFetch) {
 		return
 	}
@@ -167,7 +164,7 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	if !first {
 		problems = s.currentMap.Problems
 	}
-	s.currentMap, s.replicas = m, replicas
+	s.currentMap, s.replicas, s.noted = m, replicas, make(map[note]bool)
 	removed := s.remove(old)
 	s.outbox.Retain(len(m.Checks), func(id probe.ID) bool { r := replicas[id]; return r != nil && r.phase != gone })
 	changed := len(added)+removed > 0

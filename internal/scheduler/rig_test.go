@@ -42,7 +42,7 @@ type rig struct {
 	most      int // probes at a time
 	overlaps  []string
 	retained  int
-	outdated  bool
+	outdated  chan struct{}
 	onPut     func(statusapi.Verdict)
 	suspended time.Duration
 }
@@ -88,7 +88,7 @@ func (r *rig) run(body func()) {
 			log.AddHook(r.hook)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		r.start, r.cancel = time.Now(), cancel
+		r.start, r.cancel, r.outdated = time.Now(), cancel, make(chan struct{}, 1)
 		s := r.settings
 		if s.API == nil {
 			s.API = fetchFunc(func(ctx context.Context, prev *statusapi.Map) (*statusapi.Map, error) {
@@ -242,13 +242,7 @@ func (o *outbox) Retain(replicas int, keep func(probe.ID) bool) {
 	})
 }
 
-func (o *outbox) MapOutdated() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	outdated := o.outdated
-	o.outdated = false
-	return outdated
-}
+func (o *outbox) MapOutdated() <-chan struct{} { return o.outdated }
 
 func (o *outbox) Waiting() int { return 0 }
 

@@ -77,7 +77,7 @@ type Prober interface {
 type Outbox interface {
 	Put(v statusapi.Verdict)
 	Retain(replicas int, keep func(probe.ID) bool)
-	MapOutdated() bool // once per report of a replica that the API does not know
+	MapOutdated() <-chan struct{} // the API does not know a replica
 	Waiting() int
 }
 
@@ -133,6 +133,7 @@ type Scheduler struct {
 	stats, prevStats stats // of this cycle and the one before
 	changes          changelog
 	trouble          trouble
+	noted            map[note]bool // those that were logged, of the current map
 	suspension       suspension
 	memoryReleased   time.Time
 }
@@ -151,6 +152,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		summaries:  make(chan chan<- Summary),
 		settings:   s,
 		replicas:   make(map[probe.ID]*replica),
+		noted:      make(map[note]bool),
 		schedule:   schedule{interval: s.Interval},
 		pool:       pool{probe: prober.Probe, done: done},
 		changes:    newChangelog(),
@@ -196,6 +198,8 @@ func (s *Scheduler) Run(ctx context.Context) {
 			s.mapFetched(ctx, f)
 		case r := <-s.reloads:
 			s.reload(ctx, r)
+		case <-s.outbox.MapOutdated():
+			s.nextMap.outdated(time.Now(), s.settings.Interval)
 		case <-s.pings:
 		case answer := <-s.summaries:
 			answer <- s.summarize()

@@ -126,7 +126,7 @@ func (c *chaos) happen() {
 		n := c.random.IntN(len(c.others) - first)
 		c.current = append(names(0, always), c.others[first:first+n]...)
 	case 2:
-		c.outdated = true
+		c.unknown()
 	case 3:
 		if c.now()-c.outage > 5*time.Minute {
 			c.outage = c.now()

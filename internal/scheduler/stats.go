@@ -19,6 +19,9 @@ type stats struct {
 	unprobed   int // results without a verdict
 	unreported int // of them, those for which none could be repeated
 
+	notes       int // that were logged
+	unsaidNotes int // that were not, since they are too many
+
 	unauthorized bool // it was logged that the API does not accept the token
 	massFailure  bool // it was logged that many replicas died
 }
@@ -64,4 +67,7 @@ func (s *Scheduler) logStats() {
 	}
 	log.Info("cycle over")
 	s.logTotals(c)
+	if c.unsaidNotes > 0 {
+		s.log.WithField("notes", c.unsaidNotes).Warn("there is something to know of more replicas; the next cycles will say it")
+	}
 }

@@ -61,6 +61,7 @@ func (s *Scheduler) handleResult(ctx context.Context, j *job) {
 	if s.log.IsLevelEnabled(logrus.DebugLevel) {
 		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
 	}
+	s.logNotes(r, j.result)
 	if r.phase == probing {
 		s.handleProbe(r, j)
 	} else {

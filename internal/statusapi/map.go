@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
@@ -167,7 +168,7 @@ func (b *builder) limits(metrics *wireMetrics) *probe.Rules {
 	}
 	local := metrics.Local
 	rules.Retry = b.number("metrics.local.retry", local.Retry, rules.Retry, 0, maxRetry)
-	longest := int(probe.MaxProbe / time.Second)
+	longest := int(pace.LongestProbe / time.Second)
 	dead := b.number("metrics.local.delay_dead", local.DelayDead, int(rules.DeadAfter/time.Second), 1, longest)
 	rules.DeadAfter = time.Duration(dead) * time.Second
 	sick := b.number("metrics.local.delay_sick", local.DelaySick, 0, 0, maxSick)

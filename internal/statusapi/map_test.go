@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
@@ -458,7 +459,7 @@ func FuzzDecodeMap(f *testing.F) {
 				t.Errorf("got the check %v, want ids, and each once", c)
 			}
 			seen[c.ID()] = true
-			if r.Retry < 0 || r.Retry > maxRetry || r.DeadAfter < time.Second || r.DeadAfter > probe.MaxProbe || r.SickAfter < 0 {
+			if r.Retry < 0 || r.Retry > maxRetry || r.DeadAfter < time.Second || r.DeadAfter > pace.LongestProbe || r.SickAfter < 0 {
 				t.Errorf("got the rules %+v, want them in range", *r)
 			}
 			if path := escape(c.ServiceID); strings.ContainsAny(path, "/?# ") || path == "." || path == ".." {
