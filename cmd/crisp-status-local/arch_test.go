@@ -65,6 +65,9 @@ var architecture = map[string]struct {
 		theirs: []string{"github.com/BurntSushi/toml"},
 		why:    "with wire types of the daemon's, the tests would judge themselves",
 	},
+	"internal/status": {
+		why: "the state that is shown is a value, so that the daemon and the commands that ask it share its form and nothing else",
+	},
 	"internal/statusapi": {
 		ours:   []string{"internal/pace", "internal/probe", "internal/redact"},
 		theirs: []string{"github.com/hashicorp/go-retryablehttp", "github.com/nlnwa/whatwg-url/url", "golang.org/x/net/http/httpproxy"},
