@@ -66,7 +66,8 @@ var architecture = map[string]struct {
 		why:    "with wire types of the daemon's, the tests would judge themselves",
 	},
 	"internal/status": {
-		why: "the state that is shown is a value, so that the daemon and the commands that ask it share its form and nothing else",
+		ours: []string{"internal/probe"},
+		why:  "the state that is shown is a value, so that the daemon and the commands that ask it share its form and nothing else; of probes it knows the results",
 	},
 	"internal/statusapi": {
 		ours:   []string{"internal/pace", "internal/probe", "internal/redact"},
