@@ -37,7 +37,7 @@ var architecture = map[string]struct {
 		why:    "a configuration is a value; of logrus it takes the level",
 	},
 	"internal/scheduler": {
-		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
+		ours:   []string{"internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
 		why:    "the scheduler knows the map's type and the verdicts, and nothing of the wire or the outbox; of the system it takes the clock that goes on while the host is suspended",
 	},
@@ -57,7 +57,7 @@ var architecture = map[string]struct {
 		why: "it is a leaf: whoever quotes words from outside hands it the secrets, and it knows neither configuration nor targets",
 	},
 	"internal/report": {
-		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
+		ours:   []string{"internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus"},
 		why:    "the outbox knows the errors of the API by their meaning, and nothing of its wire; of probes it knows the names of replicas",
 	},

@@ -7,6 +7,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
@@ -76,13 +77,18 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		return
 	}
 	meaning := outcomeOf(err)
+	o.observed.answered(now, e.began, meaning)
 	switch meaning {
 	case taken, webPage:
 		if meaning == webPage {
 			o.warn(now, e, meaning, err, "the answer to a report is a web page; the report counts as taken")
 		}
 		o.limiter.taken(now.Sub(e.began))
-		o.queue.page.take(now, e.sent.ID, e.sent.Health, e.interval)
+		last, again := o.queue.page.take(now, e.sent.ID, e.sent.Health, e.interval)
+		if again && !last.dead {
+			o.observed.take(now, now.Sub(o.queue.page.epoch.Add(last.takenAt())), last.interval())
+		}
+		o.observed.is(now, status.APIAnswers, nil)
 		o.success(now, e)
 		o.queue.done(now, e)
 	case cut:
@@ -160,6 +166,7 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 	}
 	o.log.WithError(err).WithField("verdicts", o.queue.Len()).
 		Error("the Status API is down; verdicts wait, and one at a time is tried")
+	o.observed.is(now, status.APIDown, err)
 	o.hold(now)
 	o.queue.flush(now, func(e *entry) bool { return !e.rejected }) // only the trials are waited for now
 }
@@ -167,6 +174,7 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 // unauthorized notes that the token was not accepted for the report of e.
 func (o *Outbox) unauthorized(now time.Time, e *entry) {
 	o.running.hopeless = o.running.draining
+	o.observed.is(now, status.APIUnauthorized, statusapi.ErrUnauthorized)
 	if !o.gate.refuse(now, e) {
 		return
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
@@ -47,6 +48,7 @@ type Outbox struct {
 	breaker  breaker
 	gate     gate
 	inFlight requests
+	observed observations
 
 	running  run
 	catchUp  bool // what waits was held up by the breaker or the gate
@@ -74,6 +76,7 @@ func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Out
 		queue:    newQueue(),
 		limiter:  limiter{interval: interval, rtt: firstRTT},
 		warned:   make(map[outcome]time.Time),
+		observed: newObservations(),
 	}
 }
 
@@ -95,6 +98,7 @@ func (o *Outbox) Forget() {
 		o.drop(e)
 	}
 	o.queue.page = newPage()
+	o.observed.api, o.observed.since, o.observed.lastErr = status.APIUnknown, time.Time{}, ""
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
 	o.gate.open()

@@ -20,7 +20,25 @@ type page struct {
 // shown is the last report of a replica.
 type shown struct {
 	deadline time.Duration // of its next report, since epoch
+	promised uint16        // the interval, in seconds
 	dead     bool
+	sick     bool
+}
+
+// interval returns the interval that was promised.
+func (s shown) interval() time.Duration { return time.Duration(s.promised) * time.Second }
+
+// takenAt returns when the report was taken, since epoch.
+func (s shown) takenAt() time.Duration { return s.deadline - pace.Deadline(s.interval()) }
+
+func (s shown) healthOf() probe.Health {
+	switch {
+	case s.dead:
+		return probe.Dead
+	case s.sick:
+		return probe.Sick
+	}
+	return probe.Healthy
 }
 
 func newPage() page {
@@ -29,9 +47,13 @@ func newPage() page {
 
 func (p *page) hash(id probe.ID) uint64 { return maphash.Comparable(p.seed, id) }
 
-// take notes that the page took a report with the promise of interval.
-func (p *page) take(now time.Time, id probe.ID, health probe.Health, interval time.Duration) {
-	p.reports[p.hash(id)] = shown{now.Sub(p.epoch) + pace.Deadline(interval), health == probe.Dead}
+// take notes that the page took a report with the promise of interval. It returns
+// the report before it; false if there was none.
+func (p *page) take(now time.Time, id probe.ID, health probe.Health, interval time.Duration) (shown, bool) {
+	h := p.hash(id)
+	last, ok := p.reports[h]
+	p.reports[h] = shown{now.Sub(p.epoch) + pace.Deadline(interval), uint16(interval / time.Second), health == probe.Dead, health == probe.Sick}
+	return last, ok
 }
 
 // deadline returns the report deadline of a replica; zero if it was never

@@ -132,6 +132,7 @@ type Scheduler struct {
 	stats, prevStats stats // of this cycle and the one before
 	suspension       suspension
 	memoryReleased   time.Time
+	observed         observations
 }
 
 // New returns a scheduler that works by s.
@@ -150,6 +151,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		schedule:   schedule{interval: s.Interval},
 		pool:       pool{probe: prober.Probe, done: done},
 		suspension: suspension{clock: suspended},
+		observed:   newObservations(),
 	}
 }
 
@@ -192,6 +194,8 @@ func (s *Scheduler) Run(ctx context.Context) {
 		case r := <-s.reloads:
 			s.reload(ctx, r)
 		case <-s.pings:
+		case r := <-s.observed.requests:
+			r.answer <- s.snapshot(r.detail)
 		}
 		timer.Stop()
 	}
@@ -297,6 +301,9 @@ func (s *Scheduler) mapSize() int {
 // under way may have been answered before the operator's change.
 func (s *Scheduler) reload(ctx context.Context, r reload) {
 	s.nextMap.restart(r.page)
+	if r.page == OtherPage {
+		s.observed.mapState = MapState{}
+	}
 	s.stats.unauthorized = false
 	sameInterval := r.settings.Interval == s.settings.Interval
 	s.settings = r.settings
