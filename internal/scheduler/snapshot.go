@@ -16,9 +16,9 @@ import (
 // longer changes.
 type Snapshot struct {
 	Interval  time.Duration
-	Cycle     time.Time  // when the last one began
-	Map       MapState   //
-	Replicas  []Observed // of the current map, in its order; empty if they are not wanted
+	Cycle     time.Time       // when the last one began
+	Map       MapState        //
+	Replicas  []status.Record // of the current map, in its order; empty if they are not wanted
 	Counts    map[probe.Health]int
 	Problems  []string // of the current map
 	InFlight  int      // probes
@@ -36,14 +36,6 @@ type MapState struct {
 	Err          error     // of the last request
 	Unauthorized bool      // the last request was refused for its token
 	FailingSince time.Time // zero unless the last request failed
-}
-
-// Observed is a replica with its history.
-type Observed struct {
-	Check         *probe.Check
-	History       status.History
-	Withheld      status.Withholding
-	RepeatedUntil time.Time // while it has no verdict; zero if its last one is not repeated
 }
 
 // Detail is how much of the state is wanted.
@@ -105,7 +97,7 @@ func (s *Scheduler) snapshot(detail Detail) Snapshot {
 	}
 	shot.Map.Held, shot.Problems = true, s.currentMap.Problems
 	if detail == Replicas {
-		shot.Replicas = make([]Observed, 0, len(s.currentMap.Checks))
+		shot.Replicas = make([]status.Record, 0, len(s.currentMap.Checks))
 	}
 	for i := range s.currentMap.Checks {
 		r := s.replicas[s.currentMap.Checks[i].ID()]
@@ -121,8 +113,8 @@ func (s *Scheduler) snapshot(detail Detail) Snapshot {
 }
 
 // observe copies the state of a replica.
-func (s *Scheduler) observe(r *replica) Observed {
-	o := Observed{Check: r.check, History: r.history, Withheld: status.Withholding(r.death != nil)}
+func (s *Scheduler) observe(r *replica) status.Record {
+	o := status.Record{Check: r.check, History: r.history, Withheld: r.death != nil}
 	if r.repeats != nil {
 		o.RepeatedUntil = r.repeats.since.Add(pace.RepeatFor(s.settings.Interval))
 	}
