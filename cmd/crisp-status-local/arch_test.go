@@ -45,7 +45,8 @@ var architecture = map[string]struct {
 		ours: []string{"internal/probe", "internal/status"},
 		theirs: []string{
 			"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors",
-			"github.com/prometheus/client_golang/prometheus/promhttp", "github.com/prometheus/client_golang/prometheus/testutil", "golang.org/x/net/netutil",
+			"github.com/prometheus/client_golang/prometheus/promhttp", "github.com/prometheus/client_golang/prometheus/testutil",
+			"github.com/prometheus/client_golang/prometheus/testutil/promlint", "golang.org/x/net/netutil",
 		},
 		why: "the endpoint shows a state that main hands it, and knows none of the parts that it comes from; testutil is for its tests",
 	},
