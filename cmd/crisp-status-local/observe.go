@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -56,7 +57,11 @@ func newObserver(s *scheduler.Scheduler, o *report.Outbox, log *logrus.Logger, c
 
 // taken notes that c is the configuration in force.
 func (o *observer) taken(c config.Config) {
-	o.facts.Store(&facts{c.Path, c.Endpoint, endpoint.Reload{At: time.Now()}})
+	path := c.Path
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	o.facts.Store(&facts{path, c.Endpoint, endpoint.Reload{At: time.Now()}})
 }
 
 // refused notes that the configuration could not be taken up.
