@@ -24,7 +24,7 @@ var architecture = map[string]struct {
 	why    string
 }{
 	"cmd/crisp-status-local": {
-		ours:   []string{"internal/config", "internal/logging", "internal/pace", "internal/probe", "internal/redact", "internal/report", "internal/scheduler", "internal/service", "internal/statusapi"},
+		ours:   []string{"internal/config", "internal/endpoint", "internal/logging", "internal/pace", "internal/probe", "internal/redact", "internal/report", "internal/scheduler", "internal/service", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "github.com/spf13/pflag"},
 		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it",
 	},
@@ -38,9 +38,18 @@ var architecture = map[string]struct {
 		why:    "a configuration is a value; of logrus it takes the level",
 	},
 	"internal/scheduler": {
-		ours:   []string{"internal/logging", "internal/pace", "internal/probe", "internal/statusapi"},
+		ours:   []string{"internal/logging", "internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
 		why:    "the scheduler knows the map's type and the verdicts, and nothing of the wire or the outbox; of the log it takes the shape of a reason, to sum up those that are the same; of the system it takes the clock that goes on while the host is suspended",
+	},
+	"internal/endpoint": {
+		ours: []string{"internal/probe", "internal/status"},
+		theirs: []string{
+			"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors",
+			"github.com/prometheus/client_golang/prometheus/promhttp", "github.com/prometheus/client_golang/prometheus/testutil",
+			"github.com/prometheus/client_golang/prometheus/testutil/promlint", "golang.org/x/net/netutil",
+		},
+		why: "the endpoint shows a state that main hands it, and knows none of the parts that it comes from; testutil is for its tests",
 	},
 	"internal/logging": {
 		theirs: []string{"github.com/sirupsen/logrus"},
@@ -58,7 +67,7 @@ var architecture = map[string]struct {
 		why: "it is a leaf: whoever quotes words from outside hands it the secrets, and it knows neither configuration nor targets",
 	},
 	"internal/report": {
-		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
+		ours:   []string{"internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus"},
 		why:    "the outbox knows the errors of the API by their meaning, and nothing of its wire; of probes it knows the names of replicas",
 	},
@@ -74,14 +83,18 @@ var architecture = map[string]struct {
 	"internal/sandbox/target": {
 		why: "targets are servers on loopback, whoever probes and judges them",
 	},
+	"internal/status": {
+		ours: []string{"internal/probe"},
+		why:  "the state that is shown is a value, so that the daemon and the commands that ask it share its form and nothing else; of probes it knows the results",
+	},
 	"internal/statusapi": {
 		ours:   []string{"internal/pace", "internal/probe", "internal/redact"},
 		theirs: []string{"github.com/hashicorp/go-retryablehttp", "github.com/nlnwa/whatwg-url/url", "golang.org/x/net/http/httpproxy"},
 		why:    "the wire format is turned into checks here; a client returns its errors and does not log",
 	},
 	"internal/service": {
-		theirs: []string{"github.com/coreos/go-systemd/v22/daemon"},
-		why:    "whoever runs the daemon learns how it is, not what it does: whether it is alive comes from main as a function",
+		theirs: []string{"github.com/coreos/go-systemd/v22/daemon", "golang.org/x/net/netutil"},
+		why:    "whoever runs the daemon learns how it is, not what it does: whether it is alive comes from main as a function, and its state as a handler",
 	},
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/endpoint"
 	"github.com/crisp-im/crisp-status-local/v2/internal/logging"
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
@@ -42,6 +43,7 @@ type daemon struct {
 	prober    *probe.Prober
 	outbox    *report.Outbox
 	scheduler *scheduler.Scheduler
+	observer  *observer
 }
 
 // newDaemon wires the parts by c.
@@ -58,6 +60,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	})
 	d.outbox = report.New(d.client, c.Interval, d.log)
 	d.scheduler = scheduler.New(d.settings(), d.prober, d.outbox, d.log)
+	d.observer = newObserver(d.scheduler, d.outbox, d.log, c)
 	return d
 }
 
@@ -120,8 +123,9 @@ func (d *daemon) run(ctx context.Context) error {
 	if health, err := service.ListenHealth(d.config.Path); err != nil {
 		d.log.WithError(err).Warn("--healthcheck cannot be answered")
 	} else {
-		parts.Go(func() { health.Serve(ctx, d.alive) })
+		parts.Go(func() { health.Serve(ctx, d.observer.Alive, endpoint.StateHandler(d.observer)) })
 	}
+	d.observer.serve(d.config)
 	parts.Go(func() { d.watchReloads(ctx) }) // d.config may change from here on
 	d.notify(service.Ready)
 	d.superviseBy(ctx, parts.Go)
@@ -130,18 +134,11 @@ func (d *daemon) run(ctx context.Context) error {
 	d.log.WithField("cause", context.Cause(ctx)).Info("stopping")
 	delivered()
 	parts.Wait()
+	d.observer.close()
 	d.client.Close()
 	err := d.prober.Close()
 	d.log.Info("stopped")
 	return err
-}
-
-// alive returns nil if the parts on which every report depends still turn.
-func (d *daemon) alive(ctx context.Context) error {
-	if err := d.scheduler.Ping(ctx); err != nil {
-		return err
-	}
-	return d.outbox.Ping(ctx)
 }
 
 // notify tells the service manager, if there is one.
@@ -187,6 +184,7 @@ func (d *daemon) reload(ctx context.Context) {
 		for _, complaint := range complaints {
 			d.log.WithContext(logging.Solicited(ctx)).WithField("complaint", complaint).Error("not reloading: the configuration in force stays")
 		}
+		d.observer.refused()
 		return
 	}
 	old := d.config
@@ -210,5 +208,7 @@ func (d *daemon) reload(ctx context.Context) {
 	}
 	d.outbox.Reload(d.client, c.Interval)
 	d.scheduler.Reload(ctx, d.settings(), page)
+	d.observer.taken(c)
+	d.observer.serve(c)
 	d.log.WithField("config", c.Path).Info("reloaded")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -201,7 +202,7 @@ func TestHealthcheckOfASchedulerThatHangs(t *testing.T) {
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	defer cancel()
-	serving.Go(func() { health.Serve(ctx, d.alive) })
+	serving.Go(func() { health.Serve(ctx, d.observer.Alive, http.NotFoundHandler()) })
 	w.wantHealth(w.config, "the scheduler does not respond", 1)
 }
 

@@ -86,7 +86,7 @@ func (d *daemon) superviseBy(ctx context.Context, start func(func())) {
 		return
 	}
 	start(func() {
-		service.FeedWatchdog(ctx, interval, d.alive,
+		service.FeedWatchdog(ctx, interval, d.observer.Alive,
 			func() { d.notify(service.Progress) },
 			func(err error) {
 				d.log.WithError(err).Error("the watchdog of the service manager is not fed: it will start this daemon anew")

@@ -5,6 +5,9 @@
 //
 //	[server] log_level    debug, info, warn or error; warn
 //	[server] log_format   text or json; text
+//	[server] inet         where metrics, health and page are served; nowhere
+//	[server] hosts        names by which they may be asked for, beside this host's
+//	[server] replica_metrics  metrics of each replica, too; false
 //	[report] endpoint     URL of the Status API; https://report.crisp.watch/v1
 //	[report] token        the credential of the daemon
 //	[report] token_file   a file with the token instead
@@ -52,12 +55,16 @@ type Config struct {
 	Path     string         // the file it was read from
 	Level    logrus.Level   // debug, info, warn or error
 	Format   LogFormat      // of the log
+	Inet     string         // address:port or absolute path where the endpoint listens; empty: it does not
+	Hosts    []string       // further names by which it may be asked for, in lower case
 	Endpoint string         // http or https URL, without a trailing slash
 	Token    Secret         // never empty
 	Interval time.Duration  // 1 s to 1 h, whole seconds
 	Workers  int            // cap on the probes in flight; 0 means derived
 	RootCAs  *x509.CertPool // the system's roots and those of ca_file; nil means the system's
 	Warnings []string       // one sentence for each unknown key, in the order of the file
+
+	ReplicaMetrics bool // the endpoint has metrics of each replica, too
 }
 
 // LogFormat is the form of the lines of the log.
@@ -112,12 +119,16 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 		Path:     path,
 		Level:    d.level("server.log_level"),
 		Format:   d.logFormat("server.log_format"),
+		Inet:     d.inet("server.inet"),
+		Hosts:    d.names("server.hosts"),
 		Endpoint: d.endpoint("report.endpoint"),
 		Token:    d.token("report.token", "report.token_file"),
 		Interval: time.Duration(d.number("probe.interval", bounds{minInterval, maxInterval, " seconds"}, defaultInterval)) * time.Second,
 		Workers:  d.number("probe.workers", bounds{1, maxWorkers, ""}, 0),
 		RootCAs:  d.rootCAs("probe.ca_file"),
 		Warnings: unknownKeys(path, keys),
+
+		ReplicaMetrics: d.flag("server.replica_metrics"),
 	}
 	unusable := Config{Path: path, Warnings: c.Warnings}
 	switch {
@@ -135,7 +146,7 @@ func tables() []string { return []string{"server", "report", "probe"} }
 // keys returns the names of all keys a file may hold.
 func keys() []string {
 	return []string{
-		"server.log_level", "server.log_format",
+		"server.log_level", "server.log_format", "server.inet", "server.hosts", "server.replica_metrics",
 		"report.endpoint", "report.token", "report.token_file",
 		"probe.interval", "probe.workers", "probe.ca_file",
 	}

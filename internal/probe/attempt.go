@@ -22,6 +22,7 @@ type record struct {
 	anomaly string        // an oddity of its answer, though it may be up
 	notes   []string      // hints for the operator, beside the reason
 
+	phases  Attempt
 	lookups lookups
 }
 

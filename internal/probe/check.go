@@ -47,6 +47,7 @@ type Task struct {
 	Check    Check
 	Budget   time.Duration // all attempts together; the first has DeadAfter whole even where that is more
 	Attempts int           // that must fail for a dead verdict; 0 means the rules' Retry + 1
+	Trace    bool          // the phases of attempts that were up are wanted, too
 	Fresh    bool          // no look-up from before the task is used, since an earlier probe is in doubt
 }
 
@@ -112,6 +113,8 @@ type Result struct {
 	Attempts int           // the number of attempts, local failures included
 	Err      error         // why the last attempt was not up; nil if it was
 	Notes    []string      // hints for the operator, once each
+	Trace    []Attempt     // the attempts that were not up, with their phases; all of them where the task asks
+	Expiry   time.Time     // when the first certificate of the target's chain expires; zero without one
 
 	anomaly string // an oddity of that attempt: of its look-ups, or its answer
 }

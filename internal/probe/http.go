@@ -111,6 +111,7 @@ func (rules *Rules) checkResponse(r *response, method string, hop request, redir
 	}
 	body, release := r.codings.decoded(r.body(method, r.reader))
 	defer release()
+	defer a.searched(time.Now())
 	return rules.search(body, a)
 }
 

@@ -118,7 +118,9 @@ func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Dura
 		return 0, noAnswer(a.limit)
 	}
 	// The second begins with the echo: a slow resolver is not a slow target.
+	began := time.Now()
 	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	a.answered(0, began)
 	a.setAnomaly(answer.anomaly)
 	return max(0, answer.rtt-a.late()), err
 }

@@ -113,6 +113,7 @@ func (p *Prober) attempt(ctx context.Context, s *series, r *Result) bool {
 	r.Latency, r.Err = p.measure(ctx, r.Check, a)
 	r.anomaly, s.notBefore = a.anomaly(), a.lookups.next()
 	r.addNotes(a.record.notes)
+	r.trace(s, a)
 	stalled := p.stalls.leave(a, r.Err)
 	if s.limit < s.rules.DeadAfter && isTimeout(r.Err) && previous != nil {
 		// A timeout of a shortened attempt explains nothing; and where this host's

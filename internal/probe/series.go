@@ -13,6 +13,7 @@ const maxBackoff = 5 * time.Second
 type series struct {
 	rules    *Rules
 	attempts int           // that must fail for a dead verdict
+	trace    bool          // the phases of attempts that are up are kept, too
 	budget   time.Duration // of all attempts together, from start on
 	start    time.Time
 	limit    time.Duration // of the next attempt
@@ -27,7 +28,7 @@ type series struct {
 func newSeries(t Task) series {
 	rules := t.Check.rules()
 	s := series{
-		rules: rules, attempts: t.attempts(), budget: t.Budget, start: time.Now(), limit: rules.DeadAfter,
+		rules: rules, attempts: t.attempts(), trace: t.Trace, budget: t.Budget, start: time.Now(), limit: rules.DeadAfter,
 		backoff: retryPause, repeats: maxRepeats,
 	}
 	if t.Fresh {

@@ -14,8 +14,13 @@ func (p *Prober) attemptTCP(ctx context.Context, c Check, a attempt) (time.Durat
 		return a.targetTime(), err
 	}
 	began, limit := a.began, a.limit // the only fields that a dial needs: thousands may wait, each with a copy
-	_, err = race(ctx, addrs, c.Target.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
-		return struct{}{}, p.connectHalfOpen(ctx, addr, attempt{began: began, limit: limit})
-	}, func(struct{}) {})
+	started := time.Now()
+	won, err := race(ctx, addrs, c.Target.port, func(ctx context.Context, addr netip.AddrPort) (netip.Addr, error) {
+		return addr.Addr(), p.connectHalfOpen(ctx, addr, attempt{began: began, limit: limit})
+	}, func(netip.Addr) {})
+	if err != nil {
+		won = netip.Addr{}
+	}
+	a.connected(won, started)
 	return a.targetTime(), err
 }

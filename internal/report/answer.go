@@ -7,6 +7,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
@@ -76,6 +77,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		return
 	}
 	meaning := outcomeOf(err)
+	o.observed.answered(now, e.began, meaning)
 	switch meaning {
 	case taken, webPage:
 		if meaning == webPage {
@@ -83,7 +85,11 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		}
 		o.limiter.taken(now, now.Sub(e.began))
 		o.queue.taken = now
-		o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.interval)
+		last, again := o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.interval)
+		if again && !last.dead {
+			o.observed.take(now, now.Sub(o.queue.page.epoch.Add(last.takenAt())), last.interval())
+		}
+		o.observed.is(now, status.APIAnswers, nil)
 		o.success(now, e)
 		o.queue.done(now, e)
 	case cut:
@@ -162,6 +168,7 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 	}
 	o.log.WithError(err).WithField("verdicts", o.queue.Len()).
 		Error("the Status API is down; verdicts wait, and one at a time is tried")
+	o.observed.is(now, status.APIDown, err)
 	o.startTrials(now)
 	o.queue.flush(now, func(e *entry) bool { return !e.rejected }) // ready for trials, which alone decide when to send
 }
@@ -169,6 +176,7 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 // unauthorized notes that the token was not accepted for the report of e.
 func (o *Outbox) unauthorized(now time.Time, e *entry) {
 	o.running.tokenRefused = o.running.draining
+	o.observed.is(now, status.APIUnauthorized, statusapi.ErrUnauthorized)
 	if !o.gate.unauthorized(now, e) {
 		return
 	}

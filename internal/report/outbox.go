@@ -24,6 +24,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
@@ -48,6 +49,7 @@ type Outbox struct {
 	breaker  breaker
 	gate     gate
 	inFlight requests
+	observed observations
 
 	running run
 	catchUp bool // the waiting verdicts were delayed by the breaker or the gate
@@ -76,6 +78,7 @@ func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Out
 		queue:    newQueue(),
 		limiter:  limiter{interval: interval, rtt: firstRTT},
 		warned:   make(map[outcome]time.Time),
+		observed: newObservations(),
 	}
 }
 
@@ -97,6 +100,7 @@ func (o *Outbox) Forget() {
 		o.drop(e)
 	}
 	o.queue.page = newPage()
+	o.observed.api, o.observed.since, o.observed.lastErr = status.APIUnknown, time.Time{}, ""
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
 	o.gate.open()

@@ -21,7 +21,25 @@ type page struct {
 // shown is the last report of a replica.
 type shown struct {
 	deadline time.Duration // of its next report, since epoch
+	promised uint16        // the interval, in seconds
 	dead     bool
+	sick     bool
+}
+
+// interval returns the interval that was promised.
+func (s shown) interval() time.Duration { return time.Duration(s.promised) * time.Second }
+
+// takenAt returns when the report was taken, since epoch.
+func (s shown) takenAt() time.Duration { return s.deadline - pace.Deadline(s.interval()) }
+
+func (s shown) healthOf() probe.Health {
+	switch {
+	case s.dead:
+		return probe.Dead
+	case s.sick:
+		return probe.Sick
+	}
+	return probe.Healthy
 }
 
 func newPage() page {
@@ -30,13 +48,16 @@ func newPage() page {
 
 func (p *page) hash(id probe.ID) uint64 { return maphash.Comparable(p.seed, id) }
 
-// reported notes that the page took a report with the promise of interval.
-func (p *page) reported(now time.Time, id probe.ID, health probe.Health, interval time.Duration) {
+// reported notes that the page took a report with the promise of interval. It returns
+// the report before it; false if there was none.
+func (p *page) reported(now time.Time, id probe.ID, health probe.Health, interval time.Duration) (shown, bool) {
 	hash := p.hash(id)
-	if before, ok := p.reports[hash]; ok {
-		p.noteGap(now, before, interval)
+	last, ok := p.reports[hash]
+	if ok {
+		p.noteGap(now, last, interval)
 	}
-	p.reports[hash] = shown{now.Sub(p.epoch) + pace.Deadline(interval), health == probe.Dead}
+	p.reports[hash] = shown{now.Sub(p.epoch) + pace.Deadline(interval), uint16(interval / time.Second), health == probe.Dead, health == probe.Sick}
+	return last, ok
 }
 
 // deadline returns the report deadline of a replica; zero if it was never

@@ -24,6 +24,7 @@ func (s *Scheduler) limitPool(ctx context.Context) {
 		allowed, by = s.settings.Workers, "probe.workers"
 	}
 	s.pool.resize(ctx, allowed, s.settings.Interval)
+	s.observed.needed = needed
 	s.overCapacity = allowed < needed
 	if s.overCapacity {
 		s.log.WithFields(logrus.Fields{"needed": needed, "allowed": allowed, "by": by}).

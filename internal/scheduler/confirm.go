@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -19,6 +20,7 @@ const (
 func (s *Scheduler) withhold(r *replica, j *job) {
 	r.phase = withheld
 	r.death = &pendingDeath{result: j.result, turn: j.turn}
+	r.history.Withheld(time.Now(), j.result)
 	s.repeat(r, j.turn)
 	s.decide(s.massFailure.died(r))
 }
@@ -73,6 +75,8 @@ func (s *Scheduler) confirmDue(ctx context.Context, now time.Time) {
 func (s *Scheduler) applyConfirmation(r *replica, j *job) {
 	death := r.death
 	j.result.Attempts += death.result.Attempts
+	j.result.Trace = slices.Concat(death.result.Trace, j.result.Trace)
+	s.observed.probing.Doubted[doubtedOutcome(j.result.Health)]++
 	if j.result.Health == probe.Dead {
 		j.result.Err = death.result.Err // the failure that was seen when it died
 		r.phase, death.result = withheld, j.result
@@ -85,4 +89,15 @@ func (s *Scheduler) applyConfirmation(r *replica, j *job) {
 		return
 	}
 	s.report(r, j.result)
+}
+
+// doubtedOutcome returns what a confirmation brought, for the count of them.
+func doubtedOutcome(h probe.Health) string {
+	switch h {
+	case probe.Dead:
+		return "dead"
+	case probe.Unknown:
+		return "none"
+	}
+	return "up"
 }

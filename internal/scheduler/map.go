@@ -28,6 +28,7 @@ type mapRequests struct {
 // fetch is a map request and its result.
 type fetch struct {
 	full   bool
+	began  time.Time
 	cancel context.CancelFunc
 	m      *statusapi.Map
 	err    error
@@ -75,7 +76,7 @@ func (s *Scheduler) fetchDue(ctx context.Context, now time.Time) {
 		prev = nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &fetch{full: m.fullFetch, cancel: cancel}
+	f := &fetch{full: m.fullFetch, began: time.Now(), cancel: cancel}
 	m.running = f
 	s.fetches.Go(func() {
 		defer cancel()
@@ -95,6 +96,7 @@ func (s *Scheduler) mapFetched(ctx context.Context, f *fetch) {
 		m.nextFetch = s.cycleStart.Add(s.settings.Interval)
 	}
 	if f.err != nil {
+		s.observed.mapAnswered(f, false)
 		s.fetchFailed(f)
 		return
 	}
@@ -103,6 +105,7 @@ func (s *Scheduler) mapFetched(ctx context.Context, f *fetch) {
 	if f.m != s.currentMap {
 		changed = s.apply(ctx, f.m)
 	}
+	s.observed.mapAnswered(f, changed)
 	m.answered(f.full, changed)
 	if f.full {
 		m.fullFetch = false

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
 
 // phase is where a replica is between two turns. The package comment draws the
@@ -30,7 +31,8 @@ type replica struct {
 	phase   phase         //
 	cohort  *cohort       // the group that its last probe started in; nil if it was dead then
 	death   *pendingDeath // nil unless it is withheld, doubted or confirming
-	repeats *repeats      // nil while its last turn has a verdict, or none was repeated
+	history status.History
+	repeats *repeats // nil while its last turn has a verdict, or none was repeated
 }
 
 // pendingDeath is a dead verdict that is not reported yet.
@@ -50,4 +52,5 @@ func (r *replica) comeBack() {
 		r.phase = confirming
 	}
 	r.health, r.repeats = probe.Unknown, nil
+	r.history.Forget()
 }

@@ -136,6 +136,7 @@ type Scheduler struct {
 	noted            map[note]bool // those that were logged, of the current map
 	suspension       suspension
 	memoryReleased   time.Time
+	observed         observations
 }
 
 // New returns a scheduler that works by s.
@@ -157,6 +158,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		pool:       pool{probe: prober.Probe, done: done},
 		changes:    newChangelog(),
 		suspension: suspension{clock: suspended},
+		observed:   newObservations(),
 	}
 }
 
@@ -203,6 +205,8 @@ func (s *Scheduler) Run(ctx context.Context) {
 		case <-s.pings:
 		case answer := <-s.summaries:
 			answer <- s.summarize()
+		case r := <-s.observed.requests:
+			r.answer <- s.snapshot(r.detail)
 		}
 		timer.Stop()
 	}
@@ -311,6 +315,9 @@ func (s *Scheduler) mapSize() int {
 // under way may have been answered before the operator's change.
 func (s *Scheduler) reload(ctx context.Context, r reload) {
 	s.nextMap.restart(r.page)
+	if r.page == OtherPage {
+		s.observed.mapState = MapState{}
+	}
 	s.stats.unauthorized = false
 	sameInterval := r.settings.Interval == s.settings.Interval
 	s.settings = r.settings

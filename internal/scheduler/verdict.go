@@ -32,6 +32,7 @@ func (s *Scheduler) startGroup(ctx context.Context, members []*replica, now time
 			starting = append(starting, r)
 		case probing:
 			s.stats.passedOver++
+			s.observed.probing.PassedOver++
 			s.logTo(r).Debug("passed over: its last probe is still under way")
 		default:
 			s.stats.withheld++
@@ -62,6 +63,7 @@ func (s *Scheduler) handleResult(ctx context.Context, j *job) {
 		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
 	}
 	s.logNotes(r, j.result)
+	s.observed.probing.Probed(r.check.Target.Scheme(), j.result)
 	if r.phase == probing {
 		s.handleProbe(r, j)
 	} else {
@@ -87,6 +89,8 @@ func (s *Scheduler) handleProbe(r *replica, j *job) {
 // report reports a verdict.
 func (s *Scheduler) report(r *replica, result probe.Result) {
 	s.stats.verdict(result)
+	s.observed.probing.Verdict(r.check.Target.Scheme(), result.Health)
+	r.history.Record(time.Now(), result)
 	if r.health != result.Health {
 		s.logChange(r, result)
 	}
@@ -106,6 +110,8 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 func (s *Scheduler) noVerdict(r *replica, j *job) {
 	passedOver := time.Since(j.turn) / s.settings.Interval
 	repeated := s.repeat(r, j.turn.Add(passedOver*s.settings.Interval))
+	s.observed.probing.Unjudged[repeated]++
+	r.history.Unjudged(time.Now(), j.result)
 	s.stats.noVerdict(repeated)
 	if !s.trouble.isNews(time.Now(), j.result.Reason(), repeated) {
 		return

@@ -1,17 +1,23 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 const (
@@ -19,7 +25,13 @@ const (
 	checkPatience = 2 * alivePatience     // for its answer, should one check wait for another; engines give it ten seconds and more
 	retryPause    = 50 * time.Millisecond // where a queue is full, or this process out of files
 
-	maxAnswer = 1 << 10 // bytes, ten times the longest
+	requestPatience = 2 * time.Second  // for a request: it comes at once
+	answerPatience  = 15 * time.Second // for an answer to be read: that of 100,000 replicas has 100 MB
+	closePatience   = time.Second      // for answers that are under way when the daemon ends
+	maxConnections  = 64
+	maxRequest      = 16 << 10 // bytes of a head
+
+	maxAnswer = 4 << 10 // bytes, ten times the longest
 )
 
 const ok = "ok\n"
@@ -32,8 +44,9 @@ const ok = "ok\n"
 //
 // The socket is an abstract one, so it needs no folder that can be written to,
 // and is gone with the process. Who may connect is not limited, so only the
-// daemon's own user and root are answered; nothing is ever read, and one
-// connection at a time is held.
+// daemon's own user and root are answered: others are turned away before a byte
+// of theirs is read. What it speaks is HTTP, so that the daemon's state is asked
+// there, too.
 type Health struct {
 	listener *net.UnixListener
 	patience time.Duration
@@ -72,43 +85,77 @@ func healthAddress(path string) (*net.UnixAddr, error) {
 
 // Serve answers health checks until ctx is done; then the socket is gone. It
 // asks alive, which must return once its context is done, and whose error is
-// the answer when there is one.
-func (h *Health) Serve(ctx context.Context, alive func(context.Context) error) {
-	defer h.listener.Close()
-	defer context.AfterFunc(ctx, func() { h.listener.SetDeadline(time.Now()) })()
+// the answer when there is one. Whatever else is asked there is for state.
+func (h *Health) Serve(ctx context.Context, alive func(context.Context) error, state http.Handler) {
+	paths := http.NewServeMux()
+	paths.Handle("/", state)
+	paths.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { h.answer(ctx, w, r, alive) })
+	server := &http.Server{
+		Handler:           paths,
+		ReadHeaderTimeout: requestPatience,
+		WriteTimeout:      answerPatience,
+		IdleTimeout:       requestPatience,
+		MaxHeaderBytes:    maxRequest,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          log.New(io.Discard, "", 0), // what is odd about a request is the client's to know
+	}
+	var ending sync.WaitGroup
+	defer ending.Wait()
+	ended := context.AfterFunc(ctx, func() {
+		defer ending.Done()
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+		defer cancel()
+		server.Shutdown(patience)
+		server.Close()
+	})
+	ending.Add(1)
+	server.Serve(netutil.LimitListener(trustingListener{h.listener, ctx}, maxConnections))
+	if ended() {
+		ending.Done()
+	}
+}
+
+// trustingListener accepts connections of those who are trusted. What accepting
+// fails with while ctx is not done passes.
+type trustingListener struct {
+	*net.UnixListener
+	ctx context.Context
+}
+
+// Accept is net.Listener's.
+func (l trustingListener) Accept() (net.Conn, error) {
 	for {
-		conn, err := h.listener.AcceptUnix()
-		if err == nil {
-			h.answer(ctx, conn, alive)
+		conn, err := l.AcceptUnix()
+		switch {
+		case err == nil:
+			if p, err := peer(conn); err == nil && trusted(p) {
+				return conn, nil
+			}
 			conn.Close()
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
+		case l.ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
 			select {
-			case <-ctx.Done():
+			case <-l.ctx.Done():
 			case <-time.After(retryPause):
 			}
 		}
 	}
 }
 
-// answer writes ok, or the line that says why not, to whom it concerns.
-func (h *Health) answer(ctx context.Context, conn *net.UnixConn, alive func(context.Context) error) {
-	if p, err := peer(conn); err != nil || !trusted(p) {
-		return
-	}
-	asking, cancel := context.WithTimeoutCause(ctx, h.patience, fmt.Errorf("no answer within %v", h.patience))
+// answer writes ok, or the line that says why not.
+func (h *Health) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, alive func(context.Context) error) {
+	asking, cancel := context.WithTimeoutCause(r.Context(), h.patience, fmt.Errorf("no answer within %v", h.patience))
 	defer cancel()
-	answer := ok
+	answer, status := ok, http.StatusOK
 	if err := alive(asking); ctx.Err() != nil {
-		answer = "the daemon is ending\n"
+		answer, status = "the daemon is ending\n", http.StatusServiceUnavailable
 	} else if err != nil {
-		answer = err.Error() + "\n"
+		answer, status = err.Error()+"\n", http.StatusServiceUnavailable
 	}
-	conn.SetDeadline(time.Now().Add(alivePatience))
-	io.WriteString(conn, answer)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	io.WriteString(w, answer)
 }
 
 // CheckHealth asks the daemon that runs with the configuration file at path
@@ -135,7 +182,15 @@ func CheckHealth(path string) error {
 		return fmt.Errorf("what runs with %s is process %d of uid %d, want one of uid %d or root, in the same container (ask as the user of the daemon)", path, p.Pid, p.Uid, os.Geteuid())
 	}
 	conn.SetDeadline(time.Now().Add(checkPatience))
+	// A daemon before 2.1 reads nothing and answers at once.
+	io.WriteString(conn, "GET /healthz HTTP/1.0\r\n\r\n")
 	answer, err := io.ReadAll(io.LimitReader(conn, maxAnswer))
+	if len(answer) > 0 && errors.Is(err, syscall.ECONNRESET) {
+		err = nil // it closed without having read
+	}
+	if head, body, found := bytes.Cut(answer, []byte("\r\n\r\n")); found && bytes.HasPrefix(head, []byte("HTTP/")) {
+		answer = body
+	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("no answer of the daemon within %v", checkPatience)

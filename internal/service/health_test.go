@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,7 @@ func served(t *testing.T, path string, patience time.Duration, alive func(contex
 	h.patience = patience
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
-	serving.Go(func() { h.Serve(ctx, alive) })
+	serving.Go(func() { h.Serve(ctx, alive, http.NotFoundHandler()) })
 	end := func() {
 		cancel()
 		serving.Wait()
@@ -131,8 +132,8 @@ func TestConnectionsThatSayNothingHoldUpNoCheck(t *testing.T) {
 	if err := CheckHealth(path); err != nil {
 		t.Errorf("got %v while 100 others are connected, want the daemon healthy", err)
 	}
-	if got := runtime.NumGoroutine(); got > goroutines {
-		t.Errorf("got %d goroutines, want %d as before: a connection costs none", got, goroutines)
+	if got := runtime.NumGoroutine(); got > goroutines+2*maxConnections {
+		t.Errorf("got %d goroutines, want no more than two for each of %d connections", got-goroutines, maxConnections)
 	}
 }
 
@@ -314,5 +315,67 @@ func TestContainersOnOneNetworkDoNotMeet(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", out, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestHealthOfADaemonThatReadsNoRequest(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	address, err := healthAddress(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.ListenUnix("unix", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	answering.Go(func() {
+		for _, answer := range []string{ok, "it stands still\n"} {
+			if conn, err := listener.Accept(); err == nil {
+				io.WriteString(conn, answer)
+				conn.Close()
+			}
+		}
+	})
+	if err := CheckHealth(path); err != nil {
+		t.Errorf("got %v of a daemon of an earlier version, want it healthy", err)
+	}
+	wantError(t, CheckHealth(path), "it stands still")
+}
+
+func TestTheStateIsAskedOverTheSameSocket(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	h, err := ListenHealth(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		h.Serve(ctx, alive, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "state of ", r.URL.Path) }))
+	})
+	defer serving.Wait()
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			address, err := healthAddress(path)
+			if err != nil {
+				return nil, err
+			}
+			return net.DialUnix("unix", nil, address)
+		},
+	}}
+	resp, err := client.Get("http://localhost/replicas.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "state of /replicas.json" {
+		t.Errorf("got %q, %v, want what the handler answers", body, err)
 	}
 }

@@ -1,0 +1,131 @@
+package report
+
+import (
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
+)
+
+// Snapshot is the state of the outbox at one moment.
+type Snapshot struct {
+	API      status.APIState
+	Since    time.Time     // when that began; zero while it is unknown
+	LastErr  string        // of the last report that was not taken, while none is
+	RTT      time.Duration // smoothed; 0 while none was taken
+	Waiting  int           // verdicts that were not taken yet
+	NextTry  time.Time     // while only trials begin
+	WorstGap time.Duration // between two taken reports of a replica that was up, over the last two intervals
+	Late     int           // reports that were taken later than promised
+	Reports  status.Requests
+}
+
+// observations is what is kept for snapshots alone. The lock of the outbox
+// protects it.
+type observations struct {
+	api     status.APIState
+	since   time.Time
+	lastErr string
+	reports status.Requests
+
+	windowBegan time.Time
+	gap, before time.Duration // the worst of this window, and of the one before
+	late        int
+}
+
+func newObservations() observations {
+	return observations{api: status.APIUnknown, reports: status.NewRequests()}
+}
+
+// Snapshot returns the state.
+func (o *Outbox) Snapshot() Snapshot {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	o.observed.turn(now, o.limiter.interval)
+	s := Snapshot{
+		API:      o.observed.api,
+		Since:    o.observed.since,
+		Waiting:  o.queue.Len(),
+		WorstGap: max(o.observed.gap, o.observed.before),
+		Late:     o.observed.late,
+		Reports:  o.observed.reports.Clone(),
+	}
+	if o.observed.api != status.APIUnknown && o.limiter.rtt != firstRTT {
+		s.RTT = o.limiter.rtt
+	}
+	if s.API != status.APIAnswers {
+		s.LastErr = o.observed.lastErr
+	}
+	if o.trialsOnly() && o.queue.Len() > 0 {
+		if at, ok := o.mayBegin(now); ok && at.After(now) {
+			s.NextTry = at
+		}
+	}
+	return s
+}
+
+// Taken is the last report of a replica that the page took.
+type Taken struct {
+	Health probe.Health
+	At     time.Time
+	Due    time.Time // when the page shows the replica dead unless it takes the next one
+}
+
+// Taken returns the last report of a replica; false if there is none.
+func (o *Outbox) Taken(id probe.ID) (Taken, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s, ok := o.queue.page.reports[o.queue.page.hash(id)]
+	if !ok {
+		return Taken{}, false
+	}
+	at := o.queue.page.epoch.Add(s.takenAt())
+	return Taken{s.healthOf(), at, at.Add(s.interval() + pace.Grace)}, true
+}
+
+// is notes that the API is in a state, with the error that says so.
+func (o *observations) is(now time.Time, state status.APIState, err error) {
+	if err != nil {
+		o.lastErr = err.Error()
+	}
+	if o.api != state {
+		o.api, o.since = state, now
+	}
+}
+
+// answered counts an answer to a report that began then.
+func (o *observations) answered(now, began time.Time, meaning outcome) {
+	label := "error"
+	switch meaning {
+	case taken, webPage:
+		label = "taken"
+	case cut:
+		return
+	case unauthorized:
+		label = "unauthorized"
+	case unknown, rejected, throttled:
+		label = "refused"
+	}
+	o.reports.Count(label, now.Sub(began))
+}
+
+// take notes the time between two reports of a replica that was up.
+func (o *observations) take(now time.Time, gap, promised time.Duration) {
+	o.turn(now, promised)
+	o.gap = max(o.gap, gap)
+	if gap > promised+pace.Grace {
+		o.late++
+	}
+}
+
+// turn begins another window once an interval is over.
+func (o *observations) turn(now time.Time, interval time.Duration) {
+	switch age := now.Sub(o.windowBegan); {
+	case age >= 2*interval:
+		o.before, o.gap, o.windowBegan = 0, 0, now
+	case age >= interval:
+		o.before, o.gap, o.windowBegan = o.gap, 0, o.windowBegan.Add(interval)
+	}
+}
