@@ -22,6 +22,7 @@ type record struct {
 	remark string        // what is odd about its answer, though it may be up
 	notes  []string      // what an operator should know of the replica beside
 
+	phases  Attempt
 	lookups lookups
 }
 

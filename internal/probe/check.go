@@ -47,6 +47,7 @@ type Task struct {
 	Check    Check
 	Budget   time.Duration // all attempts together; the first has DeadAfter whole even where that is more
 	Attempts int           // that must fail for a dead verdict; 0 means the rules' Retry + 1
+	Trace    bool          // the phases of attempts that were up are wanted, too
 	Fresh    bool          // the name is looked up anew, since an earlier probe of the replica is in doubt
 }
 
@@ -119,6 +120,8 @@ type Result struct {
 	Attempts int           // how many attempts were made, those that this host failed at included
 	Err      error         // why the last attempt was not up; nil if it was
 	Notes    []string      // what an operator should know beside, once each
+	Trace    []Attempt     // the attempts that were not up, with their phases; all of them where the task asks
+	Expiry   time.Time     // when the first certificate of the target's chain expires; zero without one
 
 	note string // what was odd about that attempt: its look-ups, or its answer
 }

@@ -95,7 +95,9 @@ func (r *resolver) refresh() {
 // ctx's end.
 func (r *resolver) addrs(ctx context.Context, t Target, a attempt) ([]netip.Addr, error) {
 	if t.addr.IsValid() {
-		return []netip.Addr{t.addr}, nil
+		addrs := []netip.Addr{t.addr}
+		a.looked(addrs, t.port, time.Time{})
+		return addrs, nil
 	}
 	return r.namedAddrs(ctx, t, a)
 }
@@ -110,6 +112,7 @@ func (r *resolver) namedAddrs(ctx context.Context, t Target, a attempt) ([]netip
 		return nil, context.Cause(ctx)
 	}
 	a.lookups.add(t.host, time.Since(start))
+	defer func() { a.looked(found.addrs, t.port, start) }()
 	if err == errSilent {
 		a.lookups.addSilent(c.began)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // maxRedirects is how many redirects an attempt follows.
@@ -106,6 +107,7 @@ func (rules *Rules) judge(r *response, method string, hop request, redirects int
 	}
 	body, release := r.codings.decoded(r.body(method, r.reader))
 	defer release()
+	defer a.searched(time.Now())
 	return rules.search(body, a)
 }
 

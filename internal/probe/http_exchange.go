@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // response is an answer whose head was read.
@@ -46,9 +47,11 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 	if err != nil {
 		return nil, err
 	}
+	started := time.Now()
 	raw, err := race(ctx, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 		return p.connect(ctx, addr, a)
 	}, reset)
+	a.connected(reached(raw), started)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +72,10 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 func (p *Prober) ask(r *response, method string, q request, jar cookies, a attempt) error {
 	if q.target.Scheme() == HTTPS {
 		session := tls.Client(r.conn, p.tlsConfig(q.target))
-		if err := session.Handshake(); err != nil {
+		started := time.Now()
+		err := session.Handshake()
+		a.secured(session, started, err)
+		if err != nil {
 			return fromHandshake(err, q, a)
 		}
 		r.conn = session
@@ -78,6 +84,7 @@ func (p *Prober) ask(r *response, method string, q request, jar cookies, a attem
 	if len(jar) > 0 {
 		cookie = jar.header(visitOf(q))
 	}
+	asked := time.Now()
 	if _, err := r.conn.Write(p.head(method, q, cookie)); err != nil {
 		return unanswered(err, q, a)
 	}
@@ -86,6 +93,7 @@ func (p *Prober) ask(r *response, method string, q request, jar cookies, a attem
 	h := headReader{from: r.reader}
 	var err error
 	r.answerHead, err = h.read()
+	a.answered(r.status, asked)
 	switch {
 	case err == nil:
 		return nil
@@ -115,6 +123,14 @@ func unanswered(err error, q request, a attempt) error {
 		return unansweredError{e}
 	}
 	return e
+}
+
+// reached returns the address at the other end of c; none if c is none.
+func reached(c net.Conn) netip.Addr {
+	if c, ok := c.(*conn); ok {
+		return c.addr.Addr()
+	}
+	return netip.Addr{}
 }
 
 // reset closes a connection that lost the race.

@@ -95,6 +95,7 @@ func (p *Prober) Probe(ctx context.Context, t Task) (r Result) {
 		r.Latency, r.Err = p.measure(ctx, c, a)
 		r.note, notBefore = a.odd(), a.lookups.next()
 		r.addNotes(a.record.notes)
+		r.trace(t, a)
 		stalled := p.stalls.leave(a, r.Err)
 		if limit < rules.DeadAfter && isTimeout(r.Err) && whole != nil {
 			// That a cut attempt had no answer in time explains nothing; and
@@ -205,7 +206,9 @@ func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Dur
 		return 0, noAnswer(a.limit)
 	}
 	// The second begins with the echo: a slow resolver is not a slow target.
+	began := time.Now()
 	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	a.answered(0, began)
 	a.remark(answer.note)
 	return max(0, answer.trip-a.late()), err
 }

@@ -62,6 +62,7 @@ func (s *stalls) leave(a attempt, err error) bool {
 	stalled := err != nil && s.late-a.record.mark > worstStall
 	a.record.extra.Store(0)
 	a.record.remark, a.record.notes, a.record.lookups = "", nil, lookups{}
+	a.record.phases = Attempt{}
 	s.records.Put(a.record)
 	return stalled
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
 // measureTCP makes one attempt at a tcp:// target, which is up when a
@@ -13,8 +14,13 @@ func (p *Prober) measureTCP(ctx context.Context, t Target, a attempt) error {
 		return err
 	}
 	began, limit := a.began, a.limit // all that the dials need: thousands of them may wait, each with its own
-	_, err = race(ctx, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
-		return struct{}{}, p.touch(ctx, addr, attempt{began: began, limit: limit})
-	}, func(struct{}) {})
+	started := time.Now()
+	won, err := race(ctx, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (netip.Addr, error) {
+		return addr.Addr(), p.touch(ctx, addr, attempt{began: began, limit: limit})
+	}, func(netip.Addr) {})
+	if err != nil {
+		won = netip.Addr{}
+	}
+	a.connected(won, started)
 	return err
 }

@@ -39,6 +39,7 @@ type Client struct {
 	http      *http.Client
 	reports   *retryablehttp.Client
 	timeouts  atomic.Int32 // requests in a row that got no answer in time
+	ahead     atomic.Pointer[time.Duration]
 
 	mu       sync.Mutex // protects bodies
 	bodies   int        // of answers to reports, that are still read
@@ -168,6 +169,7 @@ func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, er
 	if err != nil {
 		return nil, err
 	}
+	c.compareClock(resp)
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(kind), "application/json") {
@@ -193,6 +195,23 @@ func (c *Client) understand(resp *http.Response, err error, prev *Map) (*Map, er
 		return nil, ErrUnauthorized
 	}
 	return nil, answerError(resp)
+}
+
+// compareClock notes how far this host's clock is from that of an answer.
+func (c *Client) compareClock(resp *http.Response) {
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		ahead := time.Since(date)
+		c.ahead.Store(&ahead)
+	}
+}
+
+// ClockAhead returns how far the clock of this host was ahead of the API's at the
+// last answer to a map request, to a second; false if none told its time.
+func (c *Client) ClockAhead() (time.Duration, bool) {
+	if ahead := c.ahead.Load(); ahead != nil {
+		return *ahead, true
+	}
+	return 0, false
 }
 
 // retrying returns a client that repeats a failed request so many times.
