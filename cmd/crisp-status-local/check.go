@@ -64,7 +64,7 @@ type checklist struct {
 
 // add adds a line.
 func (l *checklist) add(good bool, label, format string, args ...any) {
-	const column = 10
+	const column = 11
 	line := fmt.Sprintf("%s %-*s%s", l.screen.mark(good), column-2, label, printable(fmt.Sprintf(format, args...)))
 	l.text.WriteString(l.screen.fold(line, column))
 }

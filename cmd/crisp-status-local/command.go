@@ -9,6 +9,8 @@ import (
 	"io"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,6 +66,11 @@ func rootCommand(sys system) *cobra.Command {
 	root.SetErr(sys.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err, exitUsage) })
 	root.SetHelpCommand(helpCommand())
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		asCommand()
+		// Who asks for help reads it, or has left.
+		_ = emit(sys.stdout, helpText(cmd))
+	})
 	root.AddCommand(statusCommand(sys), checkCommand(sys), probeCommand(sys), onceCommand(sys), completionCommand())
 	return root
 }
@@ -154,6 +161,42 @@ func emit(w io.Writer, text string) error {
 	return err
 }
 
+// helpText returns the help of cmd.
+func helpText(cmd *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString(cmd.Long + "\n\nUsage:\n")
+	if cmd.HasParent() {
+		b.WriteString("  crisp-status-local " + cmd.Use + "\n")
+	} else {
+		b.WriteString("  " + cmd.Use + "\n  crisp-status-local COMMAND\n\nCommands:\n")
+		for _, c := range commandsOf(cmd) {
+			fmt.Fprintf(&b, "  %-12s%s\n", c.Name(), c.Short)
+		}
+	}
+	if flags := cmd.LocalFlags(); flags.HasFlags() {
+		b.WriteString("\nOptions:\n" + optionsText(flags))
+	}
+	if cmd.Example != "" {
+		b.WriteString("\nExamples:\n" + cmd.Example + "\n")
+	}
+	if !cmd.HasParent() {
+		b.WriteString("\n\"crisp-status-local help COMMAND\" says more of a command.\n")
+	}
+	return b.String()
+}
+
+// optionsText returns the lines about flags, without what pflag writes of those
+// that take no value.
+func optionsText(flags *pflag.FlagSet) string {
+	const noValue = "[=true|false]"
+	return strings.ReplaceAll(flags.FlagUsages(), noValue, strings.Repeat(" ", len(noValue)))
+}
+
+// commandsOf returns the commands that people are told of.
+func commandsOf(root *cobra.Command) []*cobra.Command {
+	return slices.DeleteFunc(slices.Clone(root.Commands()), func(c *cobra.Command) bool { return !c.IsAvailableCommand() && c.Name() != "help" })
+}
+
 // helpCommand is "help COMMAND", the same as "COMMAND --help".
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
@@ -162,8 +205,8 @@ func helpCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			var names []string
-			for _, c := range cmd.Root().Commands() {
-				if len(args) == 0 && c.IsAvailableCommand() {
+			for _, c := range commandsOf(cmd.Root()) {
+				if len(args) == 0 {
 					names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
 				}
 			}

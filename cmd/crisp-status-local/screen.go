@@ -167,6 +167,8 @@ func took(seconds float64) string {
 	switch {
 	case seconds <= 0:
 		return "–"
+	case seconds < 0.001:
+		return fmt.Sprintf("%.2f ms", seconds*1e3)
 	case seconds < 0.01:
 		return fmt.Sprintf("%.1f ms", seconds*1e3)
 	case seconds < 1:
