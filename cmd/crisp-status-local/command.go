@@ -68,8 +68,7 @@ func rootCommand(sys system) *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		asCommand()
-		// Who asks for help reads it, or has left.
-		_ = emit(sys.stdout, helpText(cmd))
+		_ = emit(cmd.OutOrStdout(), helpText(cmd))
 	})
 	root.AddCommand(statusCommand(sys), checkCommand(sys), probeCommand(sys), onceCommand(sys), completionCommand())
 	return root
@@ -127,6 +126,7 @@ func (o *options) run(ctx context.Context, sys system) error {
 	if err != nil {
 		return withWarnings(err, c.Warnings)
 	}
+	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave
 	return newDaemon(c, sys).run(ctx)
 }
 
@@ -145,9 +145,22 @@ func versionText(info *debug.BuildInfo, ok bool) string {
 	return version + " (" + text + ")"
 }
 
-// asCommand makes the signals of a daemon those of a command again: it ends with
-// its terminal, and with the reader of its output.
-func asCommand() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }
+// asCommand makes SIGHUP, by which a daemon reads its configuration again, that of
+// a command: it ends with its terminal.
+func asCommand() { signal.Reset(syscall.SIGHUP) }
+
+// stdout is the standard output, for those who return no error to say that its
+// reader is gone.
+type stdout struct {
+	io.Writer
+	gone bool
+}
+
+func (o *stdout) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	o.gone = o.gone || errors.Is(err, syscall.EPIPE)
+	return n, err
+}
 
 // say writes a line to the standard output.
 func say(sys system, line string) error { return emit(sys.stdout, line+"\n") }

@@ -51,7 +51,6 @@ const (
 
 func main() {
 	ctx := untilSignal(os.Interrupt, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP)
 
@@ -135,7 +134,12 @@ type system struct {
 func run(ctx context.Context, args []string, sys system) error {
 	root := rootCommand(sys)
 	root.SetArgs(append([]string{}, args...)) // without any, cobra takes those of the process
-	return root.ExecuteContext(ctx)
+	out := &stdout{Writer: sys.stdout}
+	root.SetOut(out)
+	if err := root.ExecuteContext(ctx); !out.gone {
+		return err
+	}
+	return errReaderGone
 }
 
 var errWaiting = errors.New("waiting for a token")
