@@ -28,6 +28,8 @@ and whether the promise to the page can be kept. Nothing is probed or reported.
 
 Run it as the user of the daemon, with its limit of open files.
 
+Without ./config.cfg, FILE is /etc/crisp-status-local.cfg.
+
 Exit status: 0 if it works, though entries of the map may be left out; 1 if
 something has to be done, which has a ✘ before it; 78 for a file that cannot work.`
 
@@ -44,10 +46,13 @@ func checkCommand(sys system) *cobra.Command {
 		Use:                   "check [-c FILE]",
 		Short:                 "Say whether configuration, token and map are right",
 		Long:                  checkLong,
-		Example:               "  sudo -u crisp-status-local crisp-status-local check -c /etc/crisp-status-local.cfg",
+		Example:               "  sudo -u crisp-status-local crisp-status-local check",
 		Args:                  noArguments,
 		DisableFlagsInUseLine: true,
-		RunE:                  func(cmd *cobra.Command, _ []string) error { return runCheck(cmd.Context(), sys, path) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findConfig(cmd, &path)
+			return runCheck(cmd.Context(), sys, path)
+		},
 	}
 	configFlag(cmd, &path)
 	return cmd

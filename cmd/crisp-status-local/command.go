@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"runtime/debug"
 	"slices"
@@ -74,9 +75,30 @@ func rootCommand(sys system) *cobra.Command {
 	return root
 }
 
+// Where the configuration is unless -c says so: of the daemon, and of the service
+// that the Debian package installs.
+const (
+	defaultConfig = "./config.cfg"
+	serviceConfig = "/etc/crisp-status-local.cfg"
+)
+
 // configFlag gives cmd the flag that names the configuration file.
 func configFlag(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVarP(path, "config", "c", "./config.cfg", "the configuration `FILE`")
+	cmd.Flags().StringVarP(path, "config", "c", defaultConfig, "the configuration `FILE`")
+}
+
+// findConfig makes a command that was given no file ask about the service's where
+// there is no other.
+func findConfig(cmd *cobra.Command, path *string) {
+	if cmd.Flags().Changed("config") {
+		return
+	}
+	if _, err := os.Stat(defaultConfig); err == nil {
+		return
+	}
+	if _, err := os.Stat(serviceConfig); err == nil {
+		*path = serviceConfig
+	}
 }
 
 // flagError returns what a flag that cannot be read ends the program with. Help

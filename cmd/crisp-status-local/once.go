@@ -30,6 +30,8 @@ report within the interval, so it is for where something runs it as often.
 
 Unlike the daemon it tries nothing once more when many replicas turn out dead.
 
+Without ./config.cfg, FILE is /etc/crisp-status-local.cfg.
+
 Exit status: 0 if every replica was judged, whatever the verdicts are, and with
 --report if all were taken; else 1; 78 for a file that cannot work.`
 
@@ -49,7 +51,10 @@ func onceCommand(sys system) *cobra.Command {
 		Long:                  onceLong,
 		Args:                  noArguments,
 		DisableFlagsInUseLine: true,
-		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), sys) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findConfig(cmd, &o.config)
+			return o.run(cmd.Context(), sys)
+		},
 	}
 	cmd.Flags().SortFlags = false
 	configFlag(cmd, &o.config)

@@ -25,7 +25,8 @@ the page last took of it, and by when it must take the next.
 With REPLICA, a URL or any part of one, it shows those replicas: their last ten
 verdicts, and the last failure with the phases of its attempts.
 
-The daemon answers its own user and root. The file need not be readable.
+The daemon answers its own user and root. The file need not be readable. Where
+there is no ./config.cfg, it is /etc/crisp-status-local.cfg.
 
 With -o json it prints all that the daemon says, whatever else is asked for; the
 names in it are stable. Exit status: 0 if it was shown, 1 if no daemon answers or
@@ -49,10 +50,11 @@ func statusCommand(sys system) *cobra.Command {
 		Use:                   "status [-c FILE] [OPTION…] [REPLICA…]",
 		Short:                 "Show what the running daemon knows, and why",
 		Long:                  statusLong,
-		Example:               "  crisp-status-local status -c /etc/crisp-status-local.cfg 10.0.0.5",
+		Example:               "  crisp-status-local status\n  crisp-status-local status 10.0.0.5",
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			findConfig(cmd, &o.config)
 			o.replicas = args
 			return o.run(cmd.Context(), sys)
 		},
