@@ -131,11 +131,7 @@ func firstLines(text string, most int) string {
 
 // picture asks the daemon and returns what is to be shown.
 func (o *statusFlags) picture(ctx context.Context, sys system) (string, error) {
-	uri := "/replicas.json"
-	if len(o.replicas) > 0 {
-		uri += "?" + url.Values{"replica": o.replicas}.Encode()
-	}
-	body, peer, err := service.Ask(ctx, o.config, uri)
+	body, peer, err := service.Ask(ctx, o.config, "/replicas.json?"+o.query().Encode())
 	switch {
 	case errors.Is(err, service.ErrNoDaemon):
 		return "", fmt.Errorf("%w: start it by \"systemctl start crisp-status-local\", or \"crisp-status-local -c %s\" (a daemon with another file is asked by -c FILE)", err, o.config)
@@ -149,12 +145,62 @@ func (o *statusFlags) picture(ctx context.Context, sys system) (string, error) {
 		}
 		return text.String() + "\n", nil
 	}
-	var snapshot status.Snapshot
-	if err := json.Unmarshal(body, &snapshot); err != nil {
+	snapshot, err := o.decode(body)
+	if err != nil {
 		return "", fmt.Errorf("the daemon's answer is not what version %s reads: restart the daemon (%w)", version, err)
 	}
-	v := statusView{screen: newScreen(sys.stdout, sys.lookupEnv), snapshot: &snapshot, peer: peer}
+	v := statusView{screen: newScreen(sys.stdout, sys.lookupEnv), snapshot: snapshot, peer: peer}
 	return o.show(v)
+}
+
+// query returns what the daemon may leave out: of 10,000 replicas most are healthy,
+// and to read of them takes longer than all the rest.
+func (o *statusFlags) query() url.Values {
+	q := make(url.Values)
+	switch {
+	case len(o.replicas) > 0:
+		q["replica"] = o.replicas
+	case o.all || o.output == "json":
+	case o.ignored:
+		q.Set("health", "none")
+	case o.dead:
+		q.Set("health", "dead")
+	default:
+		q["health"] = []string{"dead", "sick", "unknown"}
+	}
+	return q
+}
+
+// overview is a Snapshot without the past of the replicas, which is most of it.
+type overview struct {
+	status.Snapshot
+	Replicas []struct {
+		status.Replica
+		History     passedOver `json:"history"`
+		LastFailure passedOver `json:"last_failure"`
+	} `json:"replicas"`
+}
+
+// passedOver is a value of JSON that is not looked at.
+type passedOver struct{}
+
+func (*passedOver) UnmarshalJSON([]byte) error { return nil }
+
+// decode reads as much of a Snapshot as is shown.
+func (o *statusFlags) decode(body []byte) (*status.Snapshot, error) {
+	if len(o.replicas) > 0 {
+		var all status.Snapshot
+		return &all, json.Unmarshal(body, &all)
+	}
+	var some overview
+	if err := json.Unmarshal(body, &some); err != nil {
+		return nil, err
+	}
+	some.Snapshot.Replicas = make([]status.Replica, len(some.Replicas))
+	for i := range some.Replicas {
+		some.Snapshot.Replicas[i] = some.Replicas[i].Replica
+	}
+	return &some.Snapshot, nil
 }
 
 // show returns the part of the state that is asked for.
