@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/text"
+
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 	"github.com/crisp-im/crisp-status-local/v2/internal/service"
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
@@ -168,11 +170,31 @@ func TestStatusOfADaemonOfAnotherVersion(t *testing.T) {
 
 func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
 	snapshot := state()
-	v := statusView{screen: screen{width: 40, height: 24}, snapshot: snapshot, peer: service.Peer{PID: 1, UID: 0}}
-	all := v.chosen(func(*status.Replica) bool { return true })
-	for line := range strings.Lines(v.head() + v.replicas(all) + v.details(all) + v.ignored()) {
-		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 40 {
-			t.Errorf("got %d columns, want 40 at most: %s", n, line)
+	snapshot.Replicas[1].Replica = "https://" + strings.Repeat("a-long-name.", 9) + "example/"
+	snapshot.Replicas[1].Reason = strings.Repeat("no answer, ", 20)
+	for _, width := range []int{40, 80, 110, 200} {
+		for _, colored := range []bool{false, true} {
+			v := statusView{screen: screen{width: width, height: 24, colored: colored}, snapshot: snapshot, peer: service.Peer{PID: 1, UID: 0}}
+			all := v.chosen(func(*status.Replica) bool { return true })
+			for line := range strings.Lines(v.head() + v.replicas(all) + v.details(all[:1]) + v.ignored()) {
+				if n := text.StringWidthWithoutEscSequences(strings.TrimRight(line, "\n")); n > width {
+					t.Errorf("got %d columns, want %d at most: %s", n, width, line)
+				}
+			}
+		}
+	}
+}
+
+func TestFoldLosesNoWord(t *testing.T) {
+	s := screen{width: 12}
+	for line, want := range map[string]string{
+		"short":                     "short\n",
+		"three words and more":      "three words\n  and more\n",
+		"a wordthatdoesnotfitatall": "a\n  wordthatdo\n  esnotfitat\n  all\n",
+		"  indented words of some":  "  indented\n  words of\n  some\n",
+	} {
+		if got := s.fold(line, 2); got != want {
+			t.Errorf("%q: got %q, want %q", line, got, want)
 		}
 	}
 }

@@ -168,12 +168,12 @@ func (b bar) end() {
 // verdictsText returns a table of results, and their number by health.
 func verdictsText(s screen, results []probe.Result) string {
 	t := newTable("health", "replica", "latency", "reason")
-	if s.isTerminal() {
-		room := max(16, (s.width-24)/2)
-		t.SetColumnConfigs([]table.ColumnConfig{
-			{Number: 2, WidthMax: room, WidthMaxEnforcer: text.WrapText}, {Number: 4, WidthMax: room, WidthMaxEnforcer: text.WrapSoft},
-		})
+	longest := 0
+	for _, r := range results {
+		longest = max(longest, text.StringWidth(r.Check.Target.String()))
 	}
+	const others = 26 // columns of the other cells
+	s.wrap(t, 2, 4, others, longest)
 	counts := make(map[string]int)
 	lines := ""
 	for _, r := range results {

@@ -75,7 +75,8 @@ func (s screen) mark(good bool) string {
 	return s.paint("✘", text.FgRed, text.Bold)
 }
 
-// fold breaks line to the width of the screen, and indents what follows.
+// fold breaks line to the width of the screen, between words where it can, and
+// indents what follows.
 func (s screen) fold(line string, indent int) string {
 	if s.width == 0 || text.StringWidthWithoutEscSequences(line) <= s.width {
 		return line + "\n"
@@ -84,13 +85,40 @@ func (s screen) fold(line string, indent int) string {
 		indent = 2
 	}
 	var b strings.Builder
-	for i, part := range strings.Split(text.WrapSoft(line, s.width-indent), "\n") {
-		if i > 0 {
-			b.WriteString(strings.Repeat(" ", indent))
+	column, begun := 0, false // whether the line has a word
+	for i, word := range strings.Split(line, " ") {
+		width := text.StringWidthWithoutEscSequences(word)
+		switch {
+		case begun && column+1+width > s.width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			column, begun = indent, false
+		case i > 0:
+			b.WriteString(" ")
+			column++
 		}
-		b.WriteString(strings.TrimRight(part, " ") + "\n")
+		for ; column+width > s.width; width = text.StringWidthWithoutEscSequences(word) {
+			part := text.Trim(word, s.width-column)
+			b.WriteString(part + "\n" + strings.Repeat(" ", indent))
+			word, column = strings.TrimPrefix(word, part), indent
+		}
+		b.WriteString(word)
+		column, begun = column+width, begun || word != ""
 	}
-	return b.String()
+	return b.String() + "\n"
+}
+
+// wrap gives the columns of replicas and of reasons, of which other columns leave
+// some width to both, as much as they need of it.
+func (s screen) wrap(t table.Writer, replicas, reasons int, others, longest int) {
+	if !s.isTerminal() {
+		return
+	}
+	rest := s.width - others
+	replica := min(longest, max(20, rest*3/5))
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: replicas, WidthMax: replica, WidthMaxEnforcer: text.WrapText},
+		{Number: reasons, WidthMax: max(16, rest-replica), WidthMaxEnforcer: text.WrapSoft},
+	})
 }
 
 // labelled is a line that begins with what it is about.

@@ -173,12 +173,12 @@ func (v statusView) replicas(chosen []*status.Replica) string {
 		return b.String()
 	}
 	t := newTable("health", "for", "replica", "reason", "the page took", "at", "next by")
-	if v.screen.isTerminal() {
-		room := max(20, (v.screen.width-65)/2)
-		t.SetColumnConfigs([]table.ColumnConfig{
-			{Number: 3, WidthMax: room, WidthMaxEnforcer: text.WrapText}, {Number: 4, WidthMax: room, WidthMaxEnforcer: text.WrapSoft},
-		})
+	longest := 0
+	for _, r := range chosen {
+		longest = max(longest, text.StringWidth(printable(r.Replica)))
 	}
+	const others = 58 // columns of all the other cells
+	v.screen.wrap(t, 3, 4, others, longest)
 	now := v.snapshot.Now
 	for _, r := range chosen {
 		row := table.Row{v.health(r), v.age(r), printable(r.Replica), printable(r.Reason), "nothing", "–", "–"}

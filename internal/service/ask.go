@@ -101,7 +101,7 @@ func readAnswer(r *bufio.Reader, req *http.Request) ([]byte, error) {
 	begin, err := r.Peek(len(protocol))
 	switch {
 	case len(begin) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return nil, errors.New("it closed the connection without an answer")
+		return nil, errors.New("it closed the connection without an answer: it answers its own user and root alone")
 	case !strings.HasPrefix(protocol, string(begin)):
 		return nil, ErrOtherVersion
 	case err != nil:
