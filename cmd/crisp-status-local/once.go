@@ -170,7 +170,7 @@ func verdictsText(s screen, results []probe.Result) string {
 	t := newTable("health", "replica", "latency", "reason")
 	longest := 0
 	for _, r := range results {
-		longest = max(longest, text.StringWidth(r.Check.Target.String()))
+		longest = max(longest, text.StringWidthWithoutEscSequences(r.Check.Target.String()))
 	}
 	const others = 26 // columns of the other cells
 	s.wrap(t, 2, 4, others, longest)

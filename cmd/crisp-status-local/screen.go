@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -97,14 +98,26 @@ func (s screen) fold(line string, indent int) string {
 			column++
 		}
 		for ; column+width > s.width; width = text.StringWidthWithoutEscSequences(word) {
-			part := text.Trim(word, s.width-column)
+			part := firstColumns(word, s.width-column)
 			b.WriteString(part + "\n" + strings.Repeat(" ", indent))
-			word, column = strings.TrimPrefix(word, part), indent
+			word, column = word[len(part):], indent
 		}
 		b.WriteString(word)
 		column, begun = column+width, begun || word != ""
 	}
 	return b.String() + "\n"
+}
+
+// firstColumns returns the beginning of word that is so wide, at least a character.
+func firstColumns(word string, width int) string {
+	end := 0
+	for i, r := range word {
+		end = i + utf8.RuneLen(r)
+		if rest := word[end:]; rest != "" && text.StringWidthWithoutEscSequences(word[:end]) >= width {
+			return word[:end]
+		}
+	}
+	return word[:end]
 }
 
 // wrap gives the columns of replicas and of reasons, of which other columns leave

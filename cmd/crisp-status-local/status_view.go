@@ -175,7 +175,7 @@ func (v statusView) replicas(chosen []*status.Replica) string {
 	t := newTable("health", "for", "replica", "reason", "the page took", "at", "next by")
 	longest := 0
 	for _, r := range chosen {
-		longest = max(longest, text.StringWidth(printable(r.Replica)))
+		longest = max(longest, text.StringWidthWithoutEscSequences(printable(r.Replica)))
 	}
 	const others = 58 // columns of all the other cells
 	v.screen.wrap(t, 3, 4, others, longest)
