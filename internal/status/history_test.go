@@ -32,7 +32,8 @@ func show(t *testing.T, h History) Replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Show(&probe.Check{ServiceID: "s", NodeID: "n", Target: target}, h, false)
+	rec := Record{Check: &probe.Check{ServiceID: "s", NodeID: "n", Target: target}, History: h}
+	return rec.Show()
 }
 
 func TestAReplicaWithWhichAllIsWellTakes64Bytes(t *testing.T) {

@@ -8,9 +8,18 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// Show returns a replica with its history, in the form in which it is shown. Its
-// report is the caller's to add.
-func Show(c *probe.Check, h History, awaitsConfirmation Withholding) Replica {
+// Record is what the daemon knows of a replica, as a copy that does not change.
+type Record struct {
+	Check         *probe.Check
+	History       History
+	Withheld      bool      // a death that is not reported yet awaits confirmation
+	RepeatedUntil time.Time // while it has no verdict; zero if its last one is not repeated
+}
+
+// Show returns the replica in the form in which it is shown. Its report is the
+// caller's to add.
+func (rec *Record) Show() Replica {
+	c, h := rec.Check, &rec.History
 	r := Replica{
 		Service:  c.ServiceID,
 		Node:     c.NodeID,
@@ -19,7 +28,7 @@ func Show(c *probe.Check, h History, awaitsConfirmation Withholding) Replica {
 		Health:   HealthName(h.Health()),
 		Since:    h.Since(),
 		ProbedAt: h.ProbedAt().UTC(),
-		Withheld: bool(awaitsConfirmation),
+		Withheld: rec.Withheld,
 		History:  h.verdicts(),
 	}
 	if len(r.History) > 0 {
@@ -33,9 +42,6 @@ func Show(c *probe.Check, h History, awaitsConfirmation Withholding) Replica {
 	}
 	return r
 }
-
-// Withholding is whether a death of a replica awaits its confirmation.
-type Withholding bool
 
 // HealthName returns how a health is shown.
 func HealthName(h probe.Health) string {
