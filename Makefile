@@ -37,6 +37,9 @@ check: ## Run all that a change must pass
 	$(GO) run $(STATICCHECK) -tags install ./...
 	$(MAKE) test
 
+generate: ## Write the commands of the manual page and the completions anew, from their definitions
+	GENERATE=1 $(GO) test -count 1 -run '^TestGenerated$$' ./cmd/crisp-status-local
+
 vulnerabilities: ## Look for known vulnerabilities in what is linked (asks the public database)
 	$(GO) run $(GOVULNCHECK) ./...
 
@@ -81,4 +84,4 @@ test-install: ## Install and run all of that for real; as root, it installs what
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test check vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install clean
+.PHONY: help build demo test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install clean

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Devices have certificates whose serial number is random bytes, and so a negative
 // number at times. Package x509 takes those only if it is told to.
 //go:debug x509negativeserial=1
@@ -7,6 +9,7 @@
 // reports whether it is healthy, sick or dead.
 //
 //	crisp-status-local [-c FILE] [--configured | --healthcheck]
+//	crisp-status-local status | check | probe | once | completion
 //
 // SIGTERM and SIGINT end it in order, a second one at once; SIGHUP makes it
 // read its configuration again. The exit status is 0 after an orderly end, 2
@@ -16,7 +19,9 @@
 // Two questions are for those who run it: --configured exits with 1 while the
 // token is still the sample's and nothing else is wrong, so that a service
 // manager can skip the service instead of failing it; --healthcheck asks the
-// daemon that runs with the same file whether it is alive.
+// daemon that runs with the same file whether it is alive. The commands are for
+// people: each is a constructor in a file of its own, and of their definitions
+// the completions and the manual page are made.
 package main
 
 import (
@@ -30,40 +35,22 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
-	"github.com/spf13/pflag"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
-	"github.com/crisp-im/crisp-status-local/v2/internal/service"
 )
 
 // version is what the program calls itself, everywhere.
 const version = "2.1.0"
 
-const usage = `Usage: crisp-status-local [-c FILE] [--configured | --healthcheck]
-
-Watches the replicas that a Crisp Status page cannot reach, and reports on them.
-
-Options:
-  -c, --config FILE  the configuration file (default ./config.cfg)
-      --configured   exit with 1 if all that is wrong with FILE is that its
-                     token is still the sample's, else with 0
-      --healthcheck  ask the daemon that runs with FILE whether it is alive,
-                     print ok and exit, or say why not and exit with 1
-  -V, --version      print the version and exit
-  -h, --help         print this and exit
-
-SIGHUP makes it read the file again.
-`
-
 // Exit statuses, besides 0 and 1.
 const (
 	exitUsage  = 2
 	exitConfig = 78 // EX_CONFIG of sysexits.h: a restart will not help
+	exitPipe   = 128 + int(syscall.SIGPIPE)
 )
 
 func main() {
 	ctx := untilSignal(os.Interrupt, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP)
 
@@ -91,8 +78,17 @@ func untilSignal(signals ...os.Signal) context.Context {
 // exitStatus writes what is wrong, a line for each complaint, and returns the
 // exit status that says so.
 func exitStatus(err error, sys system) int {
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case errors.Is(err, errReaderGone):
+		return exitPipe
+	}
+	status := 1
+	if e, ok := errors.AsType[statusError](err); ok {
+		if status = e.status; e.error == nil {
+			return status
+		}
 	}
 	name, severity := "crisp-status-local:", priority(logrus.ErrorLevel)
 	if errors.Is(err, errWaiting) {
@@ -108,11 +104,24 @@ func exitStatus(err error, sys system) int {
 		return exitConfig
 	}
 	fmt.Fprintln(sys.stderr, name, err)
-	if errors.Is(err, errUsage) {
-		return exitUsage
-	}
-	return 1
+	return status
 }
+
+// statusError ends the program with an exit status of its own. Without an error
+// in it, the command has said everything.
+type statusError struct {
+	error
+	status int
+}
+
+func (e statusError) Error() string {
+	if e.error == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.error.Error()
+}
+
+func (e statusError) Unwrap() error { return e.error }
 
 // system is what run needs of the world around it.
 type system struct {
@@ -123,30 +132,14 @@ type system struct {
 
 // run is the program: it ends when ctx is done, or with an error.
 func run(ctx context.Context, args []string, sys system) error {
-	opts, err := parseFlags(args)
-	switch {
-	case err != nil:
-		return err
-	case opts.help:
-		_, err := io.WriteString(sys.stdout, usage)
-		return err
-	case opts.version:
-		_, err := fmt.Fprintln(sys.stdout, "crisp-status-local", version)
-		return err
-	case opts.configured:
-		return checkConfigured(opts.config, sys)
-	case opts.healthcheck:
-		if err := service.CheckHealth(opts.config); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintln(sys.stdout, "ok")
+	root := rootCommand(sys)
+	root.SetArgs(append([]string{}, args...)) // without any, cobra takes those of the process
+	out := &stdout{Writer: sys.stdout}
+	root.SetOut(out)
+	if err := root.ExecuteContext(ctx); !out.gone {
 		return err
 	}
-	c, err := config.Load(opts.config, sys.lookupEnv)
-	if err != nil {
-		return withWarnings(err, c.Warnings)
-	}
-	return newDaemon(c, sys).run(ctx)
+	return errReaderGone
 }
 
 var errWaiting = errors.New("waiting for a token")
@@ -171,36 +164,4 @@ func withWarnings(err error, warnings []string) error {
 		return slices.Concat(config.Complaints(warnings), complaints)
 	}
 	return err
-}
-
-type options struct {
-	config                  string
-	help, version           bool
-	configured, healthcheck bool
-}
-
-var errUsage = errors.New("see crisp-status-local --help")
-
-// parseFlags reads the command line as the original does: -c FILE, -cFILE,
-// -c=FILE, --config FILE and --config=FILE are the same.
-func parseFlags(args []string) (options, error) {
-	var o options
-	flags := pflag.NewFlagSet("crisp-status-local", pflag.ContinueOnError)
-	flags.Usage = func() {} // what is wrong is one line
-	flags.StringVarP(&o.config, "config", "c", "./config.cfg", "")
-	flags.BoolVar(&o.configured, "configured", false, "")
-	flags.BoolVar(&o.healthcheck, "healthcheck", false, "")
-	flags.BoolVarP(&o.version, "version", "V", false, "")
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, pflag.ErrHelp):
-		o.help = true
-	case err != nil:
-		return o, fmt.Errorf("%w: %w", err, errUsage)
-	case flags.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q: %w", flags.Arg(0), errUsage)
-	case o.version && o.configured, o.version && o.healthcheck, o.configured && o.healthcheck:
-		return o, fmt.Errorf("got more than one of --version, --configured and --healthcheck, want one: %w", errUsage)
-	}
-	return o, nil
 }

@@ -192,7 +192,7 @@ func testTarball(t *testing.T, tree, arch string, runner []string) {
 	}
 
 	requireTools(t, runner...)
-	want(t, "--version", run(t, "env", append(slices.Clone(runner), binary, "--version")...), "crisp-status-local "+v+"\n")
+	wantWords(t, "--version", run(t, "env", append(slices.Clone(runner), binary, "--version")...), "crisp-status-local "+v+" (")
 }
 
 // licenses are those of what the daemon is built from.
@@ -371,7 +371,7 @@ func TestGoInstall(t *testing.T) {
 		"GOBIN=" + dir, "GOMODCACHE=" + filepath.Join(dir, "cache"), "GOFLAGS=-modcacherw", "GOSUMDB=off", "GOWORK=off",
 		"GOPROXY=file://" + filepath.Join(dir, "proxy") + ",file://" + filepath.Join(cache, "cache/download"),
 	}, "go", "install", module+"/cmd/crisp-status-local@latest"))
-	want(t, "--version", run(t, filepath.Join(dir, "crisp-status-local"), "--version"), "crisp-status-local "+version(t)+"\n")
+	wantWords(t, "--version", run(t, filepath.Join(dir, "crisp-status-local"), "--version"), "crisp-status-local "+version(t)+" (")
 }
 
 func TestAptRepository(t *testing.T) {

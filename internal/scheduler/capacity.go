@@ -16,13 +16,7 @@ func (s *Scheduler) limitPool(ctx context.Context) {
 	// never has two.
 	all := len(s.replicas)
 	needed := min(all, s.pool.load()+s.schedule.peak(s.longestProbe()))
-	allowed, by := all, ""
-	if files := spareFiles(s.settings.Files); s.settings.Files > 0 && files < allowed {
-		allowed, by = files, "the limit of open files (raise LimitNOFILE= or ulimit -n)"
-	}
-	if s.settings.Workers > 0 && s.settings.Workers < allowed {
-		allowed, by = s.settings.Workers, "probe.workers"
-	}
+	allowed, by := s.settings.places(all)
 	s.pool.resize(ctx, allowed, s.settings.Interval)
 	s.observed.needed = needed
 	s.overCapacity = allowed < needed

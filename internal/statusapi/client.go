@@ -40,6 +40,7 @@ type Client struct {
 	http      *http.Client
 	reports   *retryablehttp.Client
 	timeouts  atomic.Int32 // requests in a row without an answer in time
+	ahead     atomic.Pointer[time.Duration]
 
 	mu       sync.Mutex // protects bodies
 	bodies   int        // of answers to reports, being read
@@ -171,6 +172,7 @@ func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
 // parseMapResponse returns the map of an answer; prev if the answer is that it is
 // still right.
 func (c *Client) parseMapResponse(resp *http.Response, prev *Map) (*Map, error) {
+	c.compareClock(resp)
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(kind), "application/json") {
@@ -197,6 +199,23 @@ func (c *Client) parseMapResponse(resp *http.Response, prev *Map) (*Map, error) 
 		return nil, ErrUnauthorized
 	}
 	return nil, answerError(resp)
+}
+
+// compareClock notes how far this host's clock is from that of an answer.
+func (c *Client) compareClock(resp *http.Response) {
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		ahead := time.Since(date)
+		c.ahead.Store(&ahead)
+	}
+}
+
+// ClockAhead returns how far the clock of this host was ahead of the API's at the
+// last answer to a map request, to a second; false if none told its time.
+func (c *Client) ClockAhead() (time.Duration, bool) {
+	if ahead := c.ahead.Load(); ahead != nil {
+		return *ahead, true
+	}
+	return 0, false
 }
 
 // retrying returns a client that repeats a failed request so many times.

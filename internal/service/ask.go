@@ -1,0 +1,139 @@
+package service
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	askPatience  = 15 * time.Second // for a whole answer: of 100,000 replicas it has 100 MB
+	maxStateSize = 512 << 20        // bytes of an answer
+	maxAskError  = 4 << 10          // bytes of what is said in place of one
+)
+
+// Errors of Ask that say what to do next.
+var (
+	ErrNoDaemon     = errors.New("no daemon runs with it here")
+	ErrOtherVersion = errors.New("the daemon that runs with it does not answer as this version does: restart it")
+)
+
+// Peer is the process that answered.
+type Peer struct {
+	PID int
+	UID int
+}
+
+// Ask requests uri, as of an HTTP server, from the daemon that runs with the
+// configuration file at path, and returns the body of its answer. The file need
+// not exist.
+//
+// The daemon answers its own user and root. Root may ask the daemon of any user,
+// and learns whose it is: an abstract name belongs to whoever was first, so what
+// comes from another user is for display alone.
+func Ask(ctx context.Context, path, uri string) ([]byte, Peer, error) {
+	body, peer, err := ask(ctx, path, uri)
+	switch {
+	case err == nil:
+		return body, peer, nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("no answer within %v", askPatience)
+	}
+	return nil, peer, fmt.Errorf("asking the daemon of %s: %w", path, err)
+}
+
+func ask(ctx context.Context, path, uri string) ([]byte, Peer, error) {
+	address, err := healthAddress(path)
+	if err != nil {
+		return nil, Peer{}, err
+	}
+	conn, err := dial(address)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, Peer{}, ErrNoDaemon
+	}
+	if err != nil {
+		return nil, Peer{}, err
+	}
+	defer conn.Close()
+	p, err := peer(conn)
+	if err != nil {
+		return nil, Peer{}, err
+	}
+	whose := Peer{int(p.Pid), int(p.Uid)}
+	if !mayAsk(p, os.Geteuid()) {
+		return nil, whose, fmt.Errorf("what runs with it is process %d of uid %d, want one of uid %d or root, in the same container (ask as that user, or as root)", p.Pid, p.Uid, os.Geteuid())
+	}
+	conn.SetDeadline(time.Now().Add(askPatience))
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+uri, nil)
+	if err != nil {
+		return nil, whose, err
+	}
+	req.Close = true
+	req.Header.Set("Accept", "application/json")
+	// A daemon that reads no request says all the same what it is.
+	if err := req.Write(conn); err != nil && !errors.Is(err, syscall.EPIPE) {
+		return nil, whose, err
+	}
+	body, err := readAnswer(bufio.NewReaderSize(conn, 64<<10), req)
+	return body, whose, err
+}
+
+// mayAsk reports whether a process of user uid asks p: as trusted does, but root
+// asks everybody.
+func mayAsk(p *syscall.Ucred, uid int) bool {
+	return trusted(p) || p.Pid != 0 && uid == 0
+}
+
+// readAnswer returns the body of the answer to req.
+func readAnswer(r *bufio.Reader, req *http.Request) ([]byte, error) {
+	const protocol = "HTTP/"
+	begin, err := r.Peek(len(protocol))
+	switch {
+	case len(begin) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return nil, errors.New("it closed the connection without an answer: it answers its own user and root alone")
+	case !strings.HasPrefix(protocol, string(begin)):
+		return nil, ErrOtherVersion
+	case err != nil:
+		return nil, err
+	}
+	resp, err := http.ReadResponse(r, req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return nil, ErrOtherVersion
+	default:
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAskError))
+		return nil, fmt.Errorf("it answers with status %d: %q", resp.StatusCode, strings.TrimSpace(string(text)))
+	}
+	var body bytes.Buffer
+	if resp.ContentLength > 0 {
+		body.Grow(int(min(resp.ContentLength, maxStateSize)) + bytes.MinRead)
+	}
+	if n, err := body.ReadFrom(io.LimitReader(resp.Body, maxStateSize+1)); err != nil || n > maxStateSize {
+		return nil, errors.Join(err, tooLarge(n))
+	}
+	return body.Bytes(), nil
+}
+
+// tooLarge returns the error of an answer of n bytes, nil if so many may be.
+func tooLarge(n int64) error {
+	if n <= maxStateSize {
+		return nil
+	}
+	return fmt.Errorf("an answer of over %d MiB", maxStateSize>>20)
+}
