@@ -42,6 +42,7 @@ type lab struct {
 	config   string
 	log      string   // the file with what the daemon writes
 	wrapper  []string // runs the daemon as its arguments say
+	group    string   // the control group that the daemon was moved to
 	cmd      *exec.Cmd
 }
 
@@ -51,6 +52,7 @@ type options struct {
 	secureAPI bool
 	wrapper   []string
 	logFile   func(t *testing.T) string // nil: a file with room enough
+	before    func(l *lab)              // starts what else the far side needs; nil: nothing
 }
 
 func newLab(t *testing.T, o options) *lab {
@@ -69,6 +71,9 @@ func newLab(t *testing.T, o options) *lab {
 	ca := filepath.Join(dir, "ca.pem")
 	if err := os.WriteFile(ca, l.lan.authority.pem(), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if o.before != nil {
+		o.before(l)
 	}
 	l.configure(ca, interval)
 	l.start()
@@ -195,4 +200,3 @@ func (l *lab) secretive() {
 		}
 	}
 }
-

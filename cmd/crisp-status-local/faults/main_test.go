@@ -22,8 +22,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,9 +68,14 @@ func buildAndRun(m *testing.M) int {
 	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-told
+		endCases()
 		cleanUp()
-		os.Exit(1) // the kernel ends the namespaces
+		os.Exit(1)
 	}()
+	if err := os.Chmod(scratch, 0o755); err != nil { // peers run as users of their own
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	path := filepath.Join(scratch, "crisp-status-local")
 	if given := os.Getenv(binaryVariable); given != "" {
 		return m.Run()
@@ -92,10 +99,21 @@ func cleanUp() {
 			if os.Remove(group) == nil {
 				break
 			}
-			runtime.Gosched()
+			time.Sleep(50 * time.Millisecond)
 		}
 	}
 	os.RemoveAll(scratch)
+}
+
+// cases are the processes that run in namespaces of their own. What each has
+// started ends with it: it is the first process of its namespace.
+var cases sync.Map // *os.Process → nothing
+
+func endCases() {
+	cases.Range(func(process, _ any) bool {
+		_ = process.(*os.Process).Kill()
+		return true
+	})
 }
 
 // settle makes the namespaces of a case a place to live in.
@@ -154,7 +172,7 @@ func inside(t *testing.T) bool {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread() // Pdeathsig is of the thread
 	defer runtime.UnlockOSThread()
-	out, err := cmd.CombinedOutput()
+	out, err := runCase(cmd)
 	if _, ran := errors.AsType[*exec.ExitError](err); err != nil && !ran {
 		lack(t, fmt.Sprintf("no namespaces can be had here: %v", err))
 	}
@@ -167,6 +185,20 @@ func inside(t *testing.T) bool {
 		t.Logf("%s", out)
 	}
 	return false
+}
+
+// runCase runs the process of a case, and returns what it wrote.
+func runCase(cmd *exec.Cmd) ([]byte, error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	cases.Store(cmd.Process, nil)
+	defer cases.Delete(cmd.Process)
+	err := cmd.Wait()
+	return out.Bytes(), err
 }
 
 // lack skips the test, for want of what why says; where everything is to be tested
