@@ -10,9 +10,10 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
-// What the daemon may hold beyond what it held before a fault.
+// What the daemon may hold beyond what it held before a fault. It keeps connections
+// to the Status API for three minutes, one a replica at most.
 const (
-	moreFiles      = 8
+	moreFiles      = 8 + 16
 	moreMemory     = 24 // MiB
 	mostGoroutines = 120
 )

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -48,7 +49,8 @@ type lab struct {
 
 // options say how a lab differs from the usual one.
 type options struct {
-	replicas  []string // beside those of every LAN
+	replicas  []string      // beside those of every LAN
+	interval  time.Duration // 0: interval
 	secureAPI bool
 	wrapper   []string
 	logFile   func(t *testing.T) string // nil: a file with room enough
@@ -75,7 +77,7 @@ func newLab(t *testing.T, o options) *lab {
 	if o.before != nil {
 		o.before(l)
 	}
-	l.configure(ca, interval)
+	l.configure(ca, cmp.Or(o.interval, interval))
 	l.start()
 	t.Cleanup(l.stop)
 	return l
@@ -142,16 +144,23 @@ func (l *lab) files() int {
 }
 
 // memory returns how much the daemon has resident, in MiB.
-func (l *lab) memory() int {
+func (l *lab) memory() int { return l.status("VmRSS:") >> 10 }
+
+// threads returns how many threads the daemon has.
+func (l *lab) threads() int { return l.status("Threads:") }
+
+// status returns a number that the kernel keeps of the daemon.
+func (l *lab) status(name string) int {
+	l.t.Helper()
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.cmd.Process.Pid))
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	_, after, _ := strings.Cut(string(status), name)
 	fields := strings.Fields(after)
 	if len(fields) == 0 {
 		l.t.Errorf("the daemon has ended")
 		return 0
 	}
-	kib, _ := strconv.Atoi(fields[0])
-	return kib >> 10
+	n, _ := strconv.Atoi(fields[0])
+	return n
 }
 
 // eventually waits until ok.
