@@ -24,6 +24,7 @@ func atTheAPI(verdict string) func(*lab) func() {
 }
 
 func TestStatusAPI(t *testing.T) {
+	t.Parallel()
 	page := []byte("<html>502 Bad Gateway</html>")
 	for _, long := range []time.Duration{8 * time.Second, time.Minute} {
 		var faults []fault
@@ -53,6 +54,7 @@ func TestStatusAPI(t *testing.T) {
 // TestCertificateOfTheStatusAPIExpires also breaks the connections that are in use:
 // no certificate is looked at twice.
 func TestCertificateOfTheStatusAPIExpires(t *testing.T) {
+	t.Parallel()
 	try(t, []fault{{
 		name: "and is renewed", lasts: 20 * time.Second, options: options{secureAPI: true},
 		begin: func(l *lab) func() {

@@ -12,6 +12,7 @@ import (
 
 // TestLittleMemory holds the daemon to its promise with 32 MiB from its start on.
 func TestLittleMemory(t *testing.T) {
+	t.Parallel()
 	if !inside(t) {
 		return
 	}
@@ -26,6 +27,7 @@ func TestLittleMemory(t *testing.T) {
 // TestLittleCPU holds the daemon to its promise with a tenth of a CPU, and with two
 // busy processes beside it that have priority in a fifth of one.
 func TestLittleCPU(t *testing.T) {
+	t.Parallel()
 	try(t, []fault{
 		{name: "a tenth", lasts: 30 * time.Second, begin: func(l *lab) func() {
 			return l.starve(10_000)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestHost(t *testing.T) {
+	t.Parallel()
 	faults := []fault{
 		{name: "has no file descriptor left", lasts: 20 * time.Second, begin: withoutFiles},
 		{name: "has a full disk for the log", lasts: 15 * time.Second, begin: fillDisk, options: options{logFile: smallDisk}},

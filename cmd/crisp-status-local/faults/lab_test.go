@@ -51,6 +51,7 @@ type lab struct {
 type options struct {
 	replicas  []string      // beside those of every LAN
 	interval  time.Duration // 0: interval
+	delayDead int           // seconds; 0: 5
 	secureAPI bool
 	wrapper   []string
 	logFile   func(t *testing.T) string // nil: a file with room enough
@@ -64,7 +65,7 @@ func newLab(t *testing.T, o options) *lab {
 	if o.secureAPI {
 		certificate = l.lan.authority.certificate(t, time.Now().Add(time.Hour))
 	}
-	l.api = newStatusAPI(t, lanMap(o.replicas...), certificate)
+	l.api = newStatusAPI(t, lanMap(cmp.Or(o.delayDead, 5), o.replicas...), certificate)
 	dir := t.TempDir()
 	l.config, l.log = filepath.Join(dir, "config.cfg"), filepath.Join(dir, "log")
 	if o.logFile != nil {

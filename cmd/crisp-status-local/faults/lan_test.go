@@ -79,11 +79,12 @@ func listen(t *testing.T, address string) net.Listener {
 	return listener
 }
 
-// lanMap is the map of a LAN, with more replicas if there are any.
-func lanMap(more ...string) sandbox.Map {
+// lanMap is the map of a LAN, with more replicas if there are any, and the seconds
+// after which a replica is dead.
+func lanMap(delayDead int, more ...string) sandbox.Map {
 	replicas := slices.Concat(up, down, []string{goes, come}, more)
 	return sandbox.Map{
-		Metrics:  sandbox.Metrics{Retry: new(1), DelayDead: new(5)},
+		Metrics:  sandbox.Metrics{Retry: new(1), DelayDead: new(delayDead)},
 		Services: []sandbox.Service{{ID: "service", Nodes: []sandbox.Node{{ID: "node", Replicas: replicas}}}},
 	}
 }

@@ -17,6 +17,7 @@ func broken(c conditions) func(*lab) func() {
 }
 
 func TestNetwork(t *testing.T) {
+	t.Parallel()
 	try(t, []fault{
 		{name: "a tenth of the round trips is lost", lasts: 20 * time.Second, begin: broken(conditions{loss: 0.05}), unsure: up},
 		{name: "30 of 100 packets are lost", lasts: 20 * time.Second, begin: broken(conditions{loss: 0.3}), unsure: up},
@@ -40,6 +41,7 @@ func TestNetwork(t *testing.T) {
 const half = "ip daddr { 10.9.1.1, 10.9.1.2, 10.9.1.3 }"
 
 func TestHalfOfTheLANIsUnreachable(t *testing.T) {
+	t.Parallel()
 	gone := []string{"tcp://10.9.1.1:80", "http://10.9.1.2/", "https://10.9.1.3/"}
 	gone6 := []string{"tcp://[fd09:1::1]:80", "http://[fd09:1::2]/"}
 	var faults []fault

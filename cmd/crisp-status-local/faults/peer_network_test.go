@@ -15,6 +15,7 @@ const nameserver = "10.9.1.53"
 // TestResolversOfDebian asks names of resolvers that ask the honest one, and goes
 // on while that is silent.
 func TestResolversOfDebian(t *testing.T) {
+	t.Parallel()
 	silent := func(l *lab) func() { return l.resolver.tells(func(_, _ []byte) []byte { return nil }) }
 	try(t, []fault{
 		{name: "dnsmasq", lasts: 20 * time.Second, begin: silent, options: options{before: func(l *lab) {
@@ -44,6 +45,7 @@ func (l *lab) askBy(args ...string) {
 // TestFirewallThatRejectsByDefault lets in what is open, on the side of the targets
 // and on the daemon's, as firewalld does.
 func TestFirewallThatRejectsByDefault(t *testing.T) {
+	t.Parallel()
 	const reject = "reject with icmpx type admin-prohibited"
 	try(t, []fault{{
 		name: "on both sides", lasts: 20 * time.Second,

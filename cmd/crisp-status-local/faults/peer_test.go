@@ -33,6 +33,7 @@ type peer struct {
 const probes = 300
 
 func TestPeers(t *testing.T) {
+	t.Parallel()
 	for _, p := range []peer{postgresql, redis, nginx, apache, haproxy, openssh, mariadb} {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,7 @@ import (
 var named = []string{"tcp://db.lan:80", "http://web.lan/", "icmp://web.lan"}
 
 func TestResolver(t *testing.T) {
+	t.Parallel()
 	lying := func(l lie) func(*lab) func() {
 		return func(lab *lab) func() { return lab.resolver.tells(l) }
 	}

@@ -25,6 +25,7 @@ const (
 // TestTargets holds that targets which misbehave in every way are judged as they
 // are, for long, and at nobody else's cost.
 func TestTargets(t *testing.T) {
+	t.Parallel()
 	if !inside(t) {
 		return
 	}

@@ -61,11 +61,11 @@ func newWire(t *testing.T) *wire {
 	t.Cleanup(func() { far.Close(); near.Close(); carrying.Wait() })
 
 	here(t, "ip link set lo up")
-	here(t, "ip link set wire up")
+	here(t, "ip link set wire up txqueuelen 10000")
 	here(t, "ip addr add "+farAddress+"/24 dev wire")
 	here(t, "ip addr add "+farAddress6+"/64 dev wire nodad")
 	there(t, w, "ip link set lo up")
-	there(t, w, "ip link set wire up")
+	there(t, w, "ip link set wire up txqueuelen 10000")
 	there(t, w, "ip addr add "+nearAddress+"/32 dev wire")
 	there(t, w, "ip addr add "+nearAddress6+"/128 dev wire nodad")
 	w.route(t)
