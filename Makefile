@@ -70,11 +70,13 @@ release: ## Build all that a release consists of into dist/, signed with KEY: HE
 	debian/release/release
 
 # The tests wait more than they compute. Their program is lent to the machines they boot, so it is static.
+# It is not run by "go test", which does not hand on the signal that ends it.
 test-install: ## Install and run all of that for real; as root, it installs what it needs from Debian
 	debian/tests/prepare
-	CGO_ENABLED=0 $(GO) test -tags install -count 1 -parallel 4 -timeout 60m -v ./debian/tests
+	CGO_ENABLED=0 $(GO) test -tags install -c -o bin/install.test ./debian/tests
+	@cd debian/tests && exec $(CURDIR)/bin/install.test -test.parallel 4 -test.timeout 60m -test.v
 
-# Not by "go test", which does not hand on the signal that ends it.
+# As above, not by "go test".
 test-faults: ## Break everything around the daemon for real, in namespaces; as root, it installs what it needs from Debian
 	debian/tests/prepare faults
 	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults

@@ -59,6 +59,8 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(m *testing.M) int {
+	// Whoever started this may be ended without a word to it.
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, uintptr(syscall.SIGTERM), 0)
 	var err error
 	if scratch, err = os.MkdirTemp("", "crisp-status-local-install-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -73,6 +75,7 @@ func runAll(m *testing.M) int {
 		for _, end := range slices.Backward(endings()) {
 			end()
 		}
+		stopAgent()
 		removeScratch()
 		os.Exit(1)
 	}()

@@ -29,7 +29,7 @@ func signer(t testing.TB) []string {
 	t.Helper()
 	const address = "nobody@example.org"
 	env := []string{"GNUPGHOME=" + t.TempDir(), "KEY=" + address, "ARCH="}
-	t.Cleanup(func() {
+	atEnd(t, func() {
 		stop := exec.Command("gpgconf", "--kill", "all")
 		stop.Env = append(os.Environ(), env...)
 		if out, err := output(stop); err != nil {
