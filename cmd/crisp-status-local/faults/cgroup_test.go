@@ -58,7 +58,7 @@ func (l *lab) starve(quota int) func() {
 // enter moves the daemon to a control group.
 func (l *lab) enter(group string) {
 	l.t.Helper()
-	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(fmt.Sprint(l.cmd.Process.Pid)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, l.cmd.Process.Pid), 0o600); err != nil {
 		lack(l.t, fmt.Sprintf("a process cannot be moved to another control group here: %v", err))
 	}
 }

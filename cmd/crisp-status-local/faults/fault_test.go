@@ -80,7 +80,7 @@ func (f fault) run(t *testing.T) {
 func (l *lab) promise(f fault, ended time.Time) {
 	l.t.Helper()
 	var worst time.Duration
-	reports, dead := 0, 0
+	reports, dead := 0, make(map[string]int)
 	for _, replica := range up {
 		before := time.Time{}
 		for _, report := range l.api.of(replica) {
@@ -94,7 +94,7 @@ func (l *lab) promise(f fault, ended time.Time) {
 			before = report.at
 			reports++
 			if report.health == sandbox.Dead {
-				dead++
+				dead[replica]++
 			}
 			if report.health == sandbox.Dead && !slices.Contains(f.unsure, replica) {
 				l.t.Errorf("%s is up and was reported dead, %v after the end of the fault", replica, report.at.Sub(ended))
@@ -108,5 +108,5 @@ func (l *lab) promise(f fault, ended time.Time) {
 			}
 		}
 	}
-	l.t.Logf("the longest silence about a healthy replica was %v, of a fault of %v; of %d reports %d said dead", worst.Round(time.Millisecond), f.lasts, reports, dead)
+	l.t.Logf("the longest silence about a healthy replica was %v, of a fault of %v; of %d reports these said dead: %v", worst.Round(time.Millisecond), f.lasts, reports, dead)
 }

@@ -29,7 +29,7 @@ func play(role string) {
 		}
 	case "busy":
 		fmt.Println("ready")
-		for { //nolint:revive // this is its work
+		for n := uint64(1); n != 0; n += 2 { // which it never is
 		}
 	case "connect":
 		var times int
