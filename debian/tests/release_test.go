@@ -205,7 +205,7 @@ var licenses = map[string]string{
 	"github.com/hashicorp/go-retryablehttp": "MPL-2.0",
 	"github.com/nlnwa/whatwg-url":           "Apache-2.0",
 	"github.com/sirupsen/logrus":            "MIT",
-	"github.com/spf13/pflag":               "BSD-3-Clause",
+	"github.com/spf13/pflag":                "BSD-3-Clause",
 	"golang.org/x/net":                      "BSD-3-Clause",
 	"golang.org/x/sys":                      "BSD-3-Clause",
 	"golang.org/x/text":                     "BSD-3-Clause",
