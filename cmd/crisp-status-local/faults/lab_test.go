@@ -200,6 +200,14 @@ func (l *lab) settled(after time.Time) {
 	}
 }
 
+// says checks that the daemon has written that: the fault is one, and is named.
+func (l *lab) says(text string) {
+	l.t.Helper()
+	if written, _ := os.ReadFile(l.log); !bytes.Contains(written, []byte(text)) {
+		l.t.Errorf("the daemon wrote nothing of %q", text)
+	}
+}
+
 // secretive checks that the log keeps the token and holds no panic.
 func (l *lab) secretive() {
 	l.t.Helper()

@@ -83,6 +83,7 @@ func withoutPorts(l *lab) func() {
 	end := l.helper("listen", "40000", "40001")
 	l.portsFrom("40000 40001")
 	return func() {
+		l.says("this host cannot probe")
 		l.portsFrom("32768 60999")
 		end()
 	}
