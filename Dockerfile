@@ -1,4 +1,4 @@
-# The image of a release: the daemon, the certificates of public authorities, nothing else.
+# The image of a release: the daemon, the certificates of public authorities, the licenses of what is in it, nothing else.
 
 ARG GO_VERSION=1.26
 
@@ -19,8 +19,11 @@ ARG TARGETARCH
 ARG SOURCE_DATE_EPOCH=0
 
 RUN umask 022 \
- && mkdir -p /image/usr/local/bin /image/etc/ssl/certs \
+ && mkdir -p /image/usr/local/bin /image/usr/share/doc/crisp-status-local /image/etc/ssl/certs \
+ && { [ -d vendor ] || go mod vendor; } \
  && debian/release/binary "$TARGETARCH" /image/usr/local/bin/crisp-status-local \
+ && cat LICENSE >/image/usr/share/doc/crisp-status-local/LICENSE \
+ && debian/release/notices >/image/usr/share/doc/crisp-status-local/NOTICES \
  && cat /etc/ssl/certs/ca-certificates.crt >/image/etc/ssl/certs/ca-certificates.crt \
  && find /image -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 

@@ -9,6 +9,7 @@ export ARCH ENGINE KEY
 
 GO          ?= go
 FUZZTIME    ?= 1m
+SOAK        ?= 30m
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
@@ -32,9 +33,9 @@ endif
 
 check: ## Run all that a change must pass
 	@test -z "$$(gofmt -l cmd internal debian)" || { gofmt -d cmd internal debian; exit 1; }
-	$(GO) vet -tags install ./...
-	$(GO) fix -tags install -diff ./...
-	$(GO) run $(STATICCHECK) -tags install ./...
+	$(GO) vet -tags install,faults ./...
+	$(GO) fix -tags install,faults -diff ./...
+	$(GO) run $(STATICCHECK) -tags install,faults ./...
 	$(MAKE) test
 
 generate: ## Write the commands of the manual page and the completions anew, from their definitions
@@ -77,11 +78,23 @@ test-peers: ## Compare with curl, getent and real firewall rules; as root, it in
 	CRISP_REQUIRE_TOOLS=1 CRISP_DIFFERENTIAL=20000 $(GO) test -count 1 -timeout 30m ./internal/probe
 
 # The tests wait more than they compute. Their program is lent to the machines they boot, so it is static.
+# It is not run by "go test", which does not hand on the signal that ends it.
 test-install: ## Install and run all of that for real; as root, it installs what it needs from Debian
 	debian/tests/prepare install
-	CGO_ENABLED=0 $(GO) test -tags install -count 1 -parallel 4 -timeout 60m -v ./debian/tests
+	CGO_ENABLED=0 $(GO) test -tags install -c -o bin/install.test ./debian/tests
+	@cd debian/tests && exec $(CURDIR)/bin/install.test -test.parallel 4 -test.timeout 60m -test.v
+
+# As above, not by "go test".
+test-faults: ## Break everything around the daemon for real, in namespaces; as root, it installs what it needs from Debian
+	debian/tests/prepare faults
+	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults
+	@cd cmd/crisp-status-local/faults && exec $(CURDIR)/bin/faults.test -test.skip '^TestSoak$$' -test.parallel 16 -test.timeout 20m -test.v
+
+soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that fails, at random; as root
+	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults
+	@cd cmd/crisp-status-local/faults && SOAK=$(SOAK) exec $(CURDIR)/bin/faults.test -test.run '^TestSoak$$' -test.timeout 24h -test.v
 
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install clean
+.PHONY: help build demo test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install test-faults soak clean

@@ -28,6 +28,11 @@ var architecture = map[string]struct {
 		theirs: []string{"github.com/jedib0t/go-pretty/v6/progress", "github.com/jedib0t/go-pretty/v6/table", "github.com/jedib0t/go-pretty/v6/text", "github.com/sirupsen/logrus", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it, and what is shown to people is a matter of the commands alone",
 	},
+	"cmd/crisp-status-local/faults": {
+		ours:   []string{"internal/sandbox"},
+		theirs: []string{"golang.org/x/net/dns/dnsmessage", "golang.org/x/sys/unix"},
+		why:    "it breaks what is around the daemon's binary, so it knows nothing of what is inside; it speaks DNS as a resolver, and asks the system for namespaces and devices",
+	},
 	"cmd/crisp-status-sandbox": {
 		ours:   []string{"internal/sandbox", "internal/sandbox/judge"},
 		theirs: []string{"golang.org/x/sys/unix"},

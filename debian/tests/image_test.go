@@ -314,8 +314,12 @@ func (e *engine) holds(t testing.TB, image, arch string) {
 	date := strings.TrimSpace(run(t, "dpkg-parsechangelog", "-S", "Timestamp"))
 	built := filepath.Join(t.TempDir(), "built")
 	run(t, "debian/release/binary", arch, built)
+	const doc = "usr/share/doc/crisp-status-local/"
 	wanted := map[string]string{
 		"etc/": "", "etc/ssl/": "", "etc/ssl/certs/": "", "usr/": "", "usr/local/": "", "usr/local/bin/": "",
+		"usr/share/": "", "usr/share/doc/": "", doc: "",
+		doc + "LICENSE":                     read(t, filepath.Join(top, "LICENSE")),
+		doc + "NOTICES":                     must(t, commandIn(t, source(t), nil, "debian/release/notices")),
 		"etc/ssl/certs/ca-certificates.crt": read(t, certificates),
 		"usr/local/bin/crisp-status-local":  read(t, built),
 	}
@@ -333,12 +337,12 @@ func (e *engine) holds(t testing.TB, image, arch string) {
 	for name, f := range layer {
 		text, is := wanted[name]
 		mode := int64(0o755)
-		if name == "etc/ssl/certs/ca-certificates.crt" {
+		if !strings.HasSuffix(name, "/") && name != "usr/local/bin/crisp-status-local" {
 			mode = 0o644
 		}
 		switch {
 		case !is:
-			t.Errorf("%s holds %s, want the daemon and the certificates alone", image, name)
+			t.Errorf("%s holds %s, want the daemon, the certificates and the licenses alone", image, name)
 		case string(f.text) != text:
 			t.Errorf("%s: %s is not what this machine has or builds", image, name)
 		case f.Mode&0o7777 != mode || f.Uid != 0 || f.Gid != 0 || fmt.Sprint(f.ModTime.Unix()) != date:

@@ -59,6 +59,8 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(m *testing.M) int {
+	// Whoever started this may be ended without a word to it.
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, uintptr(syscall.SIGTERM), 0)
 	var err error
 	if scratch, err = os.MkdirTemp("", "crisp-status-local-install-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -73,6 +75,8 @@ func runAll(m *testing.M) int {
 		for _, end := range slices.Backward(endings()) {
 			end()
 		}
+		syscall.ForkLock.Lock() // the tests go on, and start nothing any more
+		killStarted()
 		removeScratch()
 		os.Exit(1)
 	}()
@@ -80,11 +84,35 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	// What the tests leave behind when they are interrupted is there, and known by it.
+	for name, value := range map[string]string{"TMPDIR": scratch, runVariable: scratch} {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	code := m.Run()
 	for _, part := range skipped.parts {
 		fmt.Println("skipped:", part)
 	}
 	return code
+}
+
+// runVariable in the environment of a process says which run has started it.
+const runVariable = "CRISP_STATUS_LOCAL_TEST_RUN"
+
+// killStarted ends what this run has started, also what has become a daemon.
+func killStarted() {
+	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, path := range environments {
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/", &pid); err != nil || pid == os.Getpid() {
+			continue
+		}
+		if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte(runVariable+"="+scratch+"\x00")) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // removeScratch removes what the tests have built, and unmounts what an engine has

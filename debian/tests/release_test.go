@@ -29,7 +29,7 @@ func signer(t testing.TB) []string {
 	t.Helper()
 	const address = "nobody@example.org"
 	env := []string{"GNUPGHOME=" + t.TempDir(), "KEY=" + address, "ARCH="}
-	t.Cleanup(func() {
+	atEnd(t, func() {
 		stop := exec.Command("gpgconf", "--kill", "all")
 		stop.Env = append(os.Environ(), env...)
 		if out, err := output(stop); err != nil {
@@ -205,6 +205,7 @@ var licenses = map[string]string{
 	"github.com/hashicorp/go-retryablehttp": "MPL-2.0",
 	"github.com/nlnwa/whatwg-url":           "Apache-2.0",
 	"github.com/sirupsen/logrus":            "MIT",
+	"github.com/spf13/pflag":                "BSD-3-Clause",
 	"golang.org/x/net":                      "BSD-3-Clause",
 	"golang.org/x/sys":                      "BSD-3-Clause",
 	"golang.org/x/text":                     "BSD-3-Clause",

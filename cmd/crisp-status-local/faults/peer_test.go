@@ -1,0 +1,171 @@
+//go:build faults
+
+package faults
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
+)
+
+// peer is a server as Debian packages it.
+type peer struct {
+	name     string
+	program  string
+	replicas []string
+	start    func(l *lab, dir string) // writes into dir, the log into dir/log
+	noise    string                   // what the log must not say, an expression
+	check    func(l *lab, dir string) // nil: nothing more
+}
+
+// probes is how many of each peer are waited for: MySQL's limit of failed
+// connections is a hundred.
+const probes = 300
+
+func TestPeers(t *testing.T) {
+	t.Parallel()
+	for _, p := range []peer{postgresql, redis, nginx, apache, haproxy, openssh, mariadb} {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			if !inside(t) {
+				return
+			}
+			p.run(t)
+		})
+	}
+}
+
+func (p peer) run(t *testing.T) {
+	if program(p.program) == "" {
+		lack(t, p.program+" is not installed")
+	}
+	dir := t.TempDir()
+	everyone(t, dir)
+	l := newLab(t, options{replicas: p.replicas, before: func(l *lab) { p.start(l, dir) }})
+	l.settled(time.Time{})
+	began := time.Now()
+	eventually(t, fmt.Sprintf("%d probes", probes), func() bool {
+		n := 0
+		for _, replica := range p.replicas {
+			n += len(l.api.of(replica))
+		}
+		return n >= probes
+	})
+	for _, replica := range p.replicas {
+		l.reported(replica, sandbox.Healthy, began)
+		for _, report := range l.api.of(replica) {
+			if report.health != sandbox.Healthy {
+				t.Errorf("%s was reported %s, want healthy", replica, report.health)
+			}
+		}
+	}
+	written, err := os.ReadFile(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := regexp.MustCompile(p.noise).Find(written); found != nil {
+		t.Errorf("the log of %s has %q after %d probes:\n%s", p.name, found, probes, written[:min(len(written), 4<<10)])
+	}
+	if p.check != nil {
+		p.check(l, dir)
+	}
+	l.promise(fault{}, time.Now())
+	l.secretive()
+}
+
+// program returns the path of a program, empty if there is none. Debian keeps some
+// servers apart from what people call.
+func program(name string) string {
+	for _, pattern := range []string{"/usr/sbin/", "/usr/bin/", "/usr/lib/postgresql/*/bin/"} {
+		if found, _ := filepath.Glob(pattern + name); len(found) > 0 {
+			return found[len(found)-1]
+		}
+	}
+	return ""
+}
+
+// everyone opens a folder, and those above it, to the users that servers run as.
+func everyone(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for above := filepath.Dir(dir); strings.HasPrefix(above, scratch); above = filepath.Dir(above) {
+		if err := os.Chmod(above, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// spread returns a URL for each of n addresses of the far namespace.
+func spread(n int, format string) []string {
+	var urls []string
+	for i := range n {
+		urls = append(urls, fmt.Sprintf(format, fmt.Sprintf("10.9.1.%d", 110+i)))
+	}
+	return urls
+}
+
+// serveBy runs a server in the far namespace, what it writes appended to a file,
+// and waits until it listens.
+func serveBy(t *testing.T, log, port string, args ...string) {
+	t.Helper()
+	path := program(args[0])
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := exec.Command(path, args[1:]...)
+	cmd.Stdout, cmd.Stderr = file, file
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
+	eventually(t, args[0]+" listens", func() bool {
+		out, _ := exec.Command("ss", "-Hlntu", "sport = :"+port).Output()
+		if len(out) == 0 && cmd.Process.Signal(syscall.Signal(0)) != nil {
+			written, _ := os.ReadFile(log)
+			t.Fatalf("%s ended: %s", args[0], written)
+		}
+		return len(out) > 0
+	})
+}
+
+// run runs a command and returns what it wrote.
+func run(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+func write(t *testing.T, path, text string, mode fs.FileMode) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// keyPair writes the certificate of a server and its key, and returns their files.
+func (l *lab) keyPair(dir string) (certificate, key string) {
+	l.t.Helper()
+	pair := l.lan.authority.certificate(l.t, time.Now().Add(time.Hour))
+	var c, k bytes.Buffer
+	encodePair(l.t, &c, &k, pair)
+	return write(l.t, filepath.Join(dir, "certificate.pem"), c.String(), 0o644), write(l.t, filepath.Join(dir, "key.pem"), k.String(), 0o600)
+}

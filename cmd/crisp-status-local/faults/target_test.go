@@ -1,0 +1,125 @@
+//go:build faults
+
+package faults
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
+)
+
+// The ports of the targets that misbehave.
+const (
+	resetting = ":7001" // accepts, and resets
+	silent    = ":7002" // accepts, and never answers
+	breaking  = ":7003" // ends in the middle of the TLS handshake
+	dripping  = ":7004" // sends a byte of an endless head a second
+)
+
+// TestTargets holds that targets which misbehave in every way are judged as they
+// are, for long, and at nobody else's cost.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	if !inside(t) {
+		return
+	}
+	full := "tcp://10.9.1.20:7005"
+	verdicts := map[string]sandbox.Health{
+		"http://10.9.1.20" + resetting: sandbox.Dead,
+		"http://10.9.1.20" + silent:    sandbox.Dead,
+		"http://10.9.1.20" + dripping:  sandbox.Dead,
+		"https://10.9.1.20" + breaking: sandbox.Dead,
+		"https://10.9.1.20" + silent:   sandbox.Dead,
+		"tcp://10.9.1.20" + resetting:  sandbox.Healthy,
+		"tcp://10.9.1.20" + silent:     sandbox.Healthy,
+		full:                           sandbox.Dead,
+	}
+	var replicas []string
+	for replica := range verdicts {
+		replicas = append(replicas, replica)
+	}
+	misbehave(t)
+	fill(t, 7005)
+	f := fault{
+		name: "targets that misbehave", lasts: 30 * time.Second, options: options{replicas: replicas},
+		begin: func(l *lab) func() { return func() { l.expect(verdicts) } },
+	}
+	f.run(t)
+}
+
+// expect checks that a replica never had another verdict.
+func (l *lab) expect(verdicts map[string]sandbox.Health) {
+	l.t.Helper()
+	for replica, health := range verdicts {
+		l.reported(replica, health, time.Time{})
+		for _, report := range l.api.of(replica) {
+			if report.health != health {
+				l.t.Errorf("%s was reported %s, want %s", replica, report.health, health)
+			}
+		}
+	}
+}
+
+// misbehave serves the targets that accept.
+func misbehave(t *testing.T) {
+	t.Helper()
+	serve(t, resetting, func(conn *net.TCPConn) { _ = conn.SetLinger(0) })
+	serve(t, silent, func(conn *net.TCPConn) { _, _ = conn.Read(make([]byte, 1)); _, _ = conn.Read(make([]byte, 1<<16)) })
+	serve(t, breaking, func(conn *net.TCPConn) {
+		hello := make([]byte, 1<<12)
+		_, _ = conn.Read(hello)
+		_, _ = conn.Write([]byte{22, byte(tls.VersionTLS12 >> 8), byte(tls.VersionTLS12 & 0xff), 2, 0, 2, 0}) // the head of a record, and no more
+	})
+	serve(t, dripping, func(conn *net.TCPConn) {
+		for _, err := conn.Write([]byte("HTTP/1.1 200 OK\r\nX: ")); err == nil; _, err = conn.Write([]byte("x")) {
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// serve gives every connection to a port to handle, and then closes it.
+func serve(t *testing.T, port string, handle func(*net.TCPConn)) {
+	t.Helper()
+	listener := listen(t, port)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer conn.Close(); handle(conn.(*net.TCPConn)) }()
+		}
+	})
+	t.Cleanup(func() { listener.Close(); serving.Wait() })
+}
+
+// fill makes a listener whose accept queue is full, so that the kernel drops what
+// comes.
+func fill(t *testing.T, port int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	here(t, "ip link set lo up")
+	for range 3 {
+		dialer := net.Dialer{Timeout: time.Second}
+		if conn, err := dialer.DialContext(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", "7005")); err == nil {
+			t.Cleanup(func() { conn.Close() })
+		}
+	}
+}

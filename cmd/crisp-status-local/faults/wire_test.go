@@ -1,0 +1,190 @@
+//go:build faults
+
+package faults
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// farAddress is where the Status API and the resolver are; the targets are behind
+// it. nearAddress is the daemon's.
+const (
+	farAddress   = "10.9.0.2"
+	nearAddress  = "10.9.0.1"
+	farAddress6  = "fd09::2"
+	nearAddress6 = "fd09::1"
+)
+
+// conditions are those of a wire. The zero value is a good one.
+type conditions struct {
+	loss    float64       // of the packets of each direction, by chance
+	delay   time.Duration // of each direction
+	jitter  time.Duration // at most, beside the delay: later packets overtake earlier ones
+	largest int           // bytes; longer packets vanish without a word. 0: any
+}
+
+// wire connects the test's network namespace, the far one, with the daemon's, the
+// near one. It is made of two TUN devices and what carries packets from one to the
+// other, so it needs no queueing discipline of the kernel.
+type wire struct {
+	near       int // the process that holds the near namespace
+	conditions atomic.Pointer[conditions]
+}
+
+func newWire(t *testing.T) *wire {
+	t.Helper()
+	holder := exec.Command("sleep", "infinity")
+	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if err := holder.Start(); err != nil {
+		lack(t, fmt.Sprintf("no second network namespace can be had here: %v", err))
+	}
+	t.Cleanup(func() { holder.Process.Kill(); holder.Wait() })
+	w := &wire{near: holder.Process.Pid}
+	w.conditions.Store(new(conditions))
+	far, near := w.tun(t, os.Getpid()), w.tun(t, w.near)
+	var carrying sync.WaitGroup
+	carrying.Go(func() { w.carry(far, near) })
+	carrying.Go(func() { w.carry(near, far) })
+	t.Cleanup(func() { far.Close(); near.Close(); carrying.Wait() })
+
+	here(t, "ip link set lo up")
+	here(t, "ip link set wire up txqueuelen 10000")
+	here(t, "ip addr add "+farAddress+"/24 dev wire")
+	here(t, "ip addr add "+farAddress6+"/64 dev wire nodad")
+	there(t, w, "ip link set lo up")
+	there(t, w, "ip link set wire up txqueuelen 10000")
+	there(t, w, "ip addr add "+nearAddress+"/32 dev wire")
+	there(t, w, "ip addr add "+nearAddress6+"/128 dev wire nodad")
+	w.route(t)
+	here(t, "ip route add local 10.9.1.0/24 dev lo")
+	here(t, "ip route add local fd09:1::/64 dev lo")
+	for _, setting := range []string{"net.ipv4.icmp_msgs_per_sec=100000", "net.ipv4.icmp_msgs_burst=10000", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"} {
+		here(t, "sysctl -q -e -w "+setting)
+	}
+	return w
+}
+
+// route adds the near namespace's default routes.
+func (w *wire) route(t *testing.T) {
+	t.Helper()
+	there(t, w, "ip route add default dev wire")
+	there(t, w, "ip -6 route add default dev wire")
+}
+
+// tun opens a TUN device named wire in the network namespace of a process.
+func (w *wire) tun(t *testing.T, pid int) *os.File {
+	t.Helper()
+	var file *os.File
+	var err error
+	var opening sync.WaitGroup
+	opening.Go(func() {
+		runtime.LockOSThread() // and never unlocked: the thread is of no use to others
+		file, err = openTUN(pid)
+	})
+	opening.Wait()
+	if err != nil {
+		lack(t, fmt.Sprintf("no TUN device can be had here: %v", err))
+	}
+	return file
+}
+
+func openTUN(pid int) (*os.File, error) {
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(ns)
+	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	request := struct {
+		name  [unix.IFNAMSIZ]byte
+		flags uint16
+		_     [22]byte
+	}{flags: unix.IFF_TUN | unix.IFF_NO_PI}
+	copy(request.name[:], "wire")
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		unix.Close(fd)
+		return nil, errno
+	}
+	return os.NewFile(uintptr(fd), "wire"), nil
+}
+
+// carry takes packets from one end to the other, as the conditions are when each
+// sets out, until an end is closed.
+func (w *wire) carry(from, to *os.File) {
+	var flying sync.WaitGroup
+	defer flying.Wait()
+	for {
+		packet := make([]byte, 2048)
+		n, err := from.Read(packet)
+		if err != nil {
+			return
+		}
+		c := *w.conditions.Load()
+		switch delay := c.delay; {
+		case rand.Float64() < c.loss, c.largest > 0 && n > c.largest:
+		case delay == 0:
+			_, _ = to.Write(packet[:n])
+		default:
+			if c.jitter > 0 {
+				delay += rand.N(c.jitter)
+			}
+			flying.Add(1)
+			time.AfterFunc(delay, func() { defer flying.Done(); _, _ = to.Write(packet[:n]) })
+		}
+	}
+}
+
+// here and there run a command in the far and the near namespace.
+func here(t *testing.T, command string) { t.Helper(); execute(t, "", strings.Fields(command)) }
+
+func there(t *testing.T, w *wire, command string) {
+	t.Helper()
+	execute(t, "", append([]string{"nsenter", "-t", fmt.Sprint(w.near), "-n"}, strings.Fields(command)...))
+}
+
+// filter adds rules to a chain of that hook in the far namespace, and returns what
+// takes them away.
+func filter(t *testing.T, hook string, rules ...string) func() {
+	t.Helper()
+	execute(t, chain(hook, rules), []string{"nft", "-f", "-"})
+	return func() { here(t, "nft delete table inet fault") }
+}
+
+// filterThere is filter in the near namespace.
+func filterThere(t *testing.T, w *wire, hook string, rules ...string) func() {
+	t.Helper()
+	execute(t, chain(hook, rules), []string{"nsenter", "-t", fmt.Sprint(w.near), "-n", "nft", "-f", "-"})
+	return func() { there(t, w, "nft delete table inet fault") }
+}
+
+func chain(hook string, rules []string) string {
+	return fmt.Sprintf("table inet fault {\nchain %s {\ntype filter hook %s priority 0\n%s\n}\n}\n", hook, hook, strings.Join(rules, "\n"))
+}
+
+func execute(t *testing.T, input string, command []string) {
+	t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin = strings.NewReader(input)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		lack(t, fmt.Sprintf("%s: %v: %s%s", strings.Join(command, " "), err, out, input))
+	}
+}
