@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
 	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
 	"github.com/crisp-im/crisp-status-local/v2/internal/service"
@@ -17,17 +18,36 @@ import (
 // shows: it tells whoever listens about each change.
 const statusPause = 5 * time.Second
 
-// statusLine returns what the service manager shows of a daemon at a time.
-func statusLine(now time.Time, s scheduler.Summary, p report.Promise) string {
-	if !s.HasMap {
+// summary is the state of the daemon in a few numbers.
+type summary struct {
+	hasMap              bool
+	replicas            int // of the map
+	healthy, sick, dead int // by their last verdicts; the rest have none yet
+	nextCycle           time.Time
+	promise             report.Promise
+}
+
+// summarize returns the state in numbers.
+func summarize(shot scheduler.Snapshot, p report.Promise) summary {
+	s := summary{hasMap: shot.Map.Held, nextCycle: shot.Cycle.Add(shot.Interval), promise: p}
+	for _, n := range shot.Counts {
+		s.replicas += n
+	}
+	s.healthy, s.sick, s.dead = shot.Counts[probe.Healthy], shot.Counts[probe.Sick], shot.Counts[probe.Dead]
+	return s
+}
+
+// statusLine returns the line that the service manager shows of a daemon at a time.
+func statusLine(now time.Time, s summary) string {
+	if !s.hasMap {
 		return "no map yet; nothing is probed"
 	}
-	health := fmt.Sprintf("%s: %d healthy, %d sick, %d dead", replicas(s.Replicas), s.Healthy, s.Sick, s.Dead)
-	if unknown := s.Replicas - s.Healthy - s.Sick - s.Dead; unknown > 0 {
+	health := fmt.Sprintf("%s: %d healthy, %d sick, %d dead", replicas(s.replicas), s.healthy, s.sick, s.dead)
+	if unknown := s.replicas - s.healthy - s.sick - s.dead; unknown > 0 {
 		health += fmt.Sprintf(", %d without a verdict", unknown)
 	}
-	next := max(s.NextCycle.Sub(now), 0).Round(time.Second)
-	return strings.Join([]string{health, promiseLine(p), fmt.Sprintf("next cycle in %v", next)}, "; ")
+	next := max(s.nextCycle.Sub(now), 0).Round(time.Second)
+	return strings.Join([]string{health, promiseLine(s.promise), fmt.Sprintf("next cycle in %v", next)}, "; ")
 }
 
 // promiseLine says whether the page gets its reports in time.
@@ -57,13 +77,12 @@ func replicas(n int) string {
 func (d *daemon) showStatus(ctx context.Context) {
 	ticker := time.NewTicker(statusPause)
 	defer ticker.Stop()
-	var shown scheduler.Summary
-	var promised report.Promise
+	var shown summary
 	for {
-		if s, err := d.scheduler.Summary(ctx); err == nil {
-			if p := d.outbox.Promise(); s != shown || p != promised || shown == (scheduler.Summary{}) {
-				shown, promised = s, p
-				d.notify(service.Status(statusLine(time.Now(), s, p)))
+		if shot, err := d.scheduler.Snapshot(ctx, scheduler.Totals); err == nil {
+			if s := summarize(shot, d.outbox.Snapshot().Promise); s != shown || shown == (summary{}) {
+				shown = s
+				d.notify(service.Status(statusLine(time.Now(), s)))
 			}
 		}
 		select {

@@ -85,10 +85,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		}
 		o.limiter.taken(now, now.Sub(e.began))
 		o.queue.taken = now
-		last, again := o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.interval)
-		if again && !last.dead {
-			o.observed.take(now, now.Sub(o.queue.page.epoch.Add(last.takenAt())), last.interval())
-		}
+		o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.interval)
 		o.observed.is(now, status.APIAnswers, nil)
 		o.success(now, e)
 		o.queue.done(now, e)

@@ -10,7 +10,7 @@ import (
 // that is up in each interval.
 type Promise struct {
 	WorstGap time.Duration // between two taken reports of a replica, in the last two intervals; zero: there were none
-	Late     int           // replicas that were reported too late in the last two intervals
+	Late     int           // reports that were taken too late, in the last two intervals
 	Overdue  int           // replicas whose next report is too late already, and waits
 }
 
@@ -19,6 +19,7 @@ type Promise struct {
 type gaps struct {
 	began         time.Time // of the current one
 	current, last gapCount
+	late          int // reports that were taken too late, since the start
 
 	interval time.Duration // of the last report
 	mixed    time.Time     // until then, gaps may have begun with another interval
@@ -54,6 +55,7 @@ func (g *gaps) note(now time.Time, gap, interval time.Duration, late bool) {
 	g.current.worst = max(g.current.worst, gap)
 	if late {
 		g.current.late++
+		g.late++
 	}
 }
 
@@ -78,11 +80,9 @@ func (q *queue) overdue(now time.Time) int {
 	return n
 }
 
-// Promise returns how the promise to the page is kept.
-func (o *Outbox) Promise() Promise {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now, p := time.Now(), &o.queue.page
+// promiseLocked returns how the promise to the page is kept. The caller holds the lock.
+func (o *Outbox) promiseLocked(now time.Time) Promise {
+	p := &o.queue.page
 	p.gaps.advance(now, o.limiter.interval)
 	current, last := p.gaps.current, p.gaps.last
 	return Promise{max(current.worst, last.worst), current.late + last.late, o.queue.overdue(now)}

@@ -48,16 +48,13 @@ func newPage() page {
 
 func (p *page) hash(id probe.ID) uint64 { return maphash.Comparable(p.seed, id) }
 
-// reported notes that the page took a report with the promise of interval. It returns
-// the report before it; false if there was none.
-func (p *page) reported(now time.Time, id probe.ID, health probe.Health, interval time.Duration) (shown, bool) {
+// reported notes that the page took a report with the promise of interval.
+func (p *page) reported(now time.Time, id probe.ID, health probe.Health, interval time.Duration) {
 	hash := p.hash(id)
-	last, ok := p.reports[hash]
-	if ok {
-		p.noteGap(now, last, interval)
+	if before, ok := p.reports[hash]; ok {
+		p.noteGap(now, before, interval)
 	}
 	p.reports[hash] = shown{now.Sub(p.epoch) + pace.Deadline(interval), uint16(interval / time.Second), health == probe.Dead, health == probe.Sick}
-	return last, ok
 }
 
 // deadline returns the report deadline of a replica; zero if it was never

@@ -10,15 +10,15 @@ import (
 
 // Snapshot is the state of the outbox at one moment.
 type Snapshot struct {
-	API      status.APIState
-	Since    time.Time     // when that began; zero while it is unknown
-	LastErr  string        // of the last report that was not taken, while none is
-	RTT      time.Duration // smoothed; 0 while none was taken
-	Waiting  int           // verdicts that were not taken yet
-	NextTry  time.Time     // while only trials begin
-	WorstGap time.Duration // between two taken reports of a replica that was up, over the last two intervals
-	Late     int           // reports that were taken later than promised
-	Reports  status.Requests
+	API     status.APIState
+	Since   time.Time     // when that began; zero while it is unknown
+	LastErr string        // of the last report that was not taken, while none is
+	RTT     time.Duration // smoothed; 0 while none was taken
+	Waiting int           // verdicts that were not taken yet
+	NextTry time.Time     // while only trials begin
+	Promise Promise
+	Late    int // reports that were taken too late, since the start
+	Reports status.Requests
 }
 
 // observations is what is kept for snapshots alone. The lock of the outbox
@@ -28,10 +28,6 @@ type observations struct {
 	since   time.Time
 	lastErr string
 	reports status.Requests
-
-	windowBegan time.Time
-	gap, before time.Duration // the worst of this window, and of the one before
-	late        int
 }
 
 func newObservations() observations {
@@ -43,14 +39,13 @@ func (o *Outbox) Snapshot() Snapshot {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	o.observed.turn(now, o.limiter.interval)
 	s := Snapshot{
-		API:      o.observed.api,
-		Since:    o.observed.since,
-		Waiting:  o.queue.Len(),
-		WorstGap: max(o.observed.gap, o.observed.before),
-		Late:     o.observed.late,
-		Reports:  o.observed.reports.Clone(),
+		API:     o.observed.api,
+		Since:   o.observed.since,
+		Waiting: o.queue.Len(),
+		Promise: o.promiseLocked(now),
+		Late:    o.queue.page.gaps.late,
+		Reports: o.observed.reports.Clone(),
 	}
 	if o.observed.api != status.APIUnknown && o.limiter.rtt != firstRTT {
 		s.RTT = o.limiter.rtt
@@ -109,23 +104,4 @@ func (o *observations) answered(now, began time.Time, meaning outcome) {
 		label = "refused"
 	}
 	o.reports.Count(label, now.Sub(began))
-}
-
-// take notes the time between two reports of a replica that was up.
-func (o *observations) take(now time.Time, gap, promised time.Duration) {
-	o.turn(now, promised)
-	o.gap = max(o.gap, gap)
-	if gap > promised+pace.Grace {
-		o.late++
-	}
-}
-
-// turn begins another window once an interval is over.
-func (o *observations) turn(now time.Time, interval time.Duration) {
-	switch age := now.Sub(o.windowBegan); {
-	case age >= 2*interval:
-		o.before, o.gap, o.windowBegan = 0, 0, now
-	case age >= interval:
-		o.before, o.gap, o.windowBegan = o.gap, 0, o.windowBegan.Add(interval)
-	}
 }

@@ -59,7 +59,7 @@ func TestSnapshotOfTheOutbox(t *testing.T) {
 		}
 		time.Sleep(interval - time.Second)
 		put()
-		if gap := o.Snapshot().WorstGap; gap != interval {
+		if gap := o.Snapshot().Promise.WorstGap; gap != interval {
 			t.Errorf("got the worst gap %v, want %v", gap, interval)
 		}
 
@@ -72,7 +72,7 @@ func TestSnapshotOfTheOutbox(t *testing.T) {
 		says(nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if s := o.Snapshot(); s.API != status.APIAnswers || s.LastErr != "" || s.Late != 5 || s.WorstGap <= interval+pace.Grace {
+		if s := o.Snapshot(); s.API != status.APIAnswers || s.LastErr != "" || s.Late != 5 || s.Promise.WorstGap <= interval+pace.Grace {
 			t.Errorf("got %+v, want that it answers, and that five reports were late", s)
 		}
 		says(statusapi.ErrUnauthorized)

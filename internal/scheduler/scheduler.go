@@ -105,15 +105,14 @@ type reload struct {
 
 // Scheduler probes the replicas of the map. New makes one, Run runs it, once.
 type Scheduler struct {
-	log       *logrus.Logger
-	prober    Prober
-	outbox    Outbox
-	done      chan *job // probes that are over
-	fetched   chan *fetch
-	reloads   chan reload
-	pings     chan struct{}
-	summaries chan chan<- Summary
-	fetches   sync.WaitGroup
+	log     *logrus.Logger
+	prober  Prober
+	outbox  Outbox
+	done    chan *job // probes that are over
+	fetched chan *fetch
+	reloads chan reload
+	pings   chan struct{}
+	fetches sync.WaitGroup
 
 	// All following fields belong to the goroutine of Run.
 	settings     Settings
@@ -150,7 +149,6 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		fetched:    make(chan *fetch),
 		reloads:    make(chan reload),
 		pings:      make(chan struct{}),
-		summaries:  make(chan chan<- Summary),
 		settings:   s,
 		replicas:   make(map[probe.ID]*replica),
 		noted:      make(map[note]bool),
@@ -203,8 +201,6 @@ func (s *Scheduler) Run(ctx context.Context) {
 		case <-s.outbox.MapOutdated():
 			s.nextMap.outdated(time.Now(), s.settings.Interval)
 		case <-s.pings:
-		case answer := <-s.summaries:
-			answer <- s.summarize()
 		case r := <-s.observed.requests:
 			r.answer <- s.snapshot(r.detail)
 		}
