@@ -33,8 +33,9 @@ var architecture = map[string]struct {
 		why:  "the sandbox judges the daemon, so it shares nothing with it",
 	},
 	"internal/config": {
+		ours:   []string{"internal/policy"},
 		theirs: []string{"github.com/BurntSushi/toml", "github.com/sirupsen/logrus"},
-		why:    "a configuration is a value; of logrus it takes the level",
+		why:    "a configuration is a value; of logrus it takes the level, of a policy its entries",
 	},
 	"internal/scheduler": {
 		ours:   []string{"internal/pace", "internal/probe", "internal/statusapi"},
@@ -48,8 +49,12 @@ var architecture = map[string]struct {
 	"internal/pace": {
 		why: "every duration that follows from the interval, so that all parts keep the same promise",
 	},
+	"internal/policy": {
+		theirs: []string{"golang.org/x/net/idna"},
+		why:    "it is a leaf: what may be reached depends on names and addresses alone; host names are compared as they are looked up",
+	},
 	"internal/probe": {
-		ours:   []string{"internal/redact"},
+		ours:   []string{"internal/policy", "internal/redact"},
 		theirs: []string{"github.com/nlnwa/whatwg-url/url", "golang.org/x/net/dns/dnsmessage", "golang.org/x/net/idna", "golang.org/x/sys/unix"},
 		why:    "a probe knows nothing of who asks for it, returns its reason instead of logging it, and never retries by retryablehttp: there a retry has another meaning",
 	},

@@ -10,6 +10,9 @@
 //	[probe]  interval     seconds from beat to beat, 1 to 3600; 120
 //	[probe]  workers      cap on the probes in flight, 1 to 100000; derived
 //	[probe]  ca_file      PEM certificates trusted beside the system's
+//	[probe]  allow        what may be probed: CIDRs, addresses, host names; all
+//	[probe]  deny         what may not; none
+//	[probe]  report_denied  whether replicas that may not be are dead; false
 //
 // A relative path starts at the folder of the configuration file. ${NAME} in a
 // quoted value, or bare as the whole value of a key, is the environment variable
@@ -30,6 +33,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/policy"
 )
 
 const (
@@ -55,7 +60,10 @@ type Config struct {
 	Interval time.Duration  // 1 s to 1 h, whole seconds
 	Workers  int            // cap on the probes in flight; 0 means derived
 	RootCAs  *x509.CertPool // the system's roots and those of ca_file; nil means the system's
-	Warnings []string       // one sentence for each unknown key, in the order of the file
+	Warnings []string       // one sentence for each unknown key, in the order of the file, and for each way to the token
+
+	Policy       *policy.Policy // which addresses may be probed
+	ReportDenied bool           // replicas that it denies are reported dead
 }
 
 // Complaints are all that is wrong with a file, one self-contained line each:
@@ -107,6 +115,9 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 		Workers:  d.number("probe.workers", bounds{1, maxWorkers, ""}, 0),
 		RootCAs:  d.rootCAs("probe.ca_file"),
 		Warnings: unknownKeys(path, keys),
+
+		Policy:       d.policy("probe.allow", "probe.deny"),
+		ReportDenied: d.truth("probe.report_denied"),
 	}
 	unusable := Config{Path: path, Warnings: c.Warnings}
 	switch {
@@ -115,6 +126,7 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 	case len(d.complaints) > 0:
 		return unusable, d.complaints
 	}
+	c.Warnings = append(c.Warnings, d.exposures(c)...)
 	return c, nil
 }
 
@@ -127,6 +139,7 @@ func keys() []string {
 		"server.log_level",
 		"report.endpoint", "report.token", "report.token_file",
 		"probe.interval", "probe.workers", "probe.ca_file",
+		"probe.allow", "probe.deny", "probe.report_denied",
 	}
 }
 

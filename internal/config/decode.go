@@ -21,6 +21,7 @@ type decoder struct {
 	lookupEnv  func(string) (string, bool)
 	complaints Complaints
 	sampleAt   string // the key at which the token is still the sample's
+	tokenIn    tokenPlace
 }
 
 // setting is a string of the file.
