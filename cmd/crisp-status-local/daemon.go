@@ -53,6 +53,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	redirectStandardLog(d.log, d.mask)
 	d.prober = probe.New(userAgent)
 	d.prober.TrustRoots(c.RootCAs)
+	d.prober.Restrict(c.Policy)
 	d.prober.OnNameTrouble(func(name, trouble string) {
 		d.log.WithFields(logrus.Fields{"name": name, "trouble": trouble}).Warn("names of replicas are not looked up as they should")
 	})
@@ -74,6 +75,8 @@ func (d *daemon) settings() scheduler.Settings {
 		Interval: d.config.Interval,
 		Workers:  d.config.Workers,
 		Files:    openFiles(),
+
+		ReportDenied: d.config.ReportDenied,
 	}
 }
 
@@ -199,6 +202,7 @@ func (d *daemon) reload(ctx context.Context) {
 	d.log.SetLevel(c.Level)
 	d.warn()
 	d.prober.TrustRoots(c.RootCAs)
+	d.prober.Restrict(c.Policy)
 	if page == scheduler.OtherPage {
 		d.outbox.Forget()
 	}

@@ -106,15 +106,19 @@ func alternate(addrs []netip.Addr) []netip.Addr {
 }
 
 // together makes one failure of those of all the addresses of a name. It is
-// local only if every one of them is: one address that could be asked and was
-// down says something of the target.
+// local, or the policy's, only if every one of them is: one address that could be
+// asked and was down says something of the target.
 func together(addrs []netip.Addr, errs []error) error {
 	var first *Error
+	var unasked error
 	var reasons []string
 	same := true
 	for i, err := range errs {
 		e, ok := err.(*Error)
-		if !ok || e.Kind == KindLocal {
+		if !ok || e.Kind == KindLocal || e.Kind == KindPolicy {
+			if unasked == nil || IsDenied(unasked) {
+				unasked = err
+			}
 			continue
 		}
 		if first == nil {
@@ -125,7 +129,7 @@ func together(addrs []netip.Addr, errs []error) error {
 	}
 	switch {
 	case first == nil:
-		return errs[0]
+		return unasked
 	case same:
 		return first
 	}

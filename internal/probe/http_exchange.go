@@ -42,12 +42,12 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 1<<10)
 // head. The caller closes the response. The error is an *Error, or the cause
 // of ctx's end.
 func (p *Prober) exchange(ctx context.Context, method string, q request, jar cookies, a attempt) (*response, error) {
-	addrs, err := p.resolver.addrs(ctx, q.target, a)
+	addrs, err := p.addrs(ctx, q.target, a)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := race(ctx, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-		return p.connect(ctx, addr, a)
+		return p.connectPermitted(ctx, q.target, addr, a)
 	}, reset)
 	if err != nil {
 		return nil, err

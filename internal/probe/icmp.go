@@ -109,7 +109,7 @@ const maxPinged = 64
 // pingAll makes one attempt at the addresses of a name, all at the same time.
 // It is up when every address answers within limit, and its latency is the
 // highest round trip. An address that this host has no way to (no address of
-// its family, no route) does not count unless none is left; an address that is
+// its family, no route), or that the policy denies, does not count unless none is left; an address that is
 // down outweighs this host's trouble with another. No ping outlives the call.
 func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 	ping func(context.Context, netip.Addr, time.Duration) (pong, error)) (pong, error) {
@@ -136,7 +136,7 @@ func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 // slowest makes one outcome of those of all the addresses of a name.
 func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 	var all pong
-	var down, local, noWay error
+	var down, local, noWay, denied error
 	answered := false
 	for i, err := range errs {
 		switch {
@@ -146,6 +146,8 @@ func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 			if note := pongs[i].note; note != "" && all.note == "" {
 				all.note = addrs[i].String() + ": " + note
 			}
+		case IsDenied(err):
+			denied = first(denied, err)
 		case hasNoWay(err):
 			noWay = first(noWay, ofAddress(addrs[i], err))
 		case isLocal(err):
@@ -163,6 +165,8 @@ func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 		return all, nil
 	case noWay != nil:
 		return pong{}, noWay
+	case denied != nil:
+		return pong{}, denied
 	}
 	return pong{}, failure(KindDNS, "the name has no address")
 }

@@ -15,12 +15,15 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/policy"
 )
 
 // Prober makes attempts. Its methods may be called by many goroutines.
 type Prober struct {
 	userAgent string
 	roots     atomic.Pointer[x509.CertPool] // nil: the system's
+	policy    atomic.Pointer[policy.Policy] // nil: the default
 	resolver  *resolver
 	connector connector
 	pinger    *pinger
@@ -197,7 +200,7 @@ func survive(err *error) {
 const maxPing = time.Second
 
 func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Duration, error) {
-	addrs, err := p.resolver.addrs(ctx, t, a)
+	addrs, err := p.addrs(ctx, t, a)
 	if err != nil {
 		return 0, err
 	}
@@ -205,7 +208,9 @@ func (p *Prober) measureICMP(ctx context.Context, t Target, a attempt) (time.Dur
 		return 0, noAnswer(a.limit)
 	}
 	// The second begins with the echo: a slow resolver is not a slow target.
-	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
+		return p.pingPermitted(ctx, t, addr, limit)
+	})
 	a.remark(answer.note)
 	return max(0, answer.trip-a.late()), err
 }

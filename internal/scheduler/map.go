@@ -167,7 +167,7 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	if !first {
 		problems = s.currentMap.Problems
 	}
-	s.currentMap, s.replicas = m, replicas
+	s.currentMap, s.replicas, s.denials = m, replicas, denials{}
 	removed := s.remove(old)
 	s.outbox.Retain(len(m.Checks), func(id probe.ID) bool { r := replicas[id]; return r != nil && r.phase != gone })
 	changed := len(added)+removed > 0

@@ -87,6 +87,8 @@ type Settings struct {
 	Interval time.Duration
 	Workers  int // bound of probes at a time; 0 means as many as it takes
 	Files    int // bound of open files of the process; 0 means unknown
+
+	ReportDenied bool // replicas that the policy denies are reported dead
 }
 
 // Page tells whether new settings are of the page whose map is in force.
@@ -130,6 +132,7 @@ type Scheduler struct {
 
 	cycleStart       time.Time
 	stats, prevStats stats // of this cycle and the one before
+	denials          denials
 	suspension       suspension
 	memoryReleased   time.Time
 }

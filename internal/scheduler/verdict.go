@@ -62,7 +62,9 @@ func (s *Scheduler) handleResult(ctx context.Context, j *job) {
 	if s.log.IsLevelEnabled(logrus.DebugLevel) {
 		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
 	}
-	if r.phase == probing {
+	if probe.IsDenied(j.result.Err) {
+		s.deny(r, j)
+	} else if r.phase == probing {
 		s.handleProbe(r, j)
 	} else {
 		s.applyConfirmation(r, j)
