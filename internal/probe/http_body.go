@@ -1,50 +1,57 @@
 package probe
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
 	"sync"
 )
 
-// windowSize is how much of a body is searched at a time.
-const windowSize = 16 << 10
+// pieceSize is how much of a body is searched at a time: enough to be fast, and
+// so little that thousands of bodies may be waited for, each with a piece.
+const pieceSize = 4 << 10
 
-// windows holds buffers for bodies that are being searched.
-var windows = sync.Pool{New: func() any { return new([2 * windowSize]byte) }}
+// searchBuffers holds buffers for bodies that are being searched.
+var searchBuffers = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
-// search reads body as far as it must to know whether it passes the matches,
-// in constant memory: pieces are put one behind another into a window, and when
-// it is full, as much of its end is kept as a match that lies across can need.
-func (rules *Rules) search(body io.Reader, a attempt) error {
-	healthy, dead := []byte(rules.HealthyMatch), []byte(rules.DeadMatch)
-	overlap := max(len(healthy), len(dead)) - 1
-	pooled := windows.Get().(*[2 * windowSize]byte)
-	defer windows.Put(pooled)
-	window := pooled[:]
-	if overlap > windowSize {
-		window = make([]byte, overlap+windowSize)
+// matches are those of rules, ready to be found.
+type matches struct{ healthy, dead *pattern }
+
+// Compile makes the matches ready, once for all probes. It is for whoever makes
+// the rules, before they are shared.
+func (rules *Rules) Compile() { rules.matches = rules.compiled() }
+
+func (rules *Rules) compiled() *matches {
+	switch {
+	case !rules.needBody():
+		return nil
+	case rules.matches != nil:
+		return rules.matches
 	}
-	isHealthy, filled, empty := len(healthy) == 0, 0, true
+	return &matches{newPattern(rules.HealthyMatch), newPattern(rules.DeadMatch)}
+}
+
+// search reads body as far as it must to know whether it passes the matches, in
+// constant memory.
+func (rules *Rules) search(body io.Reader, a attempt) error {
+	m := rules.compiled()
+	healthy, dead := finder{pattern: m.healthy}, finder{pattern: m.dead}
+	buffer := searchBuffers.Get().(*[pieceSize]byte)
+	defer searchBuffers.Put(buffer)
+	isHealthy, empty := m.healthy == nil, true
 	for {
-		n, err := body.Read(window[filled:])
+		n, err := body.Read(buffer[:])
 		empty = empty && n == 0
-		piece := window[max(0, filled-overlap) : filled+n]
-		filled += n
-		if len(dead) > 0 && bytes.Contains(piece, dead) {
+		piece := buffer[:n]
+		if m.dead != nil && dead.finds(piece) {
 			return failure(KindBody, "body holds dead_match")
 		}
-		isHealthy = isHealthy || bytes.Contains(piece, healthy)
+		isHealthy = isHealthy || healthy.finds(piece)
 		switch {
-		case isHealthy && len(dead) == 0:
+		case isHealthy && m.dead == nil:
 			return nil // whatever follows
 		case err != nil:
-			return ended(err, empty, isHealthy, len(dead) > 0, a)
-		}
-		if filled > max(overlap, len(window)-windowSize) {
-			copy(window, window[filled-overlap:filled])
-			filled = overlap
+			return ended(err, empty, isHealthy, m.dead != nil, a)
 		}
 	}
 }

@@ -30,7 +30,7 @@ const (
 	maxProblems = 50        // lines about one map; more would fill the log
 	maxID       = 1 << 10   // bytes of the id of a service or a node: it is part of each report's address
 	maxDate     = 64        // bytes: it is part of the next request's address
-	maxMatch    = 64 << 10  // bytes of a match: each probe under way holds as much
+	maxMatch    = probe.MaxMatch
 	maxRetry    = 100
 	maxSick     = 3600 // seconds
 	maxStatus   = 1000 // one above the highest that an answer can have
@@ -233,6 +233,7 @@ func (b *builder) nodeRules(n wireNode) (*probe.Rules, bool) {
 			b.problem("node %.80q: http.body has a match of %d bytes (allowed: %d), its replicas are left out", id, longest, maxMatch)
 			return nil, false
 		}
+		rules.Compile()
 	}
 	return &rules, true
 }
