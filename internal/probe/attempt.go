@@ -21,6 +21,7 @@ type record struct {
 	extra  atomic.Int64  // nanoseconds that the attempt has beyond its limit
 	remark string        // what is odd about its answer, though it may be up
 	notes  []string      // what an operator should know of the replica beside
+	wait   time.Duration // for its turn among others in this process
 
 	lookups lookups
 }
@@ -77,6 +78,21 @@ func (a attempt) note(text string) {
 	if a.record != nil {
 		a.record.notes = append(a.record.notes, text)
 	}
+}
+
+// queued says that the attempt waited so long for its turn in this process.
+func (a attempt) queued(d time.Duration) {
+	if a.record != nil {
+		a.record.wait += d
+	}
+}
+
+// waited returns for how long it did, which is not the target's.
+func (a attempt) waited() time.Duration {
+	if a.record == nil {
+		return 0
+	}
+	return a.record.wait
 }
 
 // odd returns what was odd about the attempt, or "".

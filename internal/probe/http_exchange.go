@@ -58,7 +58,7 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 	}
 	// Not before the race is over: its own context ends with it.
 	r := &response{conn: raw, release: expireWith(ctx, raw)}
-	if err := p.ask(r, method, q, jar, a); err != nil {
+	if err := p.ask(ctx, r, method, q, jar, a); err != nil {
 		r.close()
 		return nil, err
 	}
@@ -66,9 +66,9 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 }
 
 // ask sends one request on r's connection and reads the answer's head.
-func (p *Prober) ask(r *response, method string, q request, jar cookies, a attempt) error {
+func (p *Prober) ask(ctx context.Context, r *response, method string, q request, jar cookies, a attempt) error {
 	if q.target.Scheme() == HTTPS {
-		session := tls.Client(r.conn, p.tlsConfig(q.target))
+		session := tls.Client(r.conn, p.tlsConfig(ctx, q.target, a))
 		if err := session.Handshake(); err != nil {
 			return fromHandshake(err, q, a)
 		}
@@ -133,10 +133,14 @@ var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP5
 
 // tlsConfig returns the configuration of one handshake. Sessions are not
 // resumed: the certificate would not be looked at again.
-func (p *Prober) tlsConfig(t Target) *tls.Config {
+func (p *Prober) tlsConfig(ctx context.Context, t Target, a attempt) *tls.Config {
 	return &tls.Config{
-		ServerName:             t.hostname(),
-		RootCAs:                p.roots.Load(),
+		ServerName: t.hostname(),
+		// Not by package tls, which verifies whatever comes: see verify.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			return p.verify(ctx, t, s.PeerCertificates, a)
+		},
 		CurvePreferences:       curves,
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true,
@@ -188,7 +192,10 @@ func fromConn(err error, q request, a attempt) *Error {
 }
 
 // fromHandshake turns the error of a TLS handshake into a failure.
-func fromHandshake(err error, q request, a attempt) *Error {
+func fromHandshake(err error, q request, a attempt) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e // verify's
+	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		kind := KindTLS
 		if _, ok := errors.AsType[x509.SystemRootsError](cert.Err); ok {

@@ -29,6 +29,7 @@ type Prober struct {
 	pinger    *pinger
 	stalls    stalls
 	headless  headless
+	costly    chan struct{} // holds one while a costly chain of certificates is verified
 
 	// What the attempts are made of; tests put their own in. What connect
 	// returns has no deadline yet, and the caller closes it.
@@ -45,6 +46,7 @@ func New(userAgent string) *Prober {
 		resolver:  newResolver(),
 		connector: newConnector(),
 		pinger:    openPinger(),
+		costly:    make(chan struct{}, 1),
 	}
 	p.touch = p.connector.touch
 	p.connect = p.connector.connect
@@ -184,7 +186,7 @@ func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.
 	default:
 		err = p.measureHTTP(ctx, t, c.rules(), a)
 	}
-	return max(0, a.latency()-a.lookups.time()), a.lookups.excuse(err)
+	return max(0, a.latency()-a.lookups.time()-a.waited()), a.lookups.excuse(err)
 }
 
 // survive makes a panic the failure of an attempt: an answer that trips up a
