@@ -9,6 +9,7 @@ require (
 	github.com/nlnwa/whatwg-url v0.6.2 // URLs as the WHATWG standard, browsers and curl understand them
 	github.com/sirupsen/logrus v1.10.2 // the log
 	github.com/spf13/pflag v1.1.0 // the command line as the original has it: -cFILE, which package flag cannot read
+	golang.org/x/crypto/x509roots/fallback v0.0.0-20261030153154-30a33513ff6d // the public certificate authorities, for a host without any
 	golang.org/x/net v0.62.0 // idna: host names outside ASCII, as browsers look them up; httpproxy: which requests the environment leads through a proxy; dnsmessage: what nameservers are asked and answer
 	golang.org/x/sys v0.49.0 // unix: half-open connections and ICMP sockets, which package net cannot make
 )

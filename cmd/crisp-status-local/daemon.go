@@ -104,6 +104,7 @@ func (d *daemon) run(ctx context.Context) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	d.limitProcessors()
+	d.limitMemory()
 	d.log.WithFields(logrus.Fields{
 		"version":  version,
 		"config":   d.config.Path,

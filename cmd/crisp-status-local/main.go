@@ -31,6 +31,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
+	_ "golang.org/x/crypto/x509roots/fallback" // a host without any CA bundle reaches the Status API all the same
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 	"github.com/crisp-im/crisp-status-local/v2/internal/service"
