@@ -41,8 +41,10 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 		i := next
 		next, running = next+1, running+1
 		go func() {
-			got, err := dial(ctx, netip.AddrPortFrom(addrs[i], port))
-			outcomes <- outcome{i, got, err}
+			o := outcome{i: i}
+			defer func() { outcomes <- o }()
+			defer survive(&o.err)
+			o.got, o.err = dial(ctx, netip.AddrPortFrom(addrs[i], port))
 		}()
 	}
 	// finish waits for the dials under way and discards what they bring.

@@ -185,10 +185,11 @@ func (r *resolver) begin(ctx context.Context, n *name, wait time.Duration) *look
 		defer cancel()
 		var found hostAddrs
 		err := context.Canceled
+		defer func() { r.finish(n, c, found, err) }()
+		defer survive(&err)
 		if pause == 0 || sleep(ctx, pause) {
 			found, err = r.lookup(ctx, n.host, wait-min(pause, wait/2), partly)
 		}
-		r.finish(n, c, found, err)
 	}()
 	return c
 }

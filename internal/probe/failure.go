@@ -31,6 +31,7 @@ type Error struct {
 	Kind   Kind
 	Reason string // reads on its own: "connection refused"
 	Err    error  // the cause that Reason was made from; may be nil
+	Stack  string // of a panic, for whoever mends it; else empty
 
 	lasting bool // another attempt would come to the same
 }

@@ -120,7 +120,10 @@ func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 	pongs, errs := make([]pong, len(asked)), make([]error, len(asked))
 	var wg sync.WaitGroup
 	for i, addr := range asked {
-		wg.Go(func() { pongs[i], errs[i] = ping(ctx, addr, limit) })
+		wg.Go(func() {
+			defer survive(&errs[i])
+			pongs[i], errs[i] = ping(ctx, addr, limit)
+		})
 	}
 	wg.Wait()
 	if ctx.Err() != nil {

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -193,8 +194,20 @@ func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.
 // parser must not end the watch over all the others, nor make this one dead.
 func survive(err *error) {
 	if fault := recover(); fault != nil {
-		*err = failure(KindLocal, "internal error, please report it: %v", fault)
+		*err = Panicked(fault)
 	}
+}
+
+// maxStack bounds the stack of a panic, in bytes: its first frames say it all.
+const maxStack = 8 << 10
+
+// Panicked returns the failure of what panicked with fault, with the stack. It is
+// for the function that recovered.
+func Panicked(fault any) *Error {
+	e := failure(KindLocal, "internal error, please report it: %v", fault)
+	stack := debug.Stack()
+	e.Stack = string(stack[:min(len(stack), maxStack)])
+	return e
 }
 
 // maxPing is how long an ICMP echo is waited for: a second is long for a round

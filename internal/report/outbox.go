@@ -40,6 +40,8 @@ type Outbox struct {
 	wake  chan struct{} // holds a token when Run has to look at the time again
 	pings chan struct{}
 
+	panicked sync.Once // the stack of a panic was said
+
 	mu       sync.Mutex // protects all following fields
 	reporter Reporter
 	queue    queue

@@ -82,8 +82,13 @@ func (s *Scheduler) fetchDue(ctx context.Context, now time.Time) {
 	m.running = f
 	s.fetches.Go(func() {
 		defer cancel()
+		defer func() { s.fetched <- f }()
+		defer func() {
+			if fault := recover(); fault != nil {
+				f.m, f.err = nil, probe.Panicked(fault)
+			}
+		}()
 		f.m, f.err = api.FetchMap(ctx, prev)
-		s.fetched <- f
 	})
 }
 
@@ -121,6 +126,7 @@ func (s *Scheduler) fetchFailed(f *fetch) {
 	if m.fetchFailures++; s.currentMap != nil && !unauthorized {
 		m.fetchFailures = 0
 	}
+	s.sayPanic(f.err)
 	log := s.log.WithError(f.err)
 	switch {
 	case unauthorized:

@@ -133,6 +133,7 @@ type Scheduler struct {
 	cycleStart       time.Time
 	stats, prevStats stats // of this cycle and the one before
 	denials          denials
+	panics           map[string]bool // the reasons whose stacks were said
 	suspension       suspension
 	memoryReleased   time.Time
 }
