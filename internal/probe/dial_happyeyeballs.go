@@ -14,18 +14,19 @@ const stagger = 250 * time.Millisecond
 // race dials the addresses of one name as RFC 8305 has it: families
 // alternating, one after another, stagger apart or as soon as one has failed.
 // The first that succeeds wins; discard takes what any other brought. No dial
-// outlives the call.
-func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
+// outlives the call. Where extra has no place, no other address is tried beside the
+// one that is waited for.
+func race[T any](ctx context.Context, extra extraDials, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
 	if len(addrs) == 1 {
 		return dial(ctx, netip.AddrPortFrom(addrs[0], port))
 	}
-	return raceMany(ctx, addrs, port, dial, discard)
+	return raceMany(ctx, extra, addrs, port, dial, discard)
 }
 
 // raceMany is race for more than one address. It is apart because thousands of
 // probes of one address may wait, and its frame would be on all their stacks.
-func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
+func raceMany[T any](ctx context.Context, extra extraDials, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
 	type outcome struct {
 		i   int
@@ -36,8 +37,12 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	defer cancel()
 	addrs = alternate(addrs)
 	outcomes := make(chan outcome)
-	next, running := 0, 0
+	next, running, short := 0, 0, false
 	start := func() {
+		if running > 0 && !extra.take() {
+			short = true
+			return
+		}
 		i := next
 		next, running = next+1, running+1
 		go func() {
@@ -47,10 +52,15 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 			o.got, o.err = dial(ctx, netip.AddrPortFrom(addrs[i], port))
 		}()
 	}
+	ended := func() {
+		if running--; running > 0 {
+			extra.give()
+		}
+	}
 	// finish waits for the dials under way and discards what they bring.
 	finish := func() {
 		cancel()
-		for ; running > 0; running-- {
+		for ; running > 0; ended() {
 			if o := <-outcomes; o.err == nil {
 				discard(o.got)
 			}
@@ -65,7 +75,7 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 		}
 		select {
 		case o := <-outcomes:
-			running--
+			ended()
 			if o.err == nil {
 				finish()
 				return o.got, nil
@@ -82,7 +92,12 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
-	return none, together(addrs, errs)
+	err := together(addrs, errs)
+	if short && isTimeout(err) {
+		// Another address might have answered, had there been the time.
+		err = &Error{Kind: KindLocal, Reason: "this process has too many connections under way to try all addresses of the name in time (raise its limit: LimitNOFILE= or ulimit -n)", Err: err}
+	}
+	return none, err
 }
 
 // alternate returns addrs with the families in turn, the family of the first

@@ -46,7 +46,7 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 	if err != nil {
 		return nil, err
 	}
-	raw, err := race(ctx, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	raw, err := race(ctx, p.extra, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 		return p.connectPermitted(ctx, q.target, addr, a)
 	}, reset)
 	if err != nil {

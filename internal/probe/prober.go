@@ -30,6 +30,7 @@ type Prober struct {
 	pinger    *pinger
 	stalls    stalls
 	headless  headless
+	extra     extraDials
 	costly    chan struct{} // holds one while a costly chain of certificates is verified
 
 	// What the attempts are made of; tests put their own in. What connect
@@ -48,6 +49,7 @@ func New(userAgent string) *Prober {
 		connector: newConnector(),
 		pinger:    openPinger(),
 		costly:    make(chan struct{}, 1),
+		extra:     make(extraDials, maxExtraDials(openFiles())),
 	}
 	p.touch = p.connector.touch
 	p.connect = p.connector.connect

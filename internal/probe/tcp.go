@@ -13,7 +13,7 @@ func (p *Prober) measureTCP(ctx context.Context, t Target, a attempt) error {
 		return err
 	}
 	began, limit := a.began, a.limit // all that the dials need: thousands of them may wait, each with its own
-	_, err = race(ctx, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
+	_, err = race(ctx, p.extra, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (struct{}, error) {
 		return struct{}{}, p.touchPermitted(ctx, t, addr, attempt{began: began, limit: limit})
 	}, func(struct{}) {})
 	return err
