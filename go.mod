@@ -12,6 +12,7 @@ require (
 	github.com/sirupsen/logrus v1.10.2 // the log
 	github.com/spf13/cobra v1.10.2 // the commands, and their completions for three shells
 	github.com/spf13/pflag v1.1.0 // the command line as the original has it: -cFILE, which package flag cannot read
+	golang.org/x/crypto/x509roots/fallback v0.0.0-20261030153154-30a33513ff6d // the public certificate authorities, for a host without any
 	golang.org/x/net v0.62.0 // idna: host names outside ASCII, as browsers look them up; httpproxy: which requests the environment leads through a proxy; dnsmessage: what nameservers are asked and answer
 	golang.org/x/sys v0.49.0 // unix: half-open connections and ICMP sockets, which package net cannot make
 	golang.org/x/term v0.47.0 // whether somebody looks at the output, and how wide it is

@@ -25,8 +25,8 @@ var architecture = map[string]struct {
 }{
 	"cmd/crisp-status-local": {
 		ours:   []string{"internal/config", "internal/endpoint", "internal/logging", "internal/pace", "internal/probe", "internal/redact", "internal/report", "internal/scheduler", "internal/service", "internal/status", "internal/statusapi"},
-		theirs: []string{"github.com/jedib0t/go-pretty/v6/progress", "github.com/jedib0t/go-pretty/v6/table", "github.com/jedib0t/go-pretty/v6/text", "github.com/sirupsen/logrus", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
-		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it, and what is shown to people is a matter of the commands alone",
+		theirs: []string{"github.com/jedib0t/go-pretty/v6/progress", "github.com/jedib0t/go-pretty/v6/table", "github.com/jedib0t/go-pretty/v6/text", "github.com/sirupsen/logrus", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/term"},
+		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it, and what is shown to people is a matter of the commands alone; a program alone may say which roots stand in for a missing bundle",
 	},
 	"cmd/crisp-status-local/faults": {
 		ours:   []string{"internal/sandbox"},
@@ -39,8 +39,9 @@ var architecture = map[string]struct {
 		why:    "the sandbox judges the daemon, so it shares nothing with it; of the system it takes the clock of a process",
 	},
 	"internal/config": {
+		ours:   []string{"internal/policy"},
 		theirs: []string{"github.com/BurntSushi/toml", "github.com/sirupsen/logrus"},
-		why:    "a configuration is a value; of logrus it takes the level",
+		why:    "a configuration is a value; of logrus it takes the level, of a policy its entries",
 	},
 	"internal/scheduler": {
 		ours:   []string{"internal/logging", "internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
@@ -63,8 +64,12 @@ var architecture = map[string]struct {
 	"internal/pace": {
 		why: "every duration that follows from the interval, so that all parts keep the same promise",
 	},
+	"internal/policy": {
+		theirs: []string{"golang.org/x/net/idna"},
+		why:    "it is a leaf: what may be reached depends on names and addresses alone; host names are compared as they are looked up",
+	},
 	"internal/probe": {
-		ours:   []string{"internal/redact"},
+		ours:   []string{"internal/policy", "internal/redact"},
 		theirs: []string{"github.com/nlnwa/whatwg-url/url", "golang.org/x/net/dns/dnsmessage", "golang.org/x/net/idna", "golang.org/x/sys/unix"},
 		why:    "a probe knows nothing of who asks for it, returns its reason instead of logging it, and never retries by retryablehttp: there a retry has another meaning",
 	},

@@ -57,6 +57,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	redirectStandardLog(d.log, d.mask)
 	d.prober = probe.New(userAgent)
 	d.prober.TrustRoots(c.RootCAs)
+	d.prober.Restrict(c.Policy)
 	d.prober.OnNameTrouble(func(name, trouble string) {
 		d.log.WithFields(logrus.Fields{"name": name, "trouble": trouble}).Warn("names of replicas are not looked up as they should")
 	})
@@ -79,6 +80,8 @@ func (d *daemon) settings() scheduler.Settings {
 		Interval: d.config.Interval,
 		Workers:  d.config.Workers,
 		Files:    openFiles(),
+
+		ReportDenied: d.config.ReportDenied,
 	}
 }
 
@@ -106,6 +109,7 @@ func (d *daemon) run(ctx context.Context) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	d.limitProcessors()
+	d.limitMemory()
 	d.log.WithFields(logrus.Fields{
 		"version":  version,
 		"config":   d.config.Path,
@@ -205,6 +209,7 @@ func (d *daemon) reload(ctx context.Context) {
 	d.mask.write(c.Format)
 	d.warn()
 	d.prober.TrustRoots(c.RootCAs)
+	d.prober.Restrict(c.Policy)
 	if page == scheduler.OtherPage {
 		d.outbox.Forget()
 	}

@@ -35,6 +35,7 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
+	_ "golang.org/x/crypto/x509roots/fallback" // a host without any CA bundle reaches the Status API all the same
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 )

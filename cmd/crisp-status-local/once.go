@@ -29,6 +29,7 @@ now. Nothing is reported without --report; the page is then promised the next
 report within the interval, so it is for where something runs it as often.
 
 Unlike the daemon it tries nothing once more when many replicas turn out dead.
+What [probe] allow and deny forbid is not probed.
 
 Without ./config.cfg, FILE is /etc/crisp-status-local.cfg.
 
@@ -77,6 +78,7 @@ func (o *onceFlags) run(ctx context.Context, sys system) error {
 	prober := probe.New(userAgent)
 	defer prober.Close()
 	prober.TrustRoots(c.RootCAs)
+	prober.Restrict(c.Policy)
 	results := probeAll(ctx, prober, m, c, newBar(sys, len(m.Checks)))
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -96,7 +98,7 @@ func (o *onceFlags) run(ctx context.Context, sys system) error {
 		}
 	}
 	if unjudged > 0 {
-		return fmt.Errorf("%s not judged: this host lacks something", count(unjudged, "replica was", "replicas were"))
+		return fmt.Errorf("%s not judged: this host lacks something, or [probe] forbids it", count(unjudged, "replica was", "replicas were"))
 	}
 	return nil
 }
@@ -117,6 +119,9 @@ func probeAll(ctx context.Context, prober *probe.Prober, m *statusapi.Map, c con
 				rules = probe.DefaultRules()
 			}
 			results[i] = prober.Probe(ctx, probe.Task{Check: check, Budget: pace.Budget(c.Interval, rules.DeadAfter)})
+			if c.ReportDenied && probe.IsDenied(results[i].Err) {
+				results[i].Health = probe.Dead
+			}
 			done.step()
 		})
 	}

@@ -24,12 +24,15 @@ const probeLong = `Probe each URL as the daemon would, from here and now, and sa
 the verdict, its reason, and per attempt the phases. Nothing is reported.
 
 What a page sets for its replicas is given by the flags; without them the defaults
-of a map hold. Run it as the user of the daemon, in its container: names, routes,
-CA certificates and the right to send ICMP are those of whoever runs it.
+of a map hold. No file is read, so what [probe] allow and deny say does not count;
+addresses that are denied by default (cloud metadata, multicast) are not probed.
+
+Run it as the user of the daemon, in its container: names, routes, CA certificates
+and the right to send ICMP are those of whoever runs it.
 
 Exit status: 0 healthy, 1 sick, 2 dead, 3 not judged, since this host lacks
-something; of several URLs the worst counts: dead, not judged, sick. It is 64 for a
-wrong command line, or a URL that is none.`
+something or the address is denied; of several URLs the worst counts: dead, not
+judged, sick. It is 64 for a wrong command line, or a URL that is none.`
 
 // Exit statuses of the command probe.
 const (
@@ -95,6 +98,11 @@ func (o *probeFlags) rules() (*probe.Rules, error) {
 		return nil, fmt.Errorf("--delay-dead %d, want 1 to %d seconds", o.deadAfter, longest)
 	case o.sickAfter < 0 || o.sickAfter > 3600:
 		return nil, fmt.Errorf("--delay-sick %d, want 0 to 3600 seconds", o.sickAfter)
+	}
+	for _, match := range []string{o.healthyMatch, o.deadMatch} {
+		if len(match) > probe.MaxMatch {
+			return nil, fmt.Errorf("a match of %d bytes, want at most %d", len(match), probe.MaxMatch)
+		}
 	}
 	low, high, err := statusRange(o.status)
 	if err != nil {
@@ -290,6 +298,8 @@ func hint(kind probe.Kind, reason string) string {
 		return "if that status is right, set the node's range on the page, here --status"
 	case probe.KindBody:
 		return "compare the body with the match: \"curl -s URL\""
+	case probe.KindPolicy:
+		return "the daemon probes it only if [probe] allow lists that very address; what is reported of it says [probe] report_denied"
 	case probe.KindTLS:
 		switch {
 		case strings.Contains(reason, "unknown authority"):

@@ -14,6 +14,9 @@
 //	[probe]  interval     seconds from cycle to cycle, 1 to 3600; 120
 //	[probe]  workers      cap on the probes in flight, 1 to 100000; derived
 //	[probe]  ca_file      PEM certificates trusted beside the system's
+//	[probe]  allow        what may be probed: CIDRs, addresses, host names; all
+//	[probe]  deny         what may not; none
+//	[probe]  report_denied  whether replicas that may not be are dead; false
 //
 // A relative path starts at the folder of the configuration file. ${NAME} in a
 // quoted value, or bare as the whole value of a key, is the environment variable
@@ -34,6 +37,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/sirupsen/logrus"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/policy"
 )
 
 const (
@@ -62,9 +67,12 @@ type Config struct {
 	Interval time.Duration  // 1 s to 1 h, whole seconds
 	Workers  int            // cap on the probes in flight; 0 means derived
 	RootCAs  *x509.CertPool // the system's roots and those of ca_file; nil means the system's
-	Warnings []string       // one sentence for each unknown key, in the order of the file
+	Warnings []string       // one sentence for each unknown key, in the order of the file, and for each exposure of the token
 
 	ReplicaMetrics bool // the endpoint has metrics of each replica, too
+
+	Policy       *policy.Policy // which addresses may be probed
+	ReportDenied bool           // replicas that it denies are reported dead
 }
 
 // LogFormat is the form of the lines of the log.
@@ -129,6 +137,9 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 		Warnings: unknownKeys(path, keys),
 
 		ReplicaMetrics: d.flag("server.replica_metrics"),
+
+		Policy:       d.policy("probe.allow", "probe.deny"),
+		ReportDenied: d.flag("probe.report_denied"),
 	}
 	unusable := Config{Path: path, Warnings: c.Warnings}
 	switch {
@@ -137,6 +148,7 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 	case len(d.complaints) > 0:
 		return unusable, d.complaints
 	}
+	c.Warnings = append(c.Warnings, d.exposures(c)...)
 	return c, nil
 }
 
@@ -149,6 +161,7 @@ func keys() []string {
 		"server.log_level", "server.log_format", "server.inet", "server.hosts", "server.replica_metrics",
 		"report.endpoint", "report.token", "report.token_file",
 		"probe.interval", "probe.workers", "probe.ca_file",
+		"probe.allow", "probe.deny", "probe.report_denied",
 	}
 }
 

@@ -210,7 +210,7 @@ func TestUnknownKeysAreWarnings(t *testing.T) {
 		{"a line break", `"inter\nval" = 3`, `"inter\nval"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, server.log_format, server.inet, server.hosts, server.replica_metrics, report.endpoint, report.token, report.token_file, probe.interval, probe.workers, probe.ca_file"
+			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, server.log_format, server.inet, server.hosts, server.replica_metrics, report.endpoint, report.token, report.token_file, probe.interval, probe.workers, probe.ca_file, probe.allow, probe.deny, probe.report_denied"
 			got, err := parse("config.cfg", []byte("report.endpoint = 'http://localhost'\n"+tt.text), noVariables)
 			if err == nil {
 				t.Fatal("got no complaint, want the one about the missing token")

@@ -22,6 +22,7 @@ type document struct {
 	lookupEnv  func(string) (string, bool)
 	complaints Complaints
 	sampleAt   string // the key at which the token is still the sample's
+	tokenIn    tokenPlace
 }
 
 // setting is a string of the file.

@@ -120,6 +120,9 @@ func (d *document) token(key, fileKey string) Secret {
 	case inFile:
 		return d.tokenAt(fileKey, d.tokenFile)
 	case inline:
+		if s, _ := d.value(key).(string); !variable.MatchString(s) { // else it is in the environment
+			d.tokenIn = tokenPlace{key, d.path, quoteForShell(d.path)}
+		}
 		return d.tokenAt(key, d.text)
 	case d.tree["report"] == nil || d.isTable("report"): // else that was the complaint
 		d.complain(key, "missing, want the token of your Crisp Status reporter, from your Crisp dashboard, here or in %s", fileKey)
@@ -154,6 +157,10 @@ func (d *document) tokenFile(key string) (setting, bool) {
 		shown = "the file" // or else it is the token itself, in the wrong key
 	}
 	data, ok := d.file(key, s, shown, maxTokenSize)
+	d.tokenIn = tokenPlace{key, d.resolve(s.value), quoteForShell(d.resolve(s.value))}
+	if s.written != s.value {
+		d.tokenIn.shown = `"` + s.written + `"`
+	}
 	token, cut := strings.CutSuffix(string(data), "\n")
 	if cut {
 		token = strings.TrimSuffix(token, "\r")

@@ -55,11 +55,11 @@ func TestVariables(t *testing.T) {
 
 func TestVariablesTakeTheTypeOfTheirKey(t *testing.T) {
 	lookup := environment(map[string]string{
-		"LEVEL": "debug", "URL": "http://h/v1/", "HOST": "h", "T": "12345", "SECONDS": "60", "CAP": " 1000\n",
+		"LEVEL": "debug", "URL": "https://h/v1/", "HOST": "h", "T": "12345", "SECONDS": "60", "CAP": " 1000\n",
 	})
 	for _, text := range []string{
 		"[server]\nlog_level = ${LEVEL}\n[report]\nendpoint = ${URL}\ntoken = ${T}\n[probe]\ninterval = ${SECONDS}\nworkers = ${CAP}",
-		"[server]\nlog_level = '${LEVEL}'\n[report]\nendpoint = 'http://${HOST}/v1'\ntoken = '${T}'\n[probe]\ninterval = '${SECONDS}'\nworkers = '${CAP}'",
+		"[server]\nlog_level = '${LEVEL}'\n[report]\nendpoint = 'https://${HOST}/v1'\ntoken = '${T}'\n[probe]\ninterval = '${SECONDS}'\nworkers = '${CAP}'",
 		"server.log_level=${LEVEL}\r\nreport.endpoint\t= ${URL}\r\n\"report\" . token = ${T}\r\nprobe.interval =\t${SECONDS} \r\nprobe.workers = ${CAP}#\r\n",
 		"server = {log_level = '${LEVEL}'}\nreport = {endpoint='${URL}',token='${T}'}\nprobe = { interval = '${SECONDS}' , workers = '${CAP}'}",
 	} {
@@ -69,7 +69,7 @@ func TestVariablesTakeTheTypeOfTheirKey(t *testing.T) {
 			continue
 		}
 		want := Config{
-			Path: "config.cfg", Level: logrus.DebugLevel, Endpoint: "http://h/v1", Token: NewSecret("12345"),
+			Path: "config.cfg", Level: logrus.DebugLevel, Endpoint: "https://h/v1", Token: NewSecret("12345"),
 			Interval: time.Minute, Workers: 1000,
 		}
 		if !equal(got, want) {
@@ -174,13 +174,13 @@ func TestVariablesThatHoldAQuotedString(t *testing.T) {
 }
 
 func TestQuotedVariablesOfEveryKey(t *testing.T) {
-	lookup := environment(map[string]string{"LEVEL": `"debug"`, "URL": `'http://h/v1/'`, "T": `"12345"`, "SECONDS": `"60"`, "CAP": `'1000'`})
+	lookup := environment(map[string]string{"LEVEL": `"debug"`, "URL": `'https://h/v1/'`, "T": `"12345"`, "SECONDS": `"60"`, "CAP": `'1000'`})
 	got, err := parse("config.cfg", []byte("[server]\nlog_level = ${LEVEL}\n[report]\nendpoint = ${URL}\ntoken = ${T}\n[probe]\ninterval = ${SECONDS}\nworkers = ${CAP}"), lookup)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Config{
-		Path: "config.cfg", Level: logrus.DebugLevel, Endpoint: "http://h/v1", Token: NewSecret("12345"),
+		Path: "config.cfg", Level: logrus.DebugLevel, Endpoint: "https://h/v1", Token: NewSecret("12345"),
 		Interval: time.Minute, Workers: 1000,
 	}
 	if !equal(got, want) {

@@ -140,7 +140,7 @@ func schemes() []string { return []string{"tcp", "icmp", "http", "https"} }
 
 // reasons are what an attempt can end with.
 func reasons() []string {
-	return []string{"up", "dns", "refused", "timeout", "unreachable", "broken", "tls", "http", "status", "body", "local"}
+	return []string{"up", "dns", "refused", "timeout", "unreachable", "broken", "tls", "http", "status", "body", "policy", "local"}
 }
 
 // probing emits what came of probes.

@@ -21,6 +21,7 @@ type record struct {
 	extra   atomic.Int64  // nanoseconds that the attempt has beyond its limit
 	anomaly string        // an oddity of its answer, though it may be up
 	notes   []string      // hints for the operator, beside the reason
+	wait    time.Duration // for its turn among others of this process
 
 	phases  Attempt
 	lookups lookups
@@ -50,8 +51,10 @@ func (a attempt) late() time.Duration {
 func (a attempt) latency() time.Duration { return max(0, time.Since(a.began)-a.late()) }
 
 // targetTime returns the part of latency that the target took: all but the
-// look-ups of names.
-func (a attempt) targetTime() time.Duration { return max(0, a.latency()-a.lookups.time()) }
+// look-ups of names and the waits for a turn in this process.
+func (a attempt) targetTime() time.Duration {
+	return max(0, a.latency()-a.lookups.time()-a.waited())
+}
 
 // prolong reports whether there is time left. It first extends an expired attempt by
 // the lateness of this process, once, by the limit at most. It is called when the
@@ -81,6 +84,21 @@ func (a attempt) note(text string) {
 	if a.record != nil {
 		a.record.notes = append(a.record.notes, text)
 	}
+}
+
+// addWait notes that the attempt waited for d for its turn in this process.
+func (a attempt) addWait(d time.Duration) {
+	if a.record != nil {
+		a.record.wait += d
+	}
+}
+
+// waited returns the sum of those waits, which are not the target's.
+func (a attempt) waited() time.Duration {
+	if a.record == nil {
+		return 0
+	}
+	return a.record.wait
 }
 
 // anomaly returns the oddity of the attempt, of its answer or its look-ups; "" if

@@ -77,8 +77,10 @@ type Rules struct {
 	// HealthyAbove ≤ s < HealthyBelow; a match that is empty is no match.
 	HealthyAbove int
 	HealthyBelow int
-	HealthyMatch string // must be in the body
-	DeadMatch    string // must not be in the body
+	HealthyMatch string // must be in the body; MaxMatch at most
+	DeadMatch    string // must not be in the body; MaxMatch at most
+
+	matches *matches // set by Compile; nil: each probe makes them for itself
 }
 
 // DefaultRules returns the rules of a map that gives none.

@@ -14,22 +14,23 @@ const attemptDelay = 250 * time.Millisecond
 // race dials the addresses of one name by Happy Eyeballs (RFC 8305): families
 // alternating, one after another, attemptDelay apart or as soon as one has failed.
 // The first that succeeds wins; discard takes the result of any other. No dial
-// outlives the call.
-func race[T any](ctx context.Context, addrs []netip.Addr, port uint16,
+// outlives the call. While extra has no place, no address is tried beside the one in
+// flight.
+func race[T any](ctx context.Context, extra extraDials, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
 	if len(addrs) == 1 {
 		return dial(ctx, netip.AddrPortFrom(addrs[0], port))
 	}
-	return raceMany(ctx, addrs, port, dial, discard)
+	return raceMany(ctx, extra, addrs, port, dial, discard)
 }
 
 // raceMany is race for more than one address. It is apart because thousands of
 // probes of one address may wait, and its frame would be on all their stacks.
-func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
+func raceMany[T any](ctx context.Context, extra extraDials, addrs []netip.Addr, port uint16,
 	dial func(context.Context, netip.AddrPort) (T, error), discard func(T)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := dials[T]{addrs: interleave(addrs), port: port, dial: dial, outcomes: make(chan dialOutcome[T])}
+	r := dials[T]{addrs: interleave(addrs), port: port, dial: dial, extra: extra, outcomes: make(chan dialOutcome[T])}
 	errs := make([]error, len(addrs))
 	r.start(ctx)
 	for r.running > 0 {
@@ -39,7 +40,7 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 		}
 		select {
 		case o := <-r.outcomes:
-			r.running--
+			r.ended()
 			if o.err == nil {
 				cancel()
 				r.finish(discard)
@@ -57,7 +58,12 @@ func raceMany[T any](ctx context.Context, addrs []netip.Addr, port uint16,
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
-	return none, joinFailures(r.addrs, errs)
+	err := joinFailures(r.addrs, errs)
+	if r.short && isTimeout(err) {
+		// Another address might have answered, had there been the time.
+		err = &Error{Kind: KindLocal, Reason: "this process has too many connections under way to try all addresses of the name in time (raise its limit: LimitNOFILE= or ulimit -n)", Err: err}
+	}
+	return none, err
 }
 
 // dials is the dials of one race.
@@ -65,8 +71,10 @@ type dials[T any] struct {
 	addrs         []netip.Addr
 	port          uint16
 	dial          func(context.Context, netip.AddrPort) (T, error)
+	extra         extraDials // the places of dials beside the first in flight
 	outcomes      chan dialOutcome[T]
 	next, running int
+	short         bool // a dial was not started, since extra had no place
 }
 
 // dialOutcome is the result of the dial of the i-th address.
@@ -79,20 +87,33 @@ type dialOutcome[T any] struct {
 // more reports whether an address was not dialled yet.
 func (r *dials[T]) more() bool { return r.next < len(r.addrs) }
 
-// start dials the next address.
+// start dials the next address, unless it would be beside another and has no place.
 func (r *dials[T]) start(ctx context.Context) {
+	if r.running > 0 && !r.extra.take() {
+		r.short = true
+		return
+	}
 	i := r.next
 	r.next, r.running = r.next+1, r.running+1
 	go func() {
-		got, err := r.dial(ctx, netip.AddrPortFrom(r.addrs[i], r.port))
-		r.outcomes <- dialOutcome[T]{i, got, err}
+		o := dialOutcome[T]{i: i}
+		defer func() { r.outcomes <- o }()
+		defer recoverPanic(&o.err)
+		o.got, o.err = r.dial(ctx, netip.AddrPortFrom(r.addrs[i], r.port))
 	}()
+}
+
+// ended takes note of the end of a dial, whose place another may have.
+func (r *dials[T]) ended() {
+	if r.running--; r.running > 0 {
+		r.extra.give()
+	}
 }
 
 // finish waits for the dials in flight, which were cancelled, and discards their
 // results.
 func (r *dials[T]) finish(discard func(T)) {
-	for ; r.running > 0; r.running-- {
+	for ; r.running > 0; r.ended() {
 		if o := <-r.outcomes; o.err == nil {
 			discard(o.got)
 		}
@@ -121,16 +142,20 @@ func interleave(addrs []netip.Addr) []netip.Addr {
 	return all
 }
 
-// joinFailures returns one failure for those of all addresses of a name. It is local
-// only if every one of them is: an address that was down says something about the
-// target.
+// joinFailures returns one failure for those of all addresses of a name. It is local,
+// or the policy's, only if every one of them is: an address that was asked and was
+// down says something about the target.
 func joinFailures(addrs []netip.Addr, errs []error) error {
 	var first *Error
+	var unasked error
 	var reasons []string
 	same := true
 	for i, err := range errs {
 		e, ok := err.(*Error)
-		if !ok || e.Kind == KindLocal {
+		if !ok || e.Kind == KindLocal || e.Kind == KindPolicy {
+			if unasked == nil || IsDenied(unasked) {
+				unasked = err
+			}
 			continue
 		}
 		if first == nil {
@@ -141,7 +166,7 @@ func joinFailures(addrs []netip.Addr, errs []error) error {
 	}
 	switch {
 	case first == nil:
-		return errs[0]
+		return unasked
 	case same:
 		return first
 	}

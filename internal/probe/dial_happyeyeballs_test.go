@@ -27,7 +27,7 @@ func raceOf(ctx context.Context, addrs []netip.Addr, outcomes map[string]step) (
 	var log dialed
 	var mu sync.Mutex
 	start := time.Now()
-	won, err := race(ctx, addrs, 443, func(ctx context.Context, addr netip.AddrPort) (string, error) {
+	won, err := race(ctx, nil, addrs, 443, func(ctx context.Context, addr netip.AddrPort) (string, error) {
 		name := addr.Addr().String()
 		mu.Lock()
 		log.order = append(log.order, name)

@@ -188,10 +188,11 @@ func (r *resolver) startLookup(ctx context.Context, n *name, wait time.Duration)
 		defer cancel()
 		var found hostAddrs
 		err := context.Canceled
+		defer func() { r.finish(n, c, found, err) }()
+		defer recoverPanic(&err)
 		if pause == 0 || sleep(ctx, pause) {
 			found, err = r.lookup(ctx, n.host, wait-min(pause, wait/2), partly)
 		}
-		r.finish(n, c, found, err)
 	}()
 	return c
 }

@@ -26,11 +26,7 @@ type exchanger struct {
 
 // newExchanger leaves seven eighths of the process's files to others.
 func newExchanger() exchanger {
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		files.Cur = 1024
-	}
-	return exchanger{make(chan struct{}, min(max(files.Cur/8, 32), 2048))}
+	return exchanger{make(chan struct{}, maxQuestions(openFiles()))}
 }
 
 // exchangeTiming is how patient an exchange is.

@@ -10,8 +10,8 @@ import (
 // Kind is the kind of a failure.
 type Kind string
 
-// The kinds of failure. All but KindLocal are about the target and count
-// towards a dead verdict; KindLocal is this host's own trouble and never does.
+// The kinds of failure. All but the last two are about the target and count
+// towards a dead verdict; KindPolicy and KindLocal never do.
 const (
 	KindDNS         Kind = "dns"         // the name does not exist
 	KindRefused     Kind = "refused"     // the target refused the connection
@@ -22,6 +22,7 @@ const (
 	KindHTTP        Kind = "http"        // the answer is not HTTP, or breaks its limits
 	KindStatus      Kind = "status"      // the HTTP status is outside the healthy range
 	KindBody        Kind = "body"        // the HTTP body does not pass the matches
+	KindPolicy      Kind = "policy"      // the operator permits no connection to it; says nothing about the target
 	KindLocal       Kind = "local"       // trouble of this host; says nothing about the target
 )
 
@@ -30,8 +31,9 @@ type Error struct {
 	Kind   Kind
 	Reason string // reads on its own: "connection refused"
 	Err    error  // the cause that Reason was made from; may be nil
+	Stack  string // of a panic, for whoever mends it; else empty
 
-	lasting bool // local trouble that only a restart can end
+	lasting bool // another attempt would come to the same
 }
 
 func (e *Error) Error() string { return e.Reason }
@@ -46,7 +48,8 @@ func failure(kind Kind, format string, args ...any) *Error {
 // isLocal reports whether err is this host's own trouble.
 func isLocal(err error) bool { return kindOf(err) == KindLocal }
 
-// isLasting reports whether err is local trouble that only a restart can end.
+// isLasting reports whether err is none of the target's and another attempt would
+// come to the same: what only a restart, or another policy, can end.
 func isLasting(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.lasting

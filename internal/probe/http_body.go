@@ -1,61 +1,69 @@
 package probe
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
 	"sync"
 )
 
-// windowSize is the number of bytes of a body that are searched at a time.
-const windowSize = 16 << 10
+// pieceSize is the number of bytes of a body that are searched at a time: enough to
+// be fast, and few, since thousands of bodies may be waited for, each with a piece.
+const pieceSize = 4 << 10
 
-// windows pools buffers for bodies that are being searched.
-var windows = sync.Pool{New: func() any { return new([2 * windowSize]byte) }}
+// searchBuffers pools buffers for bodies that are being searched.
+var searchBuffers = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+
+// matches is the matches of rules, ready to be found.
+type matches struct{ healthy, dead *pattern }
+
+// Compile prepares the matches, once for all probes. It must be called before the
+// rules are shared.
+func (rules *Rules) Compile() { rules.matches = rules.compiled() }
+
+func (rules *Rules) compiled() *matches {
+	switch {
+	case !rules.needBody():
+		return nil
+	case rules.matches != nil:
+		return rules.matches
+	}
+	return &matches{newPattern(rules.HealthyMatch), newPattern(rules.DeadMatch)}
+}
 
 // bodySearch is the search of one body for the matches of its rules.
 type bodySearch struct {
-	healthy, dead []byte // to find, and not to find; empty: no such match
+	healthy, dead finder // to find, and not to find
 	found         bool   // healthy was found, or there is no such match
 	empty         bool   // the body, so far
 }
 
 // search reads body until it is decided whether it passes the matches, in
-// constant memory: pieces are put one behind another into a window, and when the
-// window is full, as much of its end is kept as a match that lies across can need.
+// constant memory.
 func (rules *Rules) search(body io.Reader, a attempt) error {
-	s := bodySearch{healthy: []byte(rules.HealthyMatch), dead: []byte(rules.DeadMatch), empty: true}
-	s.found = len(s.healthy) == 0
-	overlap := max(len(s.healthy), len(s.dead)) - 1
-	pooled := windows.Get().(*[2 * windowSize]byte)
-	defer windows.Put(pooled)
-	window := pooled[:]
-	if overlap > windowSize {
-		window = make([]byte, overlap+windowSize)
-	}
-	filled := 0
+	m := rules.compiled()
+	s := bodySearch{healthy: finder{pattern: m.healthy}, dead: finder{pattern: m.dead}, found: m.healthy == nil, empty: true}
+	buffer := searchBuffers.Get().(*[pieceSize]byte)
+	defer searchBuffers.Put(buffer)
 	for {
-		n, err := body.Read(window[filled:])
+		n, err := body.Read(buffer[:])
 		s.empty = s.empty && n == 0
-		piece := window[max(0, filled-overlap) : filled+n]
-		filled += n
-		if len(s.dead) > 0 && bytes.Contains(piece, s.dead) {
+		piece := buffer[:n]
+		if s.mayBeDead() && s.dead.finds(piece) {
 			return failure(KindBody, "body contains dead_match")
 		}
-		s.found = s.found || bytes.Contains(piece, s.healthy)
+		s.found = s.found || s.healthy.finds(piece)
 		switch {
-		case s.found && len(s.dead) == 0:
+		case s.found && !s.mayBeDead():
 			return nil // the rest does not matter
 		case err != nil:
 			return s.verdict(err, a)
 		}
-		if filled > max(overlap, len(window)-windowSize) {
-			copy(window, window[filled-overlap:filled])
-			filled = overlap
-		}
 	}
 }
+
+// mayBeDead reports whether there is a dead_match.
+func (s *bodySearch) mayBeDead() bool { return s.dead.pattern != nil }
 
 // verdict returns the failure of a body that ended with err before its matches
 // were decided; nil if it passes.
@@ -66,7 +74,7 @@ func (s *bodySearch) verdict(err error, a attempt) error {
 		return failure(KindTimeout, "body not complete within %v", rounded(a.limit))
 	case errors.Is(err, errBomb):
 		return failure(KindBody, "body unpacks to over %d MiB and %d times what was received", maxUnpacked>>20, maxUnpackedRatio)
-	case !whole && len(s.dead) > 0:
+	case !whole && s.mayBeDead():
 		return &Error{Kind: KindBody, Reason: "body breaks off before dead_match could be ruled out", Err: err}
 	case s.empty && !s.found:
 		return failure(KindBody, "body is empty")

@@ -146,11 +146,11 @@ func (p *pieces) Read(b []byte) (int, error) {
 }
 
 // A match may lie anywhere: at every offset around the ends of pieces and of
-// windows it is found, and what was never there in one piece is not.
+// buffers it is found, and what was never there in one piece is not.
 func TestMatchAtEveryOffset(t *testing.T) {
 	const match = "nEEdle"
-	for _, size := range []int{1, 2, 5, 6, 7, 1000, windowSize - 1, windowSize, windowSize + 1, 3 * windowSize} {
-		for _, around := range []int{10, size, windowSize, 2 * windowSize} {
+	for _, size := range []int{1, 2, 5, 6, 7, 1000, pieceSize - 1, pieceSize, pieceSize + 1, 3 * pieceSize} {
+		for _, around := range []int{10, size, pieceSize, 2 * pieceSize} {
 			for offset := max(0, around-8); offset <= around+2; offset++ {
 				body := bytes.Repeat([]byte("."), offset+len(match)+10)
 				copy(body[offset:], match)
@@ -170,7 +170,7 @@ func TestMatchAtEveryOffset(t *testing.T) {
 }
 
 func TestLongAndUnequalMatches(t *testing.T) {
-	long := strings.Repeat("long ", 20000) // longer than the window
+	long := strings.Repeat("long ", 13000) // longer than any piece
 	body := []byte(strings.Repeat("-", 12345) + long + "x" + strings.Repeat("-", 54321))
 	for _, size := range []int{1000, 1 << 20} {
 		if err := (&Rules{HealthyMatch: long, DeadMatch: "y"}).search(reads(body, size), within(time.Second)); err != nil {

@@ -79,7 +79,7 @@ func TestChunkedBodyDoesNotWaitForTheNextChunk(t *testing.T) {
 func TestSmallChunksAreGivenOutTogether(t *testing.T) {
 	body := strings.Repeat("1\r\nx\r\n", 10_000) + "0\r\n\r\n"
 	c := &chunkedBody{from: bufio.NewReaderSize(strings.NewReader(body), 1<<10)}
-	reads, b := 0, make([]byte, windowSize)
+	reads, b := 0, make([]byte, pieceSize)
 	for {
 		reads++
 		if _, err := c.Read(b); err != nil {

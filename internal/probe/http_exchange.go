@@ -43,13 +43,13 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 1<<10)
 // head. The caller closes the response. The error is an *Error, or the cause
 // of ctx's end.
 func (p *Prober) exchange(ctx context.Context, method string, q request, jar cookies, a attempt) (*response, error) {
-	addrs, err := p.resolver.addrs(ctx, q.target, a)
+	addrs, err := p.addrs(ctx, q.target, a)
 	if err != nil {
 		return nil, err
 	}
 	started := time.Now()
-	raw, err := race(ctx, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-		return p.connect(ctx, addr, a)
+	raw, err := race(ctx, p.extra, addrs, q.target.port, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		return p.connectPermitted(ctx, q.target, addr, a)
 	}, discardConn)
 	a.connected(reached(raw), started)
 	if err != nil {
@@ -61,7 +61,7 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 	}
 	// Not before the race is over: its own context ends with it.
 	r := &response{conn: raw, release: expireWith(ctx, raw)}
-	if err := p.ask(r, method, q, jar, a); err != nil {
+	if err := p.ask(ctx, r, method, q, jar, a); err != nil {
 		r.close()
 		return nil, err
 	}
@@ -69,9 +69,9 @@ func (p *Prober) exchange(ctx context.Context, method string, q request, jar coo
 }
 
 // ask sends one request on r's connection and reads the answer's head.
-func (p *Prober) ask(r *response, method string, q request, jar cookies, a attempt) error {
+func (p *Prober) ask(ctx context.Context, r *response, method string, q request, jar cookies, a attempt) error {
 	if q.target.Scheme() == HTTPS {
-		session := tls.Client(r.conn, p.tlsConfig(q.target))
+		session := tls.Client(r.conn, p.tlsConfig(ctx, q.target, a))
 		started := time.Now()
 		err := session.Handshake()
 		a.secured(session, started, err)
@@ -149,10 +149,14 @@ var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP5
 
 // tlsConfig returns the configuration of one handshake. Sessions are not resumed,
 // which would skip the certificate.
-func (p *Prober) tlsConfig(t Target) *tls.Config {
+func (p *Prober) tlsConfig(ctx context.Context, t Target, a attempt) *tls.Config {
 	return &tls.Config{
-		ServerName:             t.hostname(),
-		RootCAs:                p.roots.Load(),
+		ServerName: t.hostname(),
+		// Not by package tls, which verifies whatever comes: see verify.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			return p.verify(ctx, t, s.PeerCertificates, a)
+		},
 		CurvePreferences:       curves,
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true,
@@ -204,7 +208,10 @@ func fromConn(err error, q request, a attempt) *Error {
 }
 
 // fromHandshake turns the error of a TLS handshake into a failure.
-func fromHandshake(err error, q request, a attempt) *Error {
+func fromHandshake(err error, q request, a attempt) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e // verify's
+	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		kind := KindTLS
 		if _, ok := errors.AsType[x509.SystemRootsError](cert.Err); ok {

@@ -110,7 +110,7 @@ const maxPing = time.Second
 // attemptICMP makes one attempt at an icmp:// target, which is up when every
 // address answers an echo. Its latency is the highest round trip.
 func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Duration, error) {
-	addrs, err := p.resolver.addrs(ctx, c.Target, a)
+	addrs, err := p.addrs(ctx, c.Target, a)
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +119,9 @@ func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Dura
 	}
 	// The second begins with the echo: a slow resolver is not a slow target.
 	began := time.Now()
-	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), p.ping)
+	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
+		return p.pingPermitted(ctx, c.Target, addr, limit)
+	})
 	a.answered(0, began)
 	a.setAnomaly(answer.anomaly)
 	return max(0, answer.rtt-a.late()), err
@@ -132,8 +134,9 @@ const maxPinged = 64
 // pingAll makes one attempt at the addresses of a name, all at the same time.
 // It is up when every address answers within limit, and its latency is the
 // highest round trip. An address that this host has no way to (no address of
-// its family, no route) does not count unless none is left; an address that is
-// down outweighs this host's trouble with another. No ping outlives the call.
+// its family, no route), or that the policy denies, does not count unless none is
+// left; an address that is down outweighs this host's trouble with another. No ping
+// outlives the call.
 func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 	ping func(context.Context, netip.Addr, time.Duration) (pong, error)) (pong, error) {
 	if len(addrs) == 1 {
@@ -143,7 +146,10 @@ func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 	pongs, errs := make([]pong, len(asked)), make([]error, len(asked))
 	var wg sync.WaitGroup
 	for i, addr := range asked {
-		wg.Go(func() { pongs[i], errs[i] = ping(ctx, addr, limit) })
+		wg.Go(func() {
+			defer recoverPanic(&errs[i])
+			pongs[i], errs[i] = ping(ctx, addr, limit)
+		})
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
@@ -159,7 +165,7 @@ func pingAll(ctx context.Context, addrs []netip.Addr, limit time.Duration,
 // slowest returns one outcome for those of all addresses of a name.
 func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 	var all pong
-	var down, local, noWay error
+	var down, local, noWay, denied error
 	answered := false
 	for i, err := range errs {
 		switch {
@@ -169,6 +175,8 @@ func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 			if note := pongs[i].anomaly; note != "" && all.anomaly == "" {
 				all.anomaly = addrs[i].String() + ": " + note
 			}
+		case IsDenied(err):
+			denied = cmp.Or(denied, err)
 		case hasNoWay(err):
 			noWay = cmp.Or(noWay, ofAddress(addrs[i], err))
 		case isLocal(err):
@@ -186,6 +194,8 @@ func slowest(addrs []netip.Addr, pongs []pong, errs []error) (pong, error) {
 		return all, nil
 	case noWay != nil:
 		return pong{}, noWay
+	case denied != nil:
+		return pong{}, denied
 	}
 	return pong{}, failure(KindDNS, "the name has no address")
 }

@@ -12,20 +12,26 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/policy"
 )
 
 // Prober makes attempts. Its methods may be called by many goroutines.
 type Prober struct {
 	userAgent string
 	roots     atomic.Pointer[x509.CertPool] // nil: the system's
+	policy    atomic.Pointer[policy.Policy] // nil: the default
 	resolver  *resolver
 	connector connector
 	pinger    *pinger
 	stalls    stalls
 	getOnly   getOnly
+	extra     extraDials
+	costly    chan struct{} // full while a costly chain of certificates is verified
 
 	// The parts of an attempt, which tests replace. A connection from connect has
 	// no deadline yet, and the caller closes it.
@@ -42,6 +48,8 @@ func New(userAgent string) *Prober {
 		resolver:  newResolver(),
 		connector: newConnector(),
 		pinger:    openPinger(),
+		costly:    make(chan struct{}, 1),
+		extra:     make(extraDials, maxExtraDials(openFiles())),
 	}
 	p.connectHalfOpen = p.connector.connectHalfOpen
 	p.connect = p.connector.connect
@@ -141,7 +149,7 @@ func (r Result) cancelled(ctx context.Context) Result {
 
 // measure makes one attempt by the method of the target's scheme and returns its
 // latency: for ICMP the round trip, otherwise the time of the whole attempt, less
-// the time of look-ups and the lateness of this process.
+// the time of look-ups and the lateness and waits of this process.
 func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.Duration, err error) {
 	defer recoverPanic(&err)
 	latency, err = c.Target.scheme.method().attempt(p, ctx, c, a)
@@ -153,8 +161,20 @@ func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.
 // dead. It must be deferred.
 func recoverPanic(err *error) {
 	if fault := recover(); fault != nil {
-		*err = failure(KindLocal, "internal error, please report it: %v", fault)
+		*err = Panicked(fault)
 	}
+}
+
+// maxStack bounds the stack of a panic, in bytes; its first frames suffice.
+const maxStack = 8 << 10
+
+// Panicked returns the failure of a function that panicked with fault, with the
+// stack. It must be called by the deferred function that recovered.
+func Panicked(fault any) *Error {
+	e := failure(KindLocal, "internal error, please report it: %v", fault)
+	stack := debug.Stack()
+	e.Stack = string(stack[:min(len(stack), maxStack)])
+	return e
 }
 
 // sleep waits for d; it returns false if ctx ended first.

@@ -61,7 +61,7 @@ func (s *stalls) leave(a attempt, err error) bool {
 	s.attempts--
 	stalled := err != nil && s.late-a.record.mark > worstStall
 	a.record.extra.Store(0)
-	a.record.anomaly, a.record.notes, a.record.lookups = "", nil, lookups{}
+	a.record.anomaly, a.record.notes, a.record.wait, a.record.lookups = "", nil, 0, lookups{}
 	a.record.phases = Attempt{}
 	s.records.Put(a.record)
 	return stalled

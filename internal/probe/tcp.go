@@ -9,14 +9,15 @@ import (
 // attemptTCP makes one attempt at a tcp:// target, which is up when a
 // connection to any of its addresses can be established.
 func (p *Prober) attemptTCP(ctx context.Context, c Check, a attempt) (time.Duration, error) {
-	addrs, err := p.resolver.addrs(ctx, c.Target, a)
+	t := c.Target
+	addrs, err := p.addrs(ctx, t, a)
 	if err != nil {
 		return a.targetTime(), err
 	}
 	began, limit := a.began, a.limit // the only fields that a dial needs: thousands may wait, each with a copy
 	started := time.Now()
-	won, err := race(ctx, addrs, c.Target.port, func(ctx context.Context, addr netip.AddrPort) (netip.Addr, error) {
-		return addr.Addr(), p.connectHalfOpen(ctx, addr, attempt{began: began, limit: limit})
+	won, err := race(ctx, p.extra, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (netip.Addr, error) {
+		return addr.Addr(), p.connectHalfOpenPermitted(ctx, t, addr, attempt{began: began, limit: limit})
 	}, func(netip.Addr) {})
 	if err != nil {
 		won = netip.Addr{}

@@ -42,6 +42,8 @@ type Outbox struct {
 	outdated chan struct{} // has a token when a 404 said that the API has another map
 	pings    chan struct{}
 
+	panicked sync.Once // the stack of a panic was said
+
 	mu       sync.Mutex // protects all following fields
 	reporter Reporter
 	queue    queue

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 const drainTime = 5 * time.Second // for the delivery of waiting verdicts when the daemon ends
@@ -244,13 +245,30 @@ func (o *Outbox) trialWait(n int) time.Duration {
 // once.
 func (o *Outbox) deliver(ctx context.Context, reporter Reporter, e *entry) {
 	for e != nil {
-		err := reporter.Report(ctx, e.sent, e.interval)
+		err := o.report(ctx, reporter, e)
 		if ctx.Err() != nil && err != nil {
 			err = errCut
 		}
 		e.cancel()
 		ctx, reporter, e = o.finished(e, err)
 	}
+}
+
+// report sends the verdict of e. A panic is the failure of that report, and its
+// stack is logged once.
+func (o *Outbox) report(ctx context.Context, reporter Reporter, e *entry) (err error) {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		failed := probe.Panicked(fault)
+		err = failed
+		o.panicked.Do(func() {
+			o.log.WithField("reason", failed.Reason).WithField("stack", failed.Stack).Error("internal error: the daemon lives on, please report it with the stack")
+		})
+	}()
+	return reporter.Report(ctx, e.sent, e.interval)
 }
 
 // finished takes the result of the request of e, and begins the next one that may

@@ -7,6 +7,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
 // limitPool bounds the pool, and says so where the bound breaks the promise.
@@ -42,5 +43,9 @@ func (s *Scheduler) longestProbe() time.Duration {
 }
 
 // spareFiles returns how many of the open files may be those of probes: the
-// rest of the process needs some, the connections to the API above all.
-func spareFiles(files int) int { return max(1, files-max(32, min(files/4, 320))) }
+// rest of the process needs some, for the connections to the API above all, and
+// probes open some beside one each.
+func spareFiles(files int) int {
+	const others = 256
+	return max(1, files-max(32, min(files/4, others+probe.FilesBeside(files))))
+}

@@ -109,7 +109,7 @@ func TestTheLogSaysWhatIsNeededAllowedAndByWhat(t *testing.T) {
 	}{
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s}, 0, 0, ""},
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 1 << 20}, 0, 0, ""},
-		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 4096}, 4000, 3776, byFiles},
+		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 4096}, 4000, 3072, byFiles},
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 1024}, 4000, 768, byFiles},
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 4096, workers: 500}, 4000, 500, byWorkers},
 		{mix{replicas: 4000, interval: 120 * s, retry: 2, deadAfter: 10 * s, files: 1024, workers: 5000}, 4000, 768, byFiles},

@@ -80,8 +80,13 @@ func (s *Scheduler) fetchDue(ctx context.Context, now time.Time) {
 	m.running = f
 	s.fetches.Go(func() {
 		defer cancel()
+		defer func() { s.fetched <- f }()
+		defer func() {
+			if fault := recover(); fault != nil {
+				f.m, f.err = nil, probe.Panicked(fault)
+			}
+		}()
 		f.m, f.err = api.FetchMap(ctx, prev)
-		s.fetched <- f
 	})
 }
 
@@ -121,6 +126,7 @@ func (s *Scheduler) fetchFailed(f *fetch) {
 	if m.fetchFailures++; s.currentMap != nil && !unauthorized {
 		m.fetchFailures = 0
 	}
+	s.sayPanic(f.err)
 	log := s.log.WithError(f.err)
 	switch {
 	case unauthorized:
@@ -167,7 +173,7 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	if !first {
 		problems = s.currentMap.Problems
 	}
-	s.currentMap, s.replicas, s.noted = m, replicas, make(map[note]bool)
+	s.currentMap, s.replicas, s.noted, s.denials = m, replicas, make(map[note]bool), denials{}
 	removed := s.remove(old)
 	s.outbox.Retain(len(m.Checks), func(id probe.ID) bool { r := replicas[id]; return r != nil && r.phase != gone })
 	changed := len(added)+removed > 0

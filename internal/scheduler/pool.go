@@ -96,10 +96,21 @@ func (p *pool) dispatch(ctx context.Context) {
 		}
 		task := j.task(p.interval)
 		p.goroutines.Go(func() {
-			j.result = p.probe(ctx, task)
+			j.result = p.run(ctx, task)
 			p.done <- j
 		})
 	}
+}
+
+// run probes a replica. A panic is the failure of that probe, and not the end of
+// all others.
+func (p *pool) run(ctx context.Context, task probe.Task) (r probe.Result) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			r = probe.Result{Check: task.Check, Attempts: 1, Err: probe.Panicked(fault)}
+		}
+	}()
+	return p.probe(ctx, task)
 }
 
 // next takes the first waiting job that may run; nil if there is none.

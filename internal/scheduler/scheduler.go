@@ -87,6 +87,8 @@ type Settings struct {
 	Interval time.Duration
 	Workers  int // bound of probes at a time; 0 means as many as it takes
 	Files    int // bound of open files of the process; 0 means unknown
+
+	ReportDenied bool // replicas that the policy denies are reported dead
 }
 
 // Page tells whether new settings are of the page whose map is in force.
@@ -133,6 +135,8 @@ type Scheduler struct {
 	changes          changelog
 	trouble          trouble
 	noted            map[note]bool // those that were logged, of the current map
+	denials          denials
+	panics           map[string]bool // the reasons whose stacks were logged
 	suspension       suspension
 	memoryReleased   time.Time
 	observed         observations

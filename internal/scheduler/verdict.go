@@ -59,12 +59,15 @@ func (s *Scheduler) handleResult(ctx context.Context, j *job) {
 	case j.result.Health == probe.Unknown && ctx.Err() != nil:
 		return // cancelled: that says nothing of the replica
 	}
+	s.sayPanic(j.result.Err)
 	if s.log.IsLevelEnabled(logrus.DebugLevel) {
 		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
 	}
 	s.logNotes(r, j.result)
 	s.observed.probing.Probed(r.check.Target.Scheme(), j.result)
-	if r.phase == probing {
+	if probe.IsDenied(j.result.Err) {
+		s.deny(r, j)
+	} else if r.phase == probing {
 		s.handleProbe(r, j)
 	} else {
 		s.applyConfirmation(r, j)

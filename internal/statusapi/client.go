@@ -4,6 +4,7 @@ package statusapi
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -89,6 +90,7 @@ func newTransport(proxies *proxies) *http.Transport {
 		Proxy:                  proxies.of,
 		OnProxyConnectResponse: refusedByProxy,
 		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12}, // whatever GODEBUG says
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 		TLSHandshakeTimeout:    requestTimeout / 2,

@@ -26,11 +26,12 @@ type Map struct {
 
 const (
 	maxValues   = 2 << 20   // in one map: a value of two bytes takes a hundred when it is decoded
+	maxReplicas = 250_000   // README says what they cost
 	maxAhead    = 128 << 10 // replicas for which memory is allocated before they are parsed
 	maxProblems = 50        // lines about one map; more would fill the log
 	maxID       = 1 << 10   // bytes of the id of a service or a node: it is part of each report's address
 	maxDate     = 64        // bytes: it is part of the next request's address
-	maxMatch    = 64 << 10  // bytes of a match: each probe under way holds as much
+	maxMatch    = probe.MaxMatch
 	maxRetry    = 100
 	maxSick     = 3600 // seconds
 	maxStatus   = 1000 // one above the highest that an answer can have
@@ -38,6 +39,7 @@ const (
 
 var (
 	errMapTooLarge = fmt.Errorf("map over %d MiB", maxMap>>20)
+	errMapReplicas = fmt.Errorf("map of over %d replicas", maxReplicas)
 	errMapTooMany  = fmt.Errorf("map of over %d values", maxValues)
 )
 
@@ -51,6 +53,8 @@ func decodeMap(body io.Reader) (*Map, error) {
 		return nil, err
 	case bytes.Count(text, []byte{','}) > maxValues:
 		return nil, errMapTooMany
+	case bytes.Count(text, []byte("://")) > 2*maxReplicas:
+		return nil, errMapReplicas // before it costs anything
 	}
 	var answer wireAnswer
 	err = json.Unmarshal(text, &answer)
@@ -64,7 +68,11 @@ func decodeMap(body io.Reader) (*Map, error) {
 	case len(answer.Data.Date.text) > maxDate:
 		return nil, fmt.Errorf("map has a date of %d digits", len(answer.Data.Date.text))
 	}
-	n := min(replicas(*answer.Data.Services), maxAhead)
+	n := replicas(*answer.Data.Services)
+	if n > maxReplicas {
+		return nil, errMapReplicas
+	}
+	n = min(n, maxAhead)
 	b := &builder{
 		m:    &Map{Checks: make([]probe.Check, 0, n), date: answer.Data.Date.text},
 		seen: make(map[probe.ID]probe.Target, n),
@@ -126,7 +134,8 @@ func replicas(services []wireService) int {
 // builder turns a decoded answer into a Map.
 type builder struct {
 	m     *Map
-	rules *probe.Rules // of every node, without its http
+	rules *probe.Rules                 // of every node, without its http
+	same  map[probe.Rules]*probe.Rules // of the nodes with an http, each once
 	seen  map[probe.ID]probe.Target
 
 	problems []problem
@@ -235,7 +244,21 @@ func (b *builder) nodeRules(n wireNode) (*probe.Rules, bool) {
 			return nil, false
 		}
 	}
-	return &rules, true
+	return b.shared(rules), true
+}
+
+// shared returns the one copy of rules that all nodes with the same ones share.
+func (b *builder) shared(rules probe.Rules) *probe.Rules {
+	if known := b.same[rules]; known != nil {
+		return known
+	}
+	if b.same == nil {
+		b.same = make(map[probe.Rules]*probe.Rules)
+	}
+	made := rules
+	made.Compile()
+	b.same[rules] = &made
+	return &made
 }
 
 func (b *builder) replica(service, node string, rules *probe.Rules, r wireReplica) {

@@ -193,9 +193,11 @@ var licenses = []struct{ words, id string }{
 
 // licenseOf returns the SPDX name of the license of the module in a folder.
 func licenseOf(folder string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(folder, "LICENSE"))
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = os.ReadFile(filepath.Join(folder, "COPYING"))
+	text, err := []byte(nil), fs.ErrNotExist
+	for _, name := range []string{"LICENSE", "LICENSE.txt", "COPYING"} {
+		if errors.Is(err, fs.ErrNotExist) {
+			text, err = os.ReadFile(filepath.Join(folder, name))
+		}
 	}
 	if err != nil {
 		return "", err

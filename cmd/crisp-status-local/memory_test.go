@@ -1,0 +1,76 @@
+//go:build linux
+
+package main
+
+import (
+	"crypto/x509"
+	"os"
+	"os/exec"
+	"testing"
+	"testing/fstest"
+)
+
+func TestCgroupMemory(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	for name, tt := range map[string]struct {
+		files fstest.MapFS
+		want  int64
+	}{
+		"none": {fstest.MapFS{}, 0},
+		"version 2, its own": {fstest.MapFS{
+			"proc/self/cgroup":                           file("0::/a.slice/b.service\n"),
+			"sys/fs/cgroup/a.slice/memory.max":           file("max\n"),
+			"sys/fs/cgroup/a.slice/b.service/memory.max": file("67108864\n"),
+		}, 64 << 20},
+		"version 2, one above": {fstest.MapFS{
+			"proc/self/cgroup":                           file("0::/a.slice/b.service\n"),
+			"sys/fs/cgroup/a.slice/memory.max":           file("1048576\n"),
+			"sys/fs/cgroup/a.slice/b.service/memory.max": file("67108864\n"),
+		}, 1 << 20},
+		"version 2, in a container": {fstest.MapFS{
+			"proc/self/cgroup":         file("0::/\n"),
+			"sys/fs/cgroup/memory.max": file("33554432\n"),
+		}, 32 << 20},
+		"version 1": {fstest.MapFS{
+			"proc/self/cgroup":                             file("9:cpu,cpuacct:/c\n4:memory:/c\n0::/\n"),
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":   file("9223372036854771712\n"),
+			"sys/fs/cgroup/memory/c/memory.limit_in_bytes": file("33554432\n"),
+		}, 32 << 20},
+		"version 1, a path of the host": {fstest.MapFS{
+			"proc/self/cgroup":                           file("4:memory:/../docker/c\n"),
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("33554432\n"),
+		}, 32 << 20},
+		"no limit":   {fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("max\n")}, 0},
+		"no numbers": {fstest.MapFS{"proc/self/cgroup": file("x\n0::/\n"), "sys/fs/cgroup/memory.max": file("-x\n")}, 0},
+	} {
+		if got := cgroupMemory(tt.files); got != tt.want {
+			t.Errorf("%s: got %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// TestRootsWithoutABundle: a host that has no certificates trusts those that the
+// program carries, or it could never ask for a map.
+func TestRootsWithoutABundle(t *testing.T) {
+	const variable = "CRISP_STATUS_LOCAL_TEST_ROOTS"
+	if os.Getenv(variable) != "" {
+		// What its issuer is found by says that the roots are there.
+		_, err := new(x509.Certificate).Verify(x509.VerifyOptions{})
+		if _, none := err.(x509.SystemRootsError); none {
+			t.Errorf("got %v, want roots", err)
+		}
+		if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
+			t.Errorf("got an empty pool (%v), want the public authorities", err)
+		}
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^TestRootsWithoutABundle$")
+	cmd.Env = append(os.Environ(), variable+"=1", "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
