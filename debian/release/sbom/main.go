@@ -194,8 +194,10 @@ var licenses = []struct{ words, id string }{
 // licenseOf returns the SPDX name of the license of the module in a folder.
 func licenseOf(folder string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(folder, "LICENSE"))
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = os.ReadFile(filepath.Join(folder, "COPYING"))
+	for _, other := range []string{"LICENSE.txt", "COPYING"} {
+		if errors.Is(err, fs.ErrNotExist) {
+			text, err = os.ReadFile(filepath.Join(folder, other))
+		}
 	}
 	if err != nil {
 		return "", err
