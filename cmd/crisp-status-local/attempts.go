@@ -56,16 +56,17 @@ func attemptsTable(s screen, attempts []status.Attempt) string {
 
 // phases returns an attempt in a line.
 func phases(a status.Attempt) string {
-	line := address(a)
+	var line strings.Builder
+	line.WriteString(address(a))
 	for _, phase := range []struct{ name, took string }{
 		{"dns", took(a.DNSSeconds)}, {"connect", took(a.ConnectSeconds)}, {"tls", handshake(a)},
 		{"first byte", took(a.FirstByteSeconds)}, {"body", took(a.BodySeconds)},
 	} {
 		if phase.took != "–" {
-			line += ", " + phase.name + " " + phase.took
+			line.WriteString(", " + phase.name + " " + phase.took)
 		}
 	}
-	return line + ": " + ending(a)
+	return line.String() + ": " + ending(a)
 }
 
 // address returns where an attempt went; of several addresses, how many there are.

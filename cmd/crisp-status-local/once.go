@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -180,17 +181,17 @@ func verdictsText(s screen, results []probe.Result) string {
 	const others = 26 // columns of the other cells
 	s.wrap(t, 2, 4, others, longest)
 	counts := make(map[string]int)
-	lines := ""
+	var lines strings.Builder
 	for _, r := range results {
 		health := status.HealthName(r.Health)
 		counts[health]++
 		if s.narrow() {
-			lines += s.fold(fmt.Sprintf("%s   %s   %s", r.Check.Target, s.health(health), printable(r.Reason())), 2)
+			lines.WriteString(s.fold(fmt.Sprintf("%s   %s   %s", r.Check.Target, s.health(health), printable(r.Reason())), 2))
 			continue
 		}
 		t.AppendRow(table.Row{s.health(health), r.Check.Target.String(), took(r.Latency.Seconds()), printable(r.Reason())})
 	}
-	return lines + rendered(t) + s.fold(fmt.Sprintf("%s: %d healthy, %d sick, %d dead, %d not judged",
+	return lines.String() + rendered(t) + s.fold(fmt.Sprintf("%s: %d healthy, %d sick, %d dead, %d not judged",
 		count(len(results), "replica", "replicas"), counts["healthy"], counts["sick"], counts["dead"], counts["unknown"]), 2)
 }
 

@@ -272,14 +272,15 @@ func resultText(s screen, r probe.Result) string {
 	} else {
 		title += "   " + took(p.LatencySeconds)
 	}
-	text := s.fold(title, 2) + attemptsText(s, p.Attempts)
+	var text strings.Builder
+	text.WriteString(s.fold(title, 2) + attemptsText(s, p.Attempts))
 	for _, note := range p.Notes {
-		text += s.fold("  note         "+printable(note), 15)
+		text.WriteString(s.fold("  note         "+printable(note), 15))
 	}
 	if p.Hint != "" {
-		text += s.fold("  hint         "+p.Hint, 15)
+		text.WriteString(s.fold("  hint         "+p.Hint, 15))
 	}
-	return text
+	return text.String()
 }
 
 // hint returns what helps against a failure, where that is known; what this host

@@ -126,7 +126,12 @@ func (m *machine) configure(text string) {
 // running is what the program that the service runs calls itself.
 func (m *machine) running() string {
 	m.Helper()
-	return strings.TrimSpace(m.sh("/proc/" + m.property("MainPID") + "/exe --version"))
+	said := m.sh("/proc/" + m.property("MainPID") + "/exe --version")
+	name, toolchain, _ := strings.Cut(strings.TrimSpace(said), " (")
+	if !strings.HasPrefix(toolchain, "go1.") || !strings.HasSuffix(toolchain, ")") {
+		m.Errorf("--version: got %q, want the Go it is built with after the version", said)
+	}
+	return name
 }
 
 // confined checks what the service may do.

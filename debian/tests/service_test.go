@@ -54,6 +54,14 @@ func TestService(t *testing.T) {
 			return text
 		})
 	})
+	m.step("a unix socket for those of its group", func() {
+		const socket = "/run/crisp-status-local/http"
+		m.configure(strings.Replace(plain, "[server]\n", "[server]\ninet = \""+socket+"\"\n", 1))
+		m.opensSocket(socket)
+		m.kill()
+		m.opensSocket(socket)
+		m.configure(plain)
+	})
 	m.step("it hangs", func() {
 		want(m, "the time in which it must make progress", m.property("WatchdogUSec"), "3min")
 		m.dropIn("[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\nRestartSec=10ms")
@@ -148,6 +156,19 @@ func (m *machine) logs(words string) {
 		}
 		return ""
 	})
+}
+
+// opensSocket waits until the service listens at the path of a socket, which those of
+// its group may connect to.
+func (m *machine) opensSocket(path string) {
+	m.Helper()
+	eventually(m, "the service listens at "+path, func() string {
+		if sockets := m.sh("cat /proc/net/unix"); !strings.Contains(sockets, " "+path+"\n") {
+			return m.says("ls -l /run/crisp-status-local; grep crisp /proc/net/unix")
+		}
+		return ""
+	})
+	want(m, "the socket", m.owned(path), "660 crisp-status-local:crisp-status-local")
 }
 
 // kill ends the service as nothing else does, and waits until it is back.

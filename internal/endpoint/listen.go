@@ -84,7 +84,7 @@ func listen(where string) (net.Listener, error) {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("%s is no address of this host, want one that ip addr shows", where)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("%s may not be listened at by this user, want a port from 1024 on", where)
+		return nil, fmt.Errorf("%s may not be listened at by this user, want port 1024 or a higher one", where)
 	}
 	return listener, err
 }

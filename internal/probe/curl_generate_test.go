@@ -119,11 +119,12 @@ func redirectHop(r *rand.Rand, c *answerCase, next int) hopAnswer {
 }
 
 func redirectTo(r *rand.Rand, where string, lines ...string) hopAnswer {
-	head := fmt.Sprintf("HTTP/1.1 %d Moved\r\n%s: %s\r\nContent-Length: 0\r\n", pick(r, 301, 302, 303, 307, 308), pick(r, "Location", "location", "LOCATION"), where)
+	var head strings.Builder
+	fmt.Fprintf(&head, "HTTP/1.1 %d Moved\r\n%s: %s\r\nContent-Length: 0\r\n", pick(r, 301, 302, 303, 307, 308), pick(r, "Location", "location", "LOCATION"), where)
 	for _, line := range lines {
-		head += line + "\r\n"
+		head.WriteString(line + "\r\n")
 	}
-	return hopAnswer{head: []byte(head + "\r\n")}
+	return hopAnswer{head: []byte(head.String() + "\r\n")}
 }
 
 // strangerHop is a redirect with credentials, cookies or both in play that leads

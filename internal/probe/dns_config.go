@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,10 +185,8 @@ func (c *resolvConf) candidates(host string) []string {
 	if strings.Count(host, ".") >= c.ndots {
 		return append([]string{asItIs}, all...)
 	}
-	for _, name := range all {
-		if name == asItIs { // the root is on the list
-			return all
-		}
+	if slices.Contains(all, asItIs) { // the root is on the list
+		return all
 	}
 	return append(all, asItIs)
 }

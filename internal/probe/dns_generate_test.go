@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -21,12 +22,7 @@ func (c *nameCase) String() string {
 }
 
 func (c *nameCase) has(class string) bool {
-	for _, has := range c.classes {
-		if has == class {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.classes, class)
 }
 
 // nameWorld is a resolver's configuration that was generated, with the names that

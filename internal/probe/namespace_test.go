@@ -52,7 +52,7 @@ func inNamespace(t *testing.T) bool {
 	}
 	if err != nil {
 		t.Errorf("%s", out)
-	} else if i := bytes.Index(out, []byte("--- SKIP")); i >= 0 {
+	} else if bytes.Contains(out, []byte("--- SKIP")) {
 		t.Skipf("%s", out)
 	}
 	return false

@@ -114,7 +114,7 @@ func judgeFromStdin(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	for _, url := range strings.Fields(string(all)) {
+	for url := range strings.FieldsSeq(string(all)) {
 		c := Check{Target: mustParse(t, url), Rules: &Rules{DeadAfter: time.Second, SickAfter: 500 * time.Millisecond, HealthyAbove: 200, HealthyBelow: 400}}
 		wg.Go(func() {
 			r := p.probe(t.Context(), c, MaxProbe)

@@ -90,7 +90,7 @@ func TestNoErrorRepeatsTheToken(t *testing.T) {
 func wantHidden(t *testing.T, err error, words ...string) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%q"} {
-		text := []byte(fmt.Sprintf(verb, err))
+		text := fmt.Appendf(nil, verb, err)
 		text = bytes.ReplaceAll(text, []byte(`\\`), []byte(`\`))
 		for _, word := range words {
 			for i := 0; i+8 <= len(word); i++ {
