@@ -113,6 +113,9 @@ func TestStatusOfARunningDaemon(t *testing.T) {
 			"last failure 12:16:48: connection refused", "0.30 ms", "the same",
 		}, []string{"http://"}, 0},
 		{"a name that nobody has", []string{"10.9"}, []string{"no replica called 10.9"}, nil, 1},
+		{"a URL as the page's settings have it", []string{"http://u:hunter2@b/?token=hunter2#hunter2"}, []string{"http://b/?token=…"}, []string{"http://a/", "tcp://"}, 0},
+		{"a URL with secrets that nobody has", []string{"http://u:hunter2@c/?token=hunter2"}, []string{"no replica called http://***@c/?token=…: see"}, nil, 1},
+		{"a part with secrets that nobody has", []string{"u:hunter2@c"}, []string{"no replica called ***@c: see"}, nil, 1},
 		{"two selections", []string{"--all", "--dead"}, []string{"want one"}, nil, exitUsage},
 		{"a form that is none", []string{"-o", "yaml"}, []string{`output "yaml", want text or json`}, nil, exitUsage},
 		{"watched, into a file", []string{"--watch"}, []string{"--watch needs a terminal"}, nil, exitUsage},
@@ -126,6 +129,9 @@ func TestStatusOfARunningDaemon(t *testing.T) {
 				if !strings.Contains(stdout+stderr, want) {
 					t.Errorf("got\n%s%swant %q in it", stdout, stderr, want)
 				}
+			}
+			if strings.Contains(stdout+stderr, "hunter2") {
+				t.Errorf("got a secret in\n%s%s", stdout, stderr)
 			}
 			for _, absent := range tt.absent {
 				if strings.Contains(stdout, absent) {
@@ -242,7 +248,7 @@ func TestProbeCommand(t *testing.T) {
 		{"a range that is none", []string{"--status", "2xx", server.URL}, exitBadProbe, "--status"},
 		{"retries without end", []string{"--retry", "1000", server.URL}, exitBadProbe, "0 to 100"},
 		{"no time", []string{"--delay-dead", "0", server.URL}, exitBadProbe, "1 to 35"},
-		{"a file that is none", []string{"--ca-file", "/nowhere", server.URL}, exitBadProbe, "--ca-file"},
+		{"a file that is none", []string{"--ca-file", "/nowhere", server.URL}, exitBadProbe, "--ca-file /nowhere: "},
 		{"a form that is none", []string{"-o", "xml", server.URL}, exitBadProbe, "text or json"},
 		{"help", []string{"--help"}, 0, "Exit status"},
 	} {
@@ -279,6 +285,16 @@ func TestProbeAsJSON(t *testing.T) {
 	}
 	if exit != exitDead || got.Health != "dead" || got.Kind != "status" || len(got.Attempts) != 2 || got.Attempts[0].Status != http.StatusNotFound || strings.Contains(stdout, "hunter2") {
 		t.Errorf("got exit status %d and\n%s\nwant two attempts that ended with 404, and no value of the query", exit, stdout)
+	}
+}
+
+func TestArgumentsThatAreRefusedShowNoSecret(t *testing.T) {
+	const url = "http://u:hunter2@h/?token=hunter2"
+	for _, args := range [][]string{{url}, {"check", url}, {"once", url}, {"help", url}, {"completion", url}} {
+		stdout, stderr, exit := started(t.Context(), t, args...)
+		if exit != exitUsage || strings.Contains(stdout+stderr, "hunter2") || !strings.Contains(stderr, "http://***@h/?token=…") {
+			t.Errorf("%s: got exit status %d and\n%s%swant %d and the URL without its secrets", args[0], exit, stdout, stderr, exitUsage)
+		}
 	}
 }
 

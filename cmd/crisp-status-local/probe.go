@@ -140,7 +140,7 @@ func (o *probeFlags) run(ctx context.Context, sys system, urls []string) error {
 	if o.caFile != "" {
 		pool, err := config.LoadCertificates(o.caFile)
 		if err != nil {
-			return usageError(exitBadProbe, "--ca-file %s", err)
+			return usageError(exitBadProbe, "--ca-file %s: %w", o.caFile, err)
 		}
 		prober.TrustRoots(pool)
 	}
