@@ -176,7 +176,7 @@ func mapText(checks []probe.Check) string {
 		schemes[c.Target.Scheme()]++
 	}
 	var parts []string
-	for _, scheme := range []probe.Scheme{probe.TCP, probe.HTTP, probe.HTTPS, probe.ICMP} {
+	for _, scheme := range probe.Schemes() {
 		if n := schemes[scheme]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", scheme, n))
 		}

@@ -61,7 +61,7 @@ func probeCommand(sys system) *cobra.Command {
 		Long:                  probeLong,
 		Example:               "  crisp-status-local probe https://10.0.0.7/health\n  crisp-status-local probe --retry 0 --delay-dead 5 tcp://10.0.0.5:3306 icmp://10.0.0.1",
 		DisableFlagsInUseLine: true,
-		ValidArgsFunction: cobra.FixedCompletions([]string{"tcp://", "icmp://", "http://", "https://"},
+		ValidArgsFunction: cobra.FixedCompletions(schemePrefixes(),
 			cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -83,6 +83,15 @@ func probeCommand(sys system) *cobra.Command {
 	flags.StringVar(&o.caFile, "ca-file", "", "a PEM `FILE` of certificates to trust beside the system's")
 	outputFlag(cmd, &o.output)
 	return cmd
+}
+
+// schemePrefixes are what a URL can begin with.
+func schemePrefixes() []string {
+	var all []string
+	for _, scheme := range probe.Schemes() {
+		all = append(all, string(scheme)+"://")
+	}
+	return all
 }
 
 // rules returns the rules that the flags make.
