@@ -227,6 +227,12 @@ func TestProbeCommand(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	refused := strings.Replace(closed.URL, "http", "tcp", 1)
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody takes what the kernel accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	silent := "http://" + listener.Addr().String()
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -241,6 +247,7 @@ func TestProbeCommand(t *testing.T) {
 		{"refused", []string{"--retry", "1", refused}, exitDead, "the same"},
 		{"several, of which the worst counts", []string{"--retry", "0", server.URL, refused}, exitDead, "healthy"},
 		{"an authority that nobody knows", []string{"--retry", "0", secure.URL}, exitDead, "--ca-file"},
+		{"a server that is silent", []string{"--retry", "0", "--delay-dead", "1", silent}, exitDead, "it accepts the connection"},
 		{"no URL", nil, exitBadProbe, "no URL"},
 		{"a URL that is none", []string{"tcp://host"}, exitBadProbe, "has no port"},
 		{"a URL with a secret that is none", []string{"ftp://u:hunter2@h/?token=hunter2"}, exitBadProbe, "want tcp"},

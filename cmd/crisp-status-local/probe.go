@@ -257,7 +257,7 @@ func probedOf(r probe.Result) probed {
 		Reason: r.Reason(), Kind: string(r.Kind()), Notes: r.Notes, Attempts: status.Attempts(time.Now(), r.Trace),
 		LatencySeconds: r.Latency.Seconds(),
 	}
-	p.Hint = hint(probe.Kind(p.Kind), p.Reason)
+	p.Hint = hint(p)
 	return p
 }
 
@@ -285,14 +285,14 @@ func resultText(s screen, r probe.Result) string {
 
 // hint returns what helps against a failure, where that is known; what this host
 // lacks says so itself.
-func hint(kind probe.Kind, reason string) string {
-	switch kind {
+func hint(p probed) string {
+	switch probe.Kind(p.Kind) {
 	case probe.KindDNS:
 		return "only /etc/hosts and DNS are asked: if \"getent hosts NAME\" knows it from elsewhere, put it into one of them"
 	case probe.KindRefused:
 		return "nothing listens there, or a firewall rejects it: look at the port, and at \"ss -ltn\" on the target"
 	case probe.KindTimeout:
-		return "the target is down or overloaded, or a firewall, of this host too, drops it: try \"nc -vz HOST PORT\" from here"
+		return timeoutHint(p)
 	case probe.KindUnreachable:
 		return "a router or firewall on the way says so: look at \"ip route get ADDRESS\""
 	case probe.KindStatus:
@@ -301,13 +301,27 @@ func hint(kind probe.Kind, reason string) string {
 		return "compare the body with the match: \"curl -s URL\""
 	case probe.KindTLS:
 		switch {
-		case strings.Contains(reason, "unknown authority"):
+		case strings.Contains(p.Reason, "unknown authority"):
 			return "put that CA's certificate into [probe] ca_file, here --ca-file"
-		case strings.Contains(reason, "expired"):
+		case strings.Contains(p.Reason, "expired"):
 			return "renew the certificate, or set the clock of this host"
-		case strings.Contains(reason, "valid for"):
+		case strings.Contains(p.Reason, "valid for"):
 			return "use a host name that the certificate has"
 		}
 	}
 	return ""
+}
+
+// timeoutHint returns what helps where no answer came. Whoever accepted the
+// connection is behind no firewall that drops it.
+func timeoutHint(p probed) string {
+	if p.Scheme == string(probe.ICMP) {
+		return "the target is down, or a firewall, of this host too, drops echoes: try \"ping HOST\" from here"
+	}
+	if n := len(p.Attempts); n > 0 {
+		if last := p.Attempts[n-1]; last.TLSSeconds+last.FirstByteSeconds+last.BodySeconds > 0 {
+			return "it accepts the connection, and the rest takes too long: look at the load and the log of the server, or allow more time by delay_dead, here --delay-dead"
+		}
+	}
+	return "the target is down or overloaded, or a firewall, of this host too, drops it: try \"nc -vz HOST PORT\" from here"
 }
