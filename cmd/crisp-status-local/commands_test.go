@@ -320,7 +320,7 @@ func TestCheckAndOnce(t *testing.T) {
 	w := newWorld(t, sandbox.Options{}, "target:http", "target:tcp-refusing", "tcp://nowhere")
 	w.configure(secret, 120)
 	stdout, _, exit := started(t.Context(), t, "check", "-c", w.config)
-	for _, want := range []string{"✔ file     " + w.config + " read; 0600 ", "✔ clock", "1 service, 1 node, 2 replicas (tcp 1, http 1)", "has no port", "✔ probes", "✔ promise", "1 entry of the map"} {
+	for _, want := range []string{"✔ file     " + w.config + " read; 0600 ", "✔ clock", "1 service, 1 node, 2 replicas (tcp 1, http 1)", "has no port", "✔ probes", "✔ promise", "! entry", "1 entry of the map"} {
 		if exit != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("got exit status %d and\n%swant 0 and %q", exit, stdout, want)
 		}
