@@ -142,6 +142,20 @@ func TestStatusOfARunningDaemon(t *testing.T) {
 	}
 }
 
+func TestStatusSaysOneReasonOnce(t *testing.T) {
+	for name, held := range map[string]bool{"no map yet": false, "the map of 12:16:01 stays in force": true} {
+		path, shown := write(t, ""), state()
+		if !held {
+			shown.API.MapAt = time.Time{}
+		}
+		shown.API.MapError = shown.API.Error
+		asked(t, path, shown)
+		if stdout, _, _ := started(t.Context(), t, "status", "-c", path); strings.Count(stdout, "status 503") != 1 || !strings.Contains(stdout, name) {
+			t.Errorf("got\n%swant %q, and the reason once", stdout, name)
+		}
+	}
+}
+
 func TestStatusAsJSONIsWhatTheDaemonSays(t *testing.T) {
 	path := write(t, "")
 	want := state()
