@@ -14,18 +14,24 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 # The race detector is written in C.
-RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
+RACE := $(shell command -v $$($(GO) env CC 2>/dev/null) >/dev/null 2>&1 && echo -race)
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build the daemon and the sandbox into bin/, static
+# A Go before 1.21 only says that it cannot parse go.mod; a newer one downloads what it needs.
+go:
+	@reason=$$($(GO) list -m 2>&1) || { \
+		echo "Go $$(awk '$$1 == "go" { print $$2 }' go.mod) or newer is needed, but \"$(GO)\" cannot build it: $$(echo "$$reason" | tail -n 1)"; exit 1; } >&2
+
+build: go ## Build the daemon and the sandbox into bin/, static
+	@echo "compiling; the first time this takes a minute or two, without a word"
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
 
 demo: build ## Watch the daemon work against a sandbox, until Ctrl-C
 	@exec bin/crisp-status-sandbox --interval 4s -- bin/crisp-status-local -c '{config}'
 
-test: ## Run all tests, with the race detector where there is a C compiler
+test: go ## Run all tests, with the race detector where there is a C compiler
 ifeq ($(RACE),)
 	@echo "no C compiler is found: the tests run without the race detector"
 endif
@@ -97,4 +103,4 @@ soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that f
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install test-faults soak clean
+.PHONY: help go build demo test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install test-faults soak clean

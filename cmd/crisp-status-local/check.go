@@ -30,8 +30,10 @@ Run it as the user of the daemon, with its limit of open files.
 
 Without ./config.cfg, FILE is /etc/crisp-status-local.cfg.
 
+What has a ✘ before it has to be mended; what has a ! works, but look at it.
+
 Exit status: 0 if it works, though entries of the map may be left out; 1 if
-something has to be done, which has a ✘ before it; 78 for a file that cannot work.`
+something has to be mended; 78 for a file that cannot work.`
 
 // maxClock is how far the clock may be from the API's: Date is in whole seconds,
 // and old by the way it came.
@@ -68,16 +70,22 @@ type checklist struct {
 }
 
 // add adds a line.
-func (l *checklist) add(good bool, label, format string, args ...any) {
+func (l *checklist) add(m mark, label, format string, args ...any) {
 	const column = 11
-	line := fmt.Sprintf("%s %-*s%s", l.screen.mark(good), column-2, label, printable(fmt.Sprintf(format, args...)))
+	line := fmt.Sprintf("%s %-*s%s", l.screen.mark(m), column-2, label, printable(fmt.Sprintf(format, args...)))
 	l.text.WriteString(l.screen.fold(line, column))
 }
 
 // fail adds a line about what has to be mended.
 func (l *checklist) fail(label, format string, args ...any) {
 	l.failed++
-	l.add(false, label, format, args...)
+	l.add(wrong, label, format, args...)
+}
+
+// notice adds a line about what is odd, and does no harm.
+func (l *checklist) notice(label, format string, args ...any) {
+	l.noticed++
+	l.add(odd, label, format, args...)
 }
 
 // runCheck is the command check.
@@ -117,14 +125,12 @@ func (l *checklist) file(c config.Config) {
 		}
 		open = info.Mode().Perm()&0o004 != 0
 	}
-	l.add(true, "file", "%s read%s", c.Path, mode)
+	l.add(right, "file", "%s read%s", c.Path, mode)
 	if open {
-		l.noticed++
-		l.add(false, "file", "everybody on this host can read it, token included: chmod o= %s", c.Path)
+		l.notice("file", "everybody on this host can read it, token included: chmod o= %s", c.Path)
 	}
 	for _, warning := range c.Warnings {
-		l.noticed++
-		l.add(false, "file", "%s", warning)
+		l.notice("file", "%s", warning)
 	}
 }
 
@@ -159,10 +165,9 @@ func (l *checklist) fetch(ctx context.Context, c config.Config) *statusapi.Map {
 		l.fail("map", "%v", err)
 		return nil
 	}
-	l.add(true, "map", "200 in %s from %s; %s", took(time.Since(began).Seconds()), c.Endpoint, mapText(m.Checks))
+	l.add(right, "map", "200 in %s from %s; %s", took(time.Since(began).Seconds()), c.Endpoint, mapText(m.Checks))
 	if len(m.Checks) == 0 {
-		l.noticed++
-		l.add(false, "map", "nothing is to be watched: add replicas of the kind \"local\" to nodes of the page")
+		l.notice("map", "nothing is to be watched: add replicas of the kind \"local\" to nodes of the page")
 	}
 	return m
 }
@@ -176,7 +181,7 @@ func mapText(checks []probe.Check) string {
 		schemes[c.Target.Scheme()]++
 	}
 	var parts []string
-	for _, scheme := range []probe.Scheme{probe.TCP, probe.HTTP, probe.HTTPS, probe.ICMP} {
+	for _, scheme := range probe.Schemes() {
 		if n := schemes[scheme]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", scheme, n))
 		}
@@ -196,13 +201,11 @@ func (l *checklist) clock(client *statusapi.Client) {
 	}
 	switch ahead = ahead.Round(time.Second); {
 	case ahead.Abs() <= maxClock:
-		l.add(true, "clock", "that of the Status API, to %v", maxClock)
+		l.add(right, "clock", "that of the Status API, to %v", maxClock)
 	case ahead > 0:
-		l.noticed++
-		l.add(false, "clock", "%s ahead of the Status API's: certificates and times in the log are judged by it (timedatectl)", short(ahead))
+		l.notice("clock", "%s ahead of the Status API's: certificates and times in the log are judged by it (timedatectl)", short(ahead))
 	default:
-		l.noticed++
-		l.add(false, "clock", "%s behind the Status API's: certificates and times in the log are judged by it (timedatectl)", short(-ahead))
+		l.notice("clock", "%s behind the Status API's: certificates and times in the log are judged by it (timedatectl)", short(-ahead))
 	}
 }
 
@@ -210,7 +213,7 @@ func (l *checklist) clock(client *statusapi.Client) {
 func (l *checklist) entries(m *statusapi.Map) {
 	for _, problem := range m.Problems {
 		l.left++
-		l.add(false, "entry", "%s", problem)
+		l.add(odd, "entry", "%s", problem)
 	}
 }
 
@@ -225,9 +228,9 @@ func (l *checklist) icmp(m *statusapi.Map) {
 		}
 	}
 	if kind := prober.ICMP(); kind != "" {
-		l.add(true, "icmp", "%s", kind)
+		l.add(right, "icmp", "%s", kind)
 	} else if !needed {
-		l.add(true, "icmp", "not permitted here, and no replica needs it")
+		l.add(right, "icmp", "not permitted here, and no replica needs it")
 	}
 }
 
@@ -238,15 +241,15 @@ func (l *checklist) promise(m *statusapi.Map, c config.Config) {
 	kept := p.Allowed >= p.Needed
 	if !kept {
 		l.fail("probes", "%d at a time are needed, and %s allows %d", p.Needed, p.By, p.Allowed)
-		l.add(false, "promise", "replicas are reported late if most others stop answering")
+		l.add(wrong, "promise", "replicas are reported late if most others stop answering")
 		return
 	}
-	l.add(true, "probes", "at most %d at a time are needed, %d open files are allowed", p.Needed, files)
+	l.add(right, "probes", "at most %d at a time are needed, %d open files are allowed", p.Needed, files)
 	others := ""
 	if n := len(m.Checks); n > 1 {
 		others = fmt.Sprintf(" even if %d of them stop answering", n-1)
 	}
-	l.add(true, "promise", "every replica within %g s%s", c.Interval.Seconds(), others)
+	l.add(right, "promise", "every replica within %g s%s", c.Interval.Seconds(), others)
 }
 
 // summary says in a line what is to be done.

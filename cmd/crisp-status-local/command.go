@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/service"
 )
 
@@ -115,15 +116,16 @@ func usageError(status int, format string, args ...any) error {
 	return statusError{fmt.Errorf("%w: %w", fmt.Errorf(format, args...), errUsage), status}
 }
 
-// noArguments refuses arguments.
+// noArguments refuses arguments. One may be a URL with a password, meant for another
+// command.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usageError(exitUsage, "unexpected argument %q, did you mean the command %s?", args[0], near[0])
+		return usageError(exitUsage, "unexpected argument %q, did you mean the command %s?", probe.Redact(args[0]), near[0])
 	}
-	return usageError(exitUsage, "unexpected argument %q", args[0])
+	return usageError(exitUsage, "unexpected argument %q", probe.Redact(args[0]))
 }
 
 // run is the daemon, or the answer to a question about it.
@@ -250,7 +252,7 @@ func helpCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			asked, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usageError(exitUsage, "no command is called %q", args[len(args)-1])
+				return usageError(exitUsage, "no command is called %q", probe.Redact(args[len(args)-1]))
 			}
 			asked.InitDefaultHelpFlag()
 			return asked.Help()
@@ -292,5 +294,5 @@ func completion(root *cobra.Command, shell string, w io.Writer) error {
 	case "fish":
 		return root.GenFishCompletion(w, true)
 	}
-	return usageError(exitUsage, "the shell %q is not known, want bash, zsh or fish", shell)
+	return usageError(exitUsage, "the shell %q is not known, want bash, zsh or fish", probe.Redact(shell))
 }

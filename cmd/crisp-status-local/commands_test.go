@@ -113,6 +113,9 @@ func TestStatusOfARunningDaemon(t *testing.T) {
 			"last failure 12:16:48: connection refused", "0.30 ms", "the same",
 		}, []string{"http://"}, 0},
 		{"a name that nobody has", []string{"10.9"}, []string{"no replica called 10.9"}, nil, 1},
+		{"a URL as the page's settings have it", []string{"http://u:hunter2@b/?token=hunter2#hunter2"}, []string{"http://b/?token=…"}, []string{"http://a/", "tcp://"}, 0},
+		{"a URL with secrets that nobody has", []string{"http://u:hunter2@c/?token=hunter2"}, []string{"no replica called http://***@c/?token=…: see"}, nil, 1},
+		{"a part with secrets that nobody has", []string{"u:hunter2@c"}, []string{"no replica called ***@c: see"}, nil, 1},
 		{"two selections", []string{"--all", "--dead"}, []string{"want one"}, nil, exitUsage},
 		{"a form that is none", []string{"-o", "yaml"}, []string{`output "yaml", want text or json`}, nil, exitUsage},
 		{"watched, into a file", []string{"--watch"}, []string{"--watch needs a terminal"}, nil, exitUsage},
@@ -127,12 +130,29 @@ func TestStatusOfARunningDaemon(t *testing.T) {
 					t.Errorf("got\n%s%swant %q in it", stdout, stderr, want)
 				}
 			}
+			if strings.Contains(stdout+stderr, "hunter2") {
+				t.Errorf("got a secret in\n%s%s", stdout, stderr)
+			}
 			for _, absent := range tt.absent {
 				if strings.Contains(stdout, absent) {
 					t.Errorf("got\n%swant no %q in it", stdout, absent)
 				}
 			}
 		})
+	}
+}
+
+func TestStatusSaysOneReasonOnce(t *testing.T) {
+	for name, held := range map[string]bool{"no map yet": false, "the map of 12:16:01 stays in force": true} {
+		path, shown := write(t, ""), state()
+		if !held {
+			shown.API.MapAt = time.Time{}
+		}
+		shown.API.MapError = shown.API.Error
+		asked(t, path, shown)
+		if stdout, _, _ := started(t.Context(), t, "status", "-c", path); strings.Count(stdout, "status 503") != 1 || !strings.Contains(stdout, name) {
+			t.Errorf("got\n%swant %q, and the reason once", stdout, name)
+		}
 	}
 }
 
@@ -221,6 +241,12 @@ func TestProbeCommand(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	refused := strings.Replace(closed.URL, "http", "tcp", 1)
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody takes what the kernel accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	silent := "http://" + listener.Addr().String()
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -235,6 +261,7 @@ func TestProbeCommand(t *testing.T) {
 		{"refused", []string{"--retry", "1", refused}, exitDead, "the same"},
 		{"several, of which the worst counts", []string{"--retry", "0", server.URL, refused}, exitDead, "healthy"},
 		{"an authority that nobody knows", []string{"--retry", "0", secure.URL}, exitDead, "--ca-file"},
+		{"a server that is silent", []string{"--retry", "0", "--delay-dead", "1", silent}, exitDead, "it accepts the connection"},
 		{"no URL", nil, exitBadProbe, "no URL"},
 		{"a URL that is none", []string{"tcp://host"}, exitBadProbe, "has no port"},
 		{"a URL with a secret that is none", []string{"ftp://u:hunter2@h/?token=hunter2"}, exitBadProbe, "want tcp"},
@@ -242,7 +269,7 @@ func TestProbeCommand(t *testing.T) {
 		{"a range that is none", []string{"--status", "2xx", server.URL}, exitBadProbe, "--status"},
 		{"retries without end", []string{"--retry", "1000", server.URL}, exitBadProbe, "0 to 100"},
 		{"no time", []string{"--delay-dead", "0", server.URL}, exitBadProbe, "1 to 35"},
-		{"a file that is none", []string{"--ca-file", "/nowhere", server.URL}, exitBadProbe, "--ca-file"},
+		{"a file that is none", []string{"--ca-file", "/nowhere", server.URL}, exitBadProbe, "--ca-file /nowhere: "},
 		{"a form that is none", []string{"-o", "xml", server.URL}, exitBadProbe, "text or json"},
 		{"help", []string{"--help"}, 0, "Exit status"},
 	} {
@@ -282,6 +309,16 @@ func TestProbeAsJSON(t *testing.T) {
 	}
 }
 
+func TestArgumentsThatAreRefusedShowNoSecret(t *testing.T) {
+	const url = "http://u:hunter2@h/?token=hunter2"
+	for _, args := range [][]string{{url}, {"check", url}, {"once", url}, {"help", url}, {"completion", url}} {
+		stdout, stderr, exit := started(t.Context(), t, args...)
+		if exit != exitUsage || strings.Contains(stdout+stderr, "hunter2") || !strings.Contains(stderr, "http://***@h/?token=…") {
+			t.Errorf("%s: got exit status %d and\n%s%swant %d and the URL without its secrets", args[0], exit, stdout, stderr, exitUsage)
+		}
+	}
+}
+
 func TestTheWorstVerdictCounts(t *testing.T) {
 	order := []int{exitHealthy, exitSick, exitNotJudged, exitDead}
 	for i, a := range order {
@@ -297,7 +334,7 @@ func TestCheckAndOnce(t *testing.T) {
 	w := newWorld(t, sandbox.Options{}, "target:http", "target:tcp-refusing", "tcp://nowhere")
 	w.configure(secret, 120)
 	stdout, _, exit := started(t.Context(), t, "check", "-c", w.config)
-	for _, want := range []string{"✔ file     " + w.config + " read; 0600 ", "✔ clock", "1 service, 1 node, 2 replicas (tcp 1, http 1)", "has no port", "✔ probes", "✔ promise", "1 entry of the map"} {
+	for _, want := range []string{"✔ file     " + w.config + " read; 0600 ", "✔ clock", "1 service, 1 node, 2 replicas (tcp 1, http 1)", "has no port", "✔ probes", "✔ promise", "! entry", "1 entry of the map"} {
 		if exit != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("got exit status %d and\n%swant 0 and %q", exit, stdout, want)
 		}

@@ -64,7 +64,7 @@ func probeCommand(sys system) *cobra.Command {
 		Long:                  probeLong,
 		Example:               "  crisp-status-local probe https://10.0.0.7/health\n  crisp-status-local probe --retry 0 --delay-dead 5 tcp://10.0.0.5:3306 icmp://10.0.0.1",
 		DisableFlagsInUseLine: true,
-		ValidArgsFunction: cobra.FixedCompletions([]string{"tcp://", "icmp://", "http://", "https://"},
+		ValidArgsFunction: cobra.FixedCompletions(schemePrefixes(),
 			cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -86,6 +86,15 @@ func probeCommand(sys system) *cobra.Command {
 	flags.StringVar(&o.caFile, "ca-file", "", "a PEM `FILE` of certificates to trust beside the system's")
 	outputFlag(cmd, &o.output)
 	return cmd
+}
+
+// schemePrefixes are what a URL can begin with.
+func schemePrefixes() []string {
+	var all []string
+	for _, scheme := range probe.Schemes() {
+		all = append(all, string(scheme)+"://")
+	}
+	return all
 }
 
 // rules returns the rules that the flags make.
@@ -148,7 +157,7 @@ func (o *probeFlags) run(ctx context.Context, sys system, urls []string) error {
 	if o.caFile != "" {
 		pool, err := config.LoadCertificates(o.caFile)
 		if err != nil {
-			return usageError(exitBadProbe, "--ca-file %s", err)
+			return usageError(exitBadProbe, "--ca-file %s: %w", o.caFile, err)
 		}
 		prober.TrustRoots(pool)
 	}
@@ -256,7 +265,7 @@ func probedOf(r probe.Result) probed {
 		Reason: r.Reason(), Kind: string(r.Kind()), Notes: r.Notes, Attempts: status.Attempts(time.Now(), r.Trace),
 		LatencySeconds: r.Latency.Seconds(),
 	}
-	p.Hint = hint(probe.Kind(p.Kind), p.Reason)
+	p.Hint = hint(p)
 	return p
 }
 
@@ -285,14 +294,14 @@ func resultText(s screen, r probe.Result) string {
 
 // hint returns what helps against a failure, where that is known; what this host
 // lacks says so itself.
-func hint(kind probe.Kind, reason string) string {
-	switch kind {
+func hint(p probed) string {
+	switch probe.Kind(p.Kind) {
 	case probe.KindDNS:
 		return "only /etc/hosts and DNS are asked: if \"getent hosts NAME\" knows it from elsewhere, put it into one of them"
 	case probe.KindRefused:
 		return "nothing listens there, or a firewall rejects it: look at the port, and at \"ss -ltn\" on the target"
 	case probe.KindTimeout:
-		return "the target is down or overloaded, or a firewall, of this host too, drops it: try \"nc -vz HOST PORT\" from here"
+		return timeoutHint(p)
 	case probe.KindUnreachable:
 		return "a router or firewall on the way says so: look at \"ip route get ADDRESS\""
 	case probe.KindStatus:
@@ -303,13 +312,27 @@ func hint(kind probe.Kind, reason string) string {
 		return "the daemon probes it only if [probe] allow lists that very address; what is reported of it says [probe] report_denied"
 	case probe.KindTLS:
 		switch {
-		case strings.Contains(reason, "unknown authority"):
+		case strings.Contains(p.Reason, "unknown authority"):
 			return "put that CA's certificate into [probe] ca_file, here --ca-file"
-		case strings.Contains(reason, "expired"):
+		case strings.Contains(p.Reason, "expired"):
 			return "renew the certificate, or set the clock of this host"
-		case strings.Contains(reason, "valid for"):
+		case strings.Contains(p.Reason, "valid for"):
 			return "use a host name that the certificate has"
 		}
 	}
 	return ""
+}
+
+// timeoutHint returns what helps where no answer came. Whoever accepted the
+// connection is behind no firewall that drops it.
+func timeoutHint(p probed) string {
+	if p.Scheme == string(probe.ICMP) {
+		return "the target is down, or a firewall, of this host too, drops echoes: try \"ping HOST\" from here"
+	}
+	if n := len(p.Attempts); n > 0 {
+		if last := p.Attempts[n-1]; last.TLSSeconds+last.FirstByteSeconds+last.BodySeconds > 0 {
+			return "it accepts the connection, and the rest takes too long: look at the load and the log of the server, or allow more time by delay_dead, here --delay-dead"
+		}
+	}
+	return "the target is down or overloaded, or a firewall, of this host too, drops it: try \"nc -vz HOST PORT\" from here"
 }

@@ -68,10 +68,22 @@ func (s screen) health(health string) string {
 	return s.paint(health, text.FgMagenta)
 }
 
-// mark returns the sign before a line: whether what it says is right.
-func (s screen) mark(good bool) string {
-	if good {
+// mark is how what a line says is.
+type mark int
+
+const (
+	right mark = iota
+	odd        // it works; whether it is meant is for people to say
+	wrong      // it has to be mended
+)
+
+// mark returns the sign before a line.
+func (s screen) mark(m mark) string {
+	switch m {
+	case right:
 		return s.paint("✔", text.FgGreen)
+	case odd:
+		return s.paint("!", text.FgYellow)
 	}
 	return s.paint("✘", text.FgRed, text.Bold)
 }

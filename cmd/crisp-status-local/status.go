@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/service"
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
@@ -159,7 +161,7 @@ func (o *statusFlags) query() url.Values {
 	q := make(url.Values)
 	switch {
 	case len(o.replicas) > 0:
-		q["replica"] = o.replicas
+		q["replica"] = names(o.replicas)
 	case o.all || o.output == "json":
 	case o.ignored:
 		q.Set("health", "none")
@@ -209,9 +211,10 @@ func (o *statusFlags) show(v statusView) (string, error) {
 	case o.ignored:
 		return v.ignored(), nil
 	case len(o.replicas) > 0:
-		chosen := v.chosen(func(r *status.Replica) bool { return namedBy(o.replicas, r) && (!o.dead || r.Health == "dead") })
+		wanted := names(o.replicas)
+		chosen := v.chosen(func(r *status.Replica) bool { return namedBy(wanted, r) && (!o.dead || r.Health == "dead") })
 		if len(chosen) == 0 {
-			return "", fmt.Errorf("the map in force has no replica called %s%s: see status --all, or status --ignored", strings.Join(o.replicas, " or "), o.restriction())
+			return "", fmt.Errorf("the map in force has no replica called %s%s: see status --all, or status --ignored", quoted(o.replicas), o.restriction())
 		}
 		if len(chosen) > maxDetails {
 			return v.replicas(chosen) + fmt.Sprintf("%d replicas are called so; name at most %d to see their last verdicts\n", len(chosen), maxDetails), nil
@@ -230,6 +233,27 @@ func (o *statusFlags) restriction() string {
 		return " that is dead"
 	}
 	return ""
+}
+
+// names returns words with the form in which the daemon shows those that are whole
+// URLs: people paste a URL from the page's settings, with a password and all.
+func names(words []string) []string {
+	all := slices.Clone(words)
+	for _, word := range words {
+		if target, err := probe.ParseTarget(word); err == nil && target.String() != word {
+			all = append(all, target.String())
+		}
+	}
+	return all
+}
+
+// quoted lists words for a message, as far as they are no secrets.
+func quoted(words []string) string {
+	shown := make([]string, len(words))
+	for i, word := range words {
+		shown[i] = probe.Redact(word)
+	}
+	return strings.Join(shown, " or ")
 }
 
 // namedBy reports whether r has one of the words in its URL.

@@ -120,11 +120,14 @@ func (v statusView) api() string {
 	if !a.NextTry.IsZero() && a.NextTry.After(now) {
 		parts = append(parts, "next try in "+short(a.NextTry.Sub(now)))
 	}
+	said := a.MapError == "" || a.State == status.APIDown && a.MapError == a.Error
 	switch {
-	case a.MapAt.IsZero() && a.MapError == "":
+	case a.MapAt.IsZero() && said:
 		parts = append(parts, "no map yet")
 	case a.MapAt.IsZero():
 		parts = append(parts, "no map yet: "+printable(a.MapError))
+	case a.MapError != "" && said:
+		parts = append(parts, fmt.Sprintf("the map of %s stays in force", clock(a.MapAt, now)))
 	case a.MapError != "":
 		parts = append(parts, fmt.Sprintf("the map of %s stays in force: %s", clock(a.MapAt, now), printable(a.MapError)))
 	default:

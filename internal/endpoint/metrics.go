@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
 
@@ -135,9 +136,6 @@ func (m emitter) requests(s *State) {
 	}
 }
 
-// schemes are those that a replica can have.
-func schemes() []string { return []string{"tcp", "icmp", "http", "https"} }
-
 // reasons are what an attempt can end with.
 func reasons() []string {
 	return []string{"up", "dns", "refused", "timeout", "unreachable", "broken", "tls", "http", "status", "body", "policy", "local"}
@@ -145,7 +143,8 @@ func reasons() []string {
 
 // probing emits what came of probes.
 func (m emitter) probing(p *status.Probing) {
-	for _, scheme := range schemes() {
+	for _, s := range probe.Schemes() {
+		scheme := string(s)
 		for _, health := range []string{"healthy", "sick", "dead"} {
 			m.counter("verdicts_total", "Verdicts, by scheme and health.", float64(p.Verdicts[[2]string{scheme, health}]), labels{"scheme", "health"}, scheme, health)
 		}

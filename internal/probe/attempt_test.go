@@ -17,11 +17,11 @@ import (
 // lateBy returns an attempt with limit that began by ago, in a process that was
 // late by late meanwhile.
 func lateBy(late, limit, ago time.Duration) attempt {
-	now := time.Duration(0)
-	s := &stalls{clock: func() time.Duration { return now }}
+	var now atomic.Int64 // read by the tick too, which comes when it comes
+	s := &stalls{clock: func() time.Duration { return time.Duration(now.Load()) }}
 	a := s.enter(limit)
 	if a.began = a.began.Add(-ago); late > 0 {
-		now = stallTick + late
+		now.Store(int64(stallTick + late))
 	}
 	return a
 }

@@ -98,6 +98,15 @@ func findScheme(name string) (schemeID, bool) {
 	return 0, false
 }
 
+// Schemes returns the schemes that a replica URL can have, in the order of the table.
+func Schemes() []Scheme {
+	var all []Scheme
+	for _, m := range methods() {
+		all = append(all, m.scheme)
+	}
+	return all
+}
+
 // knownSchemes lists the schemes for an error text: "tcp, icmp, http or https".
 func knownSchemes() string {
 	var b strings.Builder

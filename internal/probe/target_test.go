@@ -439,3 +439,14 @@ func TestIDShowsNoPassword(t *testing.T) {
 		}
 	}
 }
+
+func TestSchemesAreThoseThatURLsCanHave(t *testing.T) {
+	for _, scheme := range Schemes() {
+		if target, err := ParseTarget(string(scheme) + "://host:1"); err != nil || target.Scheme() != scheme {
+			t.Errorf("%s: got the target %v, %v, want one of that scheme", scheme, target, err)
+		}
+	}
+	if got := len(Schemes()); got != len(methods()) {
+		t.Errorf("got %d schemes, want the %d of the table", got, len(methods()))
+	}
+}
