@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,6 +33,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 			return nil, err
 		}
 	}
+	beside := daemonOf(s, folder)
 	server, err := sandbox.New(sandbox.Options{
 		Token:    s.token,
 		MapFile:  s.mapFile,
@@ -40,7 +42,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 		TLS:      s.tls,
 		APIDelay: s.apiDelay,
 		Log:      stderr,
-		Page:     newPage,
+		Page:     func(server *sandbox.Server) http.Handler { return newPage(server, beside) },
 	})
 	if err != nil {
 		return nil, err
@@ -52,7 +54,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 	defer work.Wait()
 	defer stopServing(nil)
 
-	configFile, err := writeConfig(folder, server, s)
+	configFile, err := writeConfig(folder, server, s, beside)
 	if err != nil {
 		return nil, err
 	}
@@ -66,15 +68,30 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 	return &o, cmp.Or(failed, o.write(stdout))
 }
 
+// daemonOf returns the endpoint of the daemon of this run. It has none in a generated
+// map, where the daemon is measured, and an endpoint costs memory; and none where the
+// path would be too long for a socket.
+func daemonOf(s settings, folder string) daemon {
+	socket := filepath.Join(folder, "endpoint.sock")
+	if len(s.command) == 0 || s.generated != nil || len(socket) > longestSocket || !filepath.IsAbs(socket) {
+		return daemon{}
+	}
+	return daemon{socket}
+}
+
 // writeConfig writes the configuration that leads a daemon to the sandbox.
-func writeConfig(folder string, server *sandbox.Server, s settings) (string, error) {
+func writeConfig(folder string, server *sandbox.Server, s settings, beside daemon) (string, error) {
 	caFile := filepath.Join(folder, "ca.pem")
 	if err := os.WriteFile(caFile, server.CA(), 0o644); err != nil {
 		return "", err
 	}
+	inet := ""
+	if beside.socket != "" {
+		inet = fmt.Sprintf("inet = %q\n", beside.socket)
+	}
 	text := fmt.Sprintf(`[server]
 log_level = %q
-
+%s
 [report]
 endpoint = %q
 token = %q
@@ -82,7 +99,7 @@ token = %q
 [probe]
 interval = %d
 ca_file = %q
-`, s.logLevel, server.Endpoint(), server.Token(), int(s.interval.Seconds()), caFile)
+`, s.logLevel, inet, server.Endpoint(), server.Token(), int(s.interval.Seconds()), caFile)
 	path := filepath.Join(folder, "config.cfg")
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
