@@ -21,8 +21,10 @@ help: ## Print this
 build: ## Build the daemon and the sandbox into bin/, static
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
 
-demo: build ## Watch the daemon work against a sandbox, until Ctrl-C
-	@exec bin/crisp-status-sandbox --interval 4s -- bin/crisp-status-local -c '{config}'
+demo: ## Watch the daemon work against a sandbox, until Ctrl-C; FLAGS are the sandbox's
+	@echo "Compiling the daemon and the sandbox; the first time takes a minute or so."
+	@$(MAKE) --no-print-directory build
+	@exec bin/crisp-status-sandbox --interval 4s $(FLAGS) -- bin/crisp-status-local -c '{config}'
 
 test: ## Run all tests, with the race detector where there is a C compiler
 ifeq ($(RACE),)

@@ -89,3 +89,19 @@ func TestAMeasuredDaemonHasNoEndpoint(t *testing.T) {
 		}
 	}
 }
+
+func TestBannerLeadsToThePageFromElsewhere(t *testing.T) {
+	for listen, want := range map[string]bool{"127.0.0.1:0": true, "[::1]:0": false, "0.0.0.0:0": false} {
+		server, err := sandbox.New(sandbox.Options{Listen: listen})
+		if err != nil {
+			t.Logf("%s: %v", listen, err) // this host has no IPv6
+			continue
+		}
+		defer server.Close()
+		var text strings.Builder
+		printBanner(&text, server, settings{command: []string{"daemon"}}, "")
+		if got := strings.Contains(text.String(), "ssh -N -L "); got != want {
+			t.Errorf("%s: the banner has the line of ssh: %v, want %v:\n%s", listen, got, want, &text)
+		}
+	}
+}

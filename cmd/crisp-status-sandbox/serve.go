@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -111,6 +112,9 @@ func printBanner(w io.Writer, server *sandbox.Server, s settings, configFile str
 	if s.mapFile != "" {
 		fmt.Fprintf(w, "  The map:   %s   edit this file to add and remove replicas\n", s.mapFile)
 	}
+	if port, ok := loopbackPort(server.URL()); ok {
+		fmt.Fprintf(w, "  Elsewhere: ssh -N -L %s:127.0.0.1:%s THIS-HOST, then the same address\n", port, port)
+	}
 	fmt.Fprint(w, "  To stop:   Ctrl-C\n\n")
 	if len(s.command) > 0 {
 		return
@@ -124,4 +128,13 @@ func printBanner(w io.Writer, server *sandbox.Server, s settings, configFile str
 		fmt.Fprintf(w, "  SSL_CERT_FILE=%s \\\n", filepath.Join(filepath.Dir(configFile), "ca.pem"))
 	}
 	fmt.Fprintf(w, "  crisp-status-local -c %s\n\nor give this configuration to one:\n\n%s\n", configFile, text)
+}
+
+// loopbackPort returns the port of a page that only this machine can reach.
+func loopbackPort(page string) (string, bool) {
+	u, err := url.Parse(page)
+	if err != nil || u.Hostname() != "127.0.0.1" {
+		return "", false
+	}
+	return u.Port(), true
 }
