@@ -26,6 +26,9 @@ demo: ## Watch the daemon work against a sandbox, until Ctrl-C; FLAGS are the sa
 	@$(MAKE) --no-print-directory build
 	@exec bin/crisp-status-sandbox --interval 4s $(FLAGS) -- bin/crisp-status-local -c '{config}'
 
+pictures: build ## Draw the pictures of README anew, with chromium
+	.github/pictures/draw
+
 test: ## Run all tests, with the race detector where there is a C compiler
 ifeq ($(RACE),)
 	@echo "no C compiler is found: the tests run without the race detector"
@@ -86,4 +89,4 @@ test-install: ## Install and run all of that for real; as root, it installs what
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help build demo test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install clean
+.PHONY: help build demo pictures test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install clean
