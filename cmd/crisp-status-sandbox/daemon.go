@@ -121,7 +121,8 @@ const (
 func (r toldReplica) Strip() []bar {
 	heights := map[string]int{"healthy": 6, "sick": 11, "dead": stripHeight}
 	var bars []bar
-	for i, v := range r.History[:min(len(r.History), stripBars)] {
+	newest := r.History[:min(len(r.History), stripBars)]
+	for i, v := range newest {
 		height, known := heights[v.Health]
 		if !known {
 			continue
@@ -130,7 +131,7 @@ func (r toldReplica) Strip() []bar {
 		if v.Latency > 0 {
 			title += fmt.Sprintf(", %.1f ms", v.Latency*1000)
 		}
-		bars = append(bars, bar{v.Health, (stripBars - 1 - i) * stripStep, stripHeight - height, height, title})
+		bars = append(bars, bar{v.Health, (len(newest) - 1 - i) * stripStep, stripHeight - height, height, title})
 	}
 	return bars
 }
