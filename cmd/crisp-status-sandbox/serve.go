@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -108,12 +109,13 @@ ca_file = %q
 // printBanner prints the address of the page first, then the rest of what a person
 // needs.
 func printBanner(w io.Writer, server *sandbox.Server, s settings, configFile string) {
-	fmt.Fprintf(w, "\n  The page:  %s\n", server.URL())
+	page, elsewhere := addresses(server.URL())
+	fmt.Fprintf(w, "\n  The page:  %s\n", page)
 	if s.mapFile != "" {
 		fmt.Fprintf(w, "  The map:   %s   edit this file to add and remove replicas\n", s.mapFile)
 	}
-	if port, ok := loopbackPort(server.URL()); ok {
-		fmt.Fprintf(w, "  Elsewhere: ssh -N -L %s:127.0.0.1:%s THIS-HOST, then the same address\n", port, port)
+	if elsewhere != "" {
+		fmt.Fprintf(w, "  Elsewhere: %s\n", elsewhere)
 	}
 	fmt.Fprint(w, "  To stop:   Ctrl-C\n\n")
 	if len(s.command) > 0 {
@@ -130,11 +132,19 @@ func printBanner(w io.Writer, server *sandbox.Server, s settings, configFile str
 	fmt.Fprintf(w, "  crisp-status-local -c %s\n\nor give this configuration to one:\n\n%s\n", configFile, text)
 }
 
-// loopbackPort returns the port of a page that only this machine can reach.
-func loopbackPort(page string) (string, bool) {
+// addresses returns the address of the page as a browser on this machine opens it, and
+// how another machine comes to it; nothing where that is the same.
+func addresses(page string) (string, string) {
 	u, err := url.Parse(page)
-	if err != nil || u.Hostname() != "127.0.0.1" {
-		return "", false
+	if err != nil {
+		return page, ""
 	}
-	return u.Port(), true
+	ip, port := net.ParseIP(u.Hostname()), u.Port()
+	switch {
+	case ip.IsUnspecified():
+		return "http://127.0.0.1:" + port + "/", "http://THIS-HOST:" + port + "/ (it listens at every address, and whoever opens it may press its buttons)"
+	case u.Hostname() == "127.0.0.1":
+		return page, fmt.Sprintf("ssh -N -L %s:127.0.0.1:%s THIS-HOST, then the same address", port, port)
+	}
+	return page, ""
 }
