@@ -28,8 +28,13 @@ build: go ## Build the daemon and the sandbox into bin/, static
 	@echo "compiling; the first time this takes a minute or two, without a word"
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
 
-demo: build ## Watch the daemon work against a sandbox, until Ctrl-C
-	@exec bin/crisp-status-sandbox --interval 4s -- bin/crisp-status-local -c '{config}'
+demo: ## Watch the daemon work against a sandbox, until Ctrl-C; FLAGS are the sandbox's
+	@echo "Compiling the daemon and the sandbox; the first time takes a minute or so."
+	@$(MAKE) --no-print-directory build
+	@exec bin/crisp-status-sandbox --interval 4s $(FLAGS) -- bin/crisp-status-local -c '{config}'
+
+pictures: build ## Draw the pictures of README anew, with chromium
+	.github/pictures/draw
 
 test: go ## Run all tests, with the race detector where there is a C compiler
 ifeq ($(RACE),)
@@ -103,4 +108,4 @@ soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that f
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help go build demo test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install test-faults soak clean
+.PHONY: help go build demo pictures test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install test-faults soak clean

@@ -18,13 +18,15 @@ var pageFiles embed.FS
 // page shows the state of a server, and lets a person break targets and the API.
 type page struct {
 	server   *sandbox.Server
+	daemon   daemon
 	template *template.Template
 	breakage breakage
 }
 
-// newPage returns the handler of the page and its parts.
-func newPage(server *sandbox.Server) http.Handler {
-	p := &page{server: server, breakage: breakage{server: server, mode: failureModes[0].Name}}
+// newPage returns the handler of the page and its parts, beside a daemon that is
+// asked for its reasons.
+func newPage(server *sandbox.Server, beside daemon) http.Handler {
+	p := &page{server: server, daemon: beside, breakage: breakage{server: server, mode: failureModes[0].Name}}
 	p.template = template.Must(template.New("page.html").Funcs(template.FuncMap{
 		"seconds": seconds,
 		"ago":     ago,
@@ -61,9 +63,16 @@ func (p *page) state() pageState {
 	return pageState{p.server.State(), mode, until}
 }
 
-func (p *page) servePage(w http.ResponseWriter, _ *http.Request) {
-	var b bytes.Buffer
-	if err := p.template.Execute(&b, newView(p.state())); err != nil {
+func (p *page) servePage(w http.ResponseWriter, r *http.Request) {
+	var (
+		b     bytes.Buffer
+		words *told
+		state = p.state()
+	)
+	if state.Summary.Counts.Replicas <= mostRows {
+		words = p.daemon.ask(r.Context())
+	}
+	if err := p.template.Execute(&b, newView(state, words)); err != nil {
 		http.Error(w, "rendering the page: "+err.Error(), http.StatusInternalServerError)
 		return
 	}

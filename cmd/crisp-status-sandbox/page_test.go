@@ -23,7 +23,7 @@ type bubble struct {
 
 func newBubble(t *testing.T, o sandbox.Options) bubble {
 	t.Helper()
-	o.Page = newPage
+	o.Page = func(s *sandbox.Server) http.Handler { return newPage(s, daemon{}) }
 	s, err := sandbox.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -36,17 +36,30 @@ type view struct {
 	pageState
 	Level        judge.Status // the worst status of any replica: it colours the headline
 	Head         string
-	Large        bool  // by node, not by replica
-	Refresh      int   // milliseconds until the page is fetched again
-	Trouble      []row // of a large map: some that are not healthy
-	Sample       []row // of a large map: some that are
+	DaemonOnAPI  string  // the daemon's words about an API that takes no reports
+	OpenGap      float64 // seconds since the report that is the oldest of all newest ones
+	Large        bool    // by node, not by replica
+	Refresh      int     // milliseconds until the page is fetched again
+	Trouble      []row   // of a large map: some that are not healthy
+	Sample       []row   // of a large map: some that are
 	FailureModes []failureMode
 	Tiles        []tile
+
+	told map[toldKey]toldReplica
 }
+
+// toldKey finds the daemon's words about a replica.
+type toldKey struct{ service, node, replica string }
 
 type row struct {
 	judge.ReplicaState
 	Service, Node string
+	Told          toldReplica // zero: the daemon says nothing
+}
+
+// Row returns a replica with what the daemon says about it.
+func (v view) Row(service judge.ServiceState, node judge.NodeState, r judge.ReplicaState) row {
+	return row{r, service.Name, node.Name, v.told[toldKey{service.ID, node.ID, r.Replica}]}
 }
 
 type tile struct {
@@ -69,7 +82,8 @@ func word(status judge.Status) string {
 	return "No report yet"
 }
 
-func newView(state pageState) view {
+// newView arranges a state and the daemon's words, which are nil where it has none.
+func newView(state pageState, words *told) view {
 	c := state.Summary.Counts
 	v := view{
 		pageState:    state,
@@ -77,6 +91,14 @@ func newView(state pageState) view {
 		Refresh:      1000,
 		FailureModes: failureModes,
 		Tiles:        []tile{{healthy, c.Healthy}, {sick, c.Sick}, {dead, c.Dead}, {judge.Late, c.Late}, {judge.Silent, c.Silent}},
+		DaemonOnAPI:  words.api(),
+		OpenGap:      openGap(state.Services),
+		told:         make(map[toldKey]toldReplica),
+	}
+	if words != nil {
+		for _, r := range words.Replicas {
+			v.told[toldKey{r.Service, r.Node, r.Replica}] = r
+		}
 	}
 	v.Level, v.Head = headline(state.Summary)
 	if v.Large {
@@ -117,9 +139,9 @@ func pick(services []judge.ServiceState) ([]row, []row) {
 		for _, node := range service.Nodes {
 			for _, r := range node.Replicas {
 				if r.Status == healthy && r.Wrong == 0 && r.LateGaps == 0 {
-					fine = append(fine, row{r, service.Name, node.Name})
+					fine = append(fine, row{ReplicaState: r, Service: service.Name, Node: node.Name})
 				} else {
-					trouble = append(trouble, row{r, service.Name, node.Name})
+					trouble = append(trouble, row{ReplicaState: r, Service: service.Name, Node: node.Name})
 				}
 			}
 		}
@@ -142,4 +164,17 @@ func total(parts ...int) int {
 		all += part
 	}
 	return all
+}
+
+// openGap returns the longest time that a replica waits for its next report now.
+func openGap(services []judge.ServiceState) float64 {
+	longest := 0.0
+	for _, service := range services {
+		for _, node := range service.Nodes {
+			for _, r := range node.Replicas {
+				longest = max(longest, r.Age)
+			}
+		}
+	}
+	return longest
 }

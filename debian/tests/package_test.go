@@ -79,7 +79,7 @@ var buildNext = sync.OnceValues(func() (release, error) {
 	before := r.version
 	r.version = next(before)
 	if _, err := runOnce(nil, r.dir, "sed", "-i", "s/"+regexp.QuoteMeta(before)+"/"+r.version+"/g", "cmd/crisp-status-local/main.go",
-		"debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5", "Dockerfile", "README.md"); err != nil {
+		"debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5", "debian/kubernetes.yaml", "Dockerfile", "README.md"); err != nil {
 		return r, err
 	}
 	entry := fmt.Sprintf("crisp-status-local (%s) stable; urgency=medium\n\n  * Another one.\n\n"+
@@ -247,6 +247,7 @@ func TestPackageHolds(t *testing.T) {
 		"./usr/share/doc/crisp-status-local/changelog.gz":               plain,
 		"./usr/share/doc/crisp-status-local/dashboard.json":             plain,
 		"./usr/share/doc/crisp-status-local/copyright":                  plain,
+		"./usr/share/doc/crisp-status-local/kubernetes.yaml":            plain,
 		"./usr/share/fish/vendor_completions.d/crisp-status-local.fish": plain,
 		"./usr/share/lintian/overrides/crisp-status-local":              plain,
 		"./usr/share/man/man5/crisp-status-local.cfg.5.gz":              plain,

@@ -327,7 +327,7 @@ func TestReleaseRefuses(t *testing.T) {
 		"a key that has expired": {"", "KEY=" + expired, `debian/release/key: KEY="` + expired + `": gpg cannot sign with it`},
 		"an architecture":        {"", "ARCH=amd64 mips", `debian/release/release: "mips": architecture not known, want amd64 or arm64`},
 		"versions that differ":   {"sed -i '1s/(.*)/(9.9.9)/' debian/changelog", "", `debian/changelog: "9.9.9"`},
-		"what is no version":     {"git grep -lF " + v + " -- cmd/*/main.go debian/changelog debian/*.[58] Dockerfile README.md | xargs sed -i 's/" + strings.ReplaceAll(v, ".", `\.`) + "/2.0/'", "", `debian/release/version: "2.0" is no version, want MAJOR.MINOR.PATCH like 2.0.0`},
+		"what is no version":     {"git grep -lF " + v + " -- cmd/*/main.go debian/changelog debian/*.[58] debian/kubernetes.yaml Dockerfile README.md | xargs sed -i 's/" + strings.ReplaceAll(v, ".", `\.`) + "/2.0/'", "", `debian/release/version: "2.0" is no version, want MAJOR.MINOR.PATCH like 2.0.0`},
 		"a file without version": {"sed -i '/^.TH/d' debian/crisp-status-local.8", "", `debian/crisp-status-local.8: ""`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -345,7 +345,8 @@ func TestVersionIsTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	v := version(t)
 	for _, file := range []string{
-		"cmd/crisp-status-local/main.go", "debian/changelog", "debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5", "Dockerfile", "README.md",
+		"cmd/crisp-status-local/main.go", "debian/changelog", "debian/crisp-status-local.8", "debian/crisp-status-local.cfg.5",
+		"debian/kubernetes.yaml", "Dockerfile", "README.md",
 	} {
 		tree := filepath.Join(t.TempDir(), "tree")
 		run(t, "cp", "-r", source(t), tree)
