@@ -60,6 +60,8 @@ func TestDeniedIsNoVerdict(t *testing.T) {
 		{"", "10.0.0.0/8", "icmp://all.denied.lan", `"10.0.0.0/8"`},
 		{"", "10.0.0.0/8", "tcp://all.denied.lan:1", `"10.0.0.0/8"`},
 		{"", "*.lan", "http://a.lan./", `a.lan port 80 is denied by the entry "*.lan"`},
+		{"", "*.lan", "tcp://a.lan:1", `a.lan port 1 is denied by the entry "*.lan"`},
+		{"", "*.lan", "icmp://a.lan", `a.lan is denied by the entry "*.lan"`},
 		{"b.lan", "", "http://a.lan/", "no entry of [probe] allow"},
 		{"", "", "http://0xa9fea9fe/latest/meta-data", "denied by default"},
 		{"", "", "tcp://meta.lan:80", "denied by default"},
