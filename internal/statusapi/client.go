@@ -38,7 +38,6 @@ type Client struct {
 	masker    *redact.Masker      // of the token, and of the credentials for a proxy
 	pause     func(retryAfter time.Duration) time.Duration
 	http      *http.Client
-	reports   *retryablehttp.Client
 	timeouts  atomic.Int32 // requests in a row without an answer in time
 	ahead     atomic.Pointer[time.Duration]
 
@@ -73,7 +72,6 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
-	c.reports = c.retrying(0)
 	c.bodyRead = sync.NewCond(&c.mu)
 	return c
 }
@@ -218,7 +216,8 @@ func (c *Client) ClockAhead() (time.Duration, bool) {
 	return 0, false
 }
 
-// retrying returns a client that repeats a failed request so many times.
+// retrying returns a client that repeats a failed request so many times. Reports go
+// without it: its wrapped transport costs each of them a goroutine and a timer.
 func (c *Client) retrying(times int) *retryablehttp.Client {
 	client := *c.http
 	client.Transport = keepIdle{c.http}
