@@ -27,6 +27,7 @@ const (
 	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
 	maxIdleConns   = 256              // as many as report.Outbox has requests in flight; with HTTP/2 there is one
 	maxConns       = 2 * maxIdleConns // a dial for each request that waits would open many times as many on a busy host
+	bufferSize     = 1 << 10          // bytes, two a connection: a report and its answer fit in
 	timeoutsInARow = 3                // after which no idle connection is trusted
 )
 
@@ -95,6 +96,8 @@ func newTransport(proxies *proxies) *http.Transport {
 		MaxConnsPerHost:        maxConns,
 		IdleConnTimeout:        3 * time.Minute,
 		MaxResponseHeaderBytes: maxAnswer,
+		ReadBufferSize:         bufferSize,
+		WriteBufferSize:        bufferSize,
 	}
 }
 
