@@ -22,4 +22,5 @@ func (s *Scheduler) releaseMemory(now time.Time) {
 	}
 	s.memoryReleased = now
 	debug.FreeOSMemory()
+	releasePages()
 }

@@ -28,6 +28,7 @@ const (
 	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
 	maxIdleConns   = 256              // as many as report.Outbox has requests in flight; with HTTP/2 there is one
 	maxConns       = 2 * maxIdleConns // a dial for each request that waits would open many times as many on a busy host
+	bufferSize     = 1 << 10          // bytes, two a connection: a report and its answer fit in
 	timeoutsInARow = 3                // after which no idle connection is trusted
 )
 
@@ -39,7 +40,6 @@ type Client struct {
 	masker    *redact.Masker      // of the token, and of the credentials for a proxy
 	pause     func(retryAfter time.Duration) time.Duration
 	http      *http.Client
-	reports   *retryablehttp.Client
 	timeouts  atomic.Int32 // requests in a row without an answer in time
 	ahead     atomic.Pointer[time.Duration]
 
@@ -74,7 +74,6 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
-	c.reports = c.retrying(0)
 	c.bodyRead = sync.NewCond(&c.mu)
 	return c
 }
@@ -99,6 +98,8 @@ func newTransport(proxies *proxies) *http.Transport {
 		MaxConnsPerHost:        maxConns,
 		IdleConnTimeout:        3 * time.Minute,
 		MaxResponseHeaderBytes: maxAnswer,
+		ReadBufferSize:         bufferSize,
+		WriteBufferSize:        bufferSize,
 	}
 }
 
@@ -220,7 +221,8 @@ func (c *Client) ClockAhead() (time.Duration, bool) {
 	return 0, false
 }
 
-// retrying returns a client that repeats a failed request so many times.
+// retrying returns a client that repeats a failed request so many times. Reports go
+// without it: its wrapped transport costs each of them a goroutine and a timer.
 func (c *Client) retrying(times int) *retryablehttp.Client {
 	client := *c.http
 	client.Transport = keepIdle{c.http}

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
-
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
@@ -35,20 +33,20 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 	request, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	stop := context.AfterFunc(ctx, cancel)
 	address := c.endpoint + "/report/" + escape(v.ID.Service) + "/" + escape(v.ID.Node)
-	req, err := retryablehttp.NewRequestWithContext(request, http.MethodPost, address, body)
+	req, err := http.NewRequestWithContext(request, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		stop()
 		cancel()
 		return fmt.Errorf("reporting to %s: %w", c.endpoint, c.quoted(err))
 	}
-	c.authorize(req.Request)
+	c.authorize(req)
 	req.Header.Set("Content-Type", "application/json")
 	// A report is idempotent, so the transport may repeat at once a request that the
 	// server dropped with an idle connection. The empty key tells the transport so
 	// and is not sent.
 	req.Header["Idempotency-Key"] = []string{}
 
-	resp, err := c.reports.Do(req)
+	resp, err := c.http.Do(req)
 	stop()
 	c.noteTimeout(err)
 	if err != nil {
