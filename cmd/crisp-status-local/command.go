@@ -108,6 +108,10 @@ func flagError(cmd *cobra.Command, err error, status int) error {
 	if help, _ := cmd.Flags().GetBool("help"); help {
 		return pflag.ErrHelp
 	}
+	// The value may be a URL with a password, where the flag's own was forgotten.
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		err = fmt.Errorf("invalid argument %q for --%s: %w", probe.Redact(invalid.GetValue()), invalid.GetFlag().Name, errors.Unwrap(invalid))
+	}
 	return usageError(status, "%w", err)
 }
 

@@ -135,7 +135,7 @@ func statusRange(text string) (low, high int, err error) {
 	low, errLow := strconv.Atoi(first)
 	high, errHigh := strconv.Atoi(last)
 	if errLow != nil || errHigh != nil || low < 100 || high > 999 || low > high {
-		return 0, 0, fmt.Errorf("--status %q, want a range of HTTP statuses like 200-399", text)
+		return 0, 0, fmt.Errorf("--status %q, want a range of HTTP statuses like 200-399", probe.Redact(text))
 	}
 	return low, high, nil
 }

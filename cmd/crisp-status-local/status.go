@@ -82,7 +82,7 @@ func outputFlag(cmd *cobra.Command, form *string) {
 // wantForm refuses a form of output that is none.
 func wantForm(form string, exit int) error {
 	if form != "text" && form != "json" {
-		return usageError(exit, "output %q, want text or json", form)
+		return usageError(exit, "output %q, want text or json", probe.Redact(form))
 	}
 	return nil
 }
