@@ -10,7 +10,7 @@ import (
 func entries(t testing.TB, list string) []Entry {
 	t.Helper()
 	var all []Entry
-	for _, text := range strings.Fields(list) {
+	for text := range strings.FieldsSeq(list) {
 		e, err := ParseEntry(text)
 		if err != nil {
 			t.Fatalf("entry %q: %v", text, err)

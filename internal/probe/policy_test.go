@@ -23,7 +23,7 @@ func policyOf(t testing.TB, allow, deny string) *policy.Policy {
 	t.Helper()
 	lists := [2][]policy.Entry{}
 	for i, list := range []string{allow, deny} {
-		for _, text := range strings.Fields(list) {
+		for text := range strings.FieldsSeq(list) {
 			e, err := policy.ParseEntry(text)
 			if err != nil {
 				t.Fatal(err)
