@@ -446,7 +446,8 @@ func TestSchemesAreThoseThatURLsCanHave(t *testing.T) {
 			t.Errorf("%s: got the target %v, %v, want one of that scheme", scheme, target, err)
 		}
 	}
-	if got := len(Schemes()); got != len(methods()) {
-		t.Errorf("got %d schemes, want the %d of the table", got, len(methods()))
+	table := methods()
+	if got := len(Schemes()); got != len(table) {
+		t.Errorf("got %d schemes, want the %d of the table", got, len(table))
 	}
 }

@@ -22,5 +22,4 @@ func (s *Scheduler) releaseMemory(now time.Time) {
 	}
 	s.memoryReleased = now
 	debug.FreeOSMemory()
-	releasePages()
 }

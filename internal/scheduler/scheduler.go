@@ -187,7 +187,6 @@ func (s *Scheduler) Ping(ctx context.Context) error {
 // Run schedules until ctx is done. Then it starts no more probes, cancels those
 // that run, and returns when every verdict that was measured is in the outbox.
 func (s *Scheduler) Run(ctx context.Context) {
-	releasePages()
 	s.suspension.reset()
 	s.massFailure.startCycle(0)
 	s.startCycle(ctx, time.Now())
