@@ -270,7 +270,7 @@ func completionCommand() *cobra.Command {
 		Use:   "completion bash|zsh|fish",
 		Short: "Print the completion script of a shell",
 		Long: `Print the script by which bash, zsh or fish complete the command line. The Debian
-package has all three. For this session of bash:
+package has all three. In a running bash:
 
   . <(crisp-status-local completion bash)`,
 		Args: func(_ *cobra.Command, args []string) error {
