@@ -70,13 +70,20 @@ func reserved(addr netip.Addr) string {
 	return ""
 }
 
-// isMetadata reports whether a cloud answers at addr with what its machines may
-// know: AWS, Azure, Google, Oracle, DigitalOcean, OpenStack and others at the
-// first; the tasks of AWS; Azure's wire server; Oracle; Alibaba; AWS and Google
-// over IPv6.
+// isMetadata reports whether a cloud answers at addr, which has no zone, with the
+// secrets of its machines: AWS, Azure, Google, Oracle, DigitalOcean, OpenStack and
+// others at the first; the tasks of AWS; Azure's wire server; Oracle; Alibaba; AWS
+// and Google over IPv6. It is asked before each connection, so it allocates nothing.
 func isMetadata(addr netip.Addr) bool {
-	switch addr.String() {
-	case "169.254.169.254", "169.254.170.2", "168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254":
+	if addr.Is4() {
+		switch addr.As4() {
+		case [4]byte{169, 254, 169, 254}, [4]byte{169, 254, 170, 2}, [4]byte{168, 63, 129, 16}, [4]byte{192, 0, 0, 192}, [4]byte{100, 100, 100, 200}:
+			return true
+		}
+		return false
+	}
+	switch addr.As16() {
+	case [16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54}, [16]byte{0: 0xfd, 1: 0x20, 2: 0x00, 3: 0xce, 14: 0x02, 15: 0x54}:
 		return true
 	}
 	return false
