@@ -24,7 +24,7 @@ var architecture = map[string]struct {
 	why    string
 }{
 	"cmd/crisp-status-local": {
-		ours:   []string{"internal/config", "internal/endpoint", "internal/logging", "internal/pace", "internal/probe", "internal/redact", "internal/report", "internal/scheduler", "internal/service", "internal/status", "internal/statusapi"},
+		ours:   []string{"internal/config", "internal/duty", "internal/endpoint", "internal/logging", "internal/pace", "internal/probe", "internal/redact", "internal/report", "internal/scheduler", "internal/service", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/jedib0t/go-pretty/v6/progress", "github.com/jedib0t/go-pretty/v6/table", "github.com/jedib0t/go-pretty/v6/text", "github.com/sirupsen/logrus", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/term"},
 		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it, and what is shown to people is a matter of the commands alone; a program alone may say which roots stand in for a missing bundle",
 	},
@@ -47,6 +47,10 @@ var architecture = map[string]struct {
 		ours:   []string{"internal/logging", "internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
 		why:    "the scheduler knows the map's type and the verdicts, and nothing of the wire or the outbox; of the log it takes the shape of a reason, to sum up those that are the same; of the system it takes the clock that goes on while the host is suspended",
+	},
+	"internal/duty": {
+		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
+		why:    "who is on duty has nothing to do with replicas; of the system it takes the clock that goes on while the host is suspended, and word of addresses that come and go",
 	},
 	"internal/endpoint": {
 		ours: []string{"internal/probe", "internal/status"},
@@ -77,7 +81,7 @@ var architecture = map[string]struct {
 		why: "it is a leaf: whoever quotes words from outside hands it the secrets, and it knows neither configuration nor targets",
 	},
 	"internal/report": {
-		ours:   []string{"internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
+		ours:   []string{"internal/duty", "internal/pace", "internal/probe", "internal/status", "internal/statusapi"},
 		theirs: []string{"github.com/sirupsen/logrus"},
 		why:    "the outbox knows the errors of the API by their meaning, and nothing of its wire; of probes it knows the names of replicas",
 	},

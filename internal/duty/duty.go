@@ -1,0 +1,84 @@
+// Package duty decides whether this daemon may report now, where several daemons
+// watch for one status page.
+//
+// Only a dead report needs a lock. The page shows a replica dead by itself when
+// nobody reports it, so a daemon that is not surely on duty may still say that a
+// replica is up, and the worst that can come of it is a repeated truth. From that
+// follow the three scopes of a report:
+//
+//	Everything  on duty: healthy, sick and dead
+//	Alive       no engine decides: healthy and sick
+//	Nothing     another daemon is on duty: a hot standby
+package duty
+
+import (
+	"context"
+	"time"
+)
+
+// Scope is how much a daemon may report.
+type Scope uint8
+
+// The scopes, by how much they permit.
+const (
+	Nothing Scope = iota
+	Alive
+	Everything
+)
+
+// Permits reports whether a report may begin, of a replica that is dead or not.
+func (s Scope) Permits(dead bool) bool { return s == Everything || s == Alive && !dead }
+
+// String returns the scope as log, JSON and metrics have it.
+func (s Scope) String() string {
+	switch s {
+	case Everything:
+		return "everything"
+	case Alive:
+		return "alive"
+	}
+	return "nothing"
+}
+
+// Duty is the right to report. Its methods may be called by many goroutines.
+type Duty interface {
+	// Run seeks the duty and holds it until ctx is done; then it gives it back, so
+	// that another daemon takes over at once. It returns after that.
+	Run(ctx context.Context)
+
+	// Scope returns what may be reported now. It takes no lock that is held for
+	// long, and is asked right before each report begins.
+	Scope() Scope
+
+	// Changed returns a channel that yields a value after the scope has changed.
+	// It has one reader.
+	Changed() <-chan struct{}
+
+	// State returns the state, to be shown.
+	State() State
+}
+
+// State is the state of a duty at one moment.
+type State struct {
+	Engine    string    // none, alive, address or etcd
+	Scope     Scope     // of this daemon
+	Since     time.Time // when the scope began
+	Why       string    // the reason for the scope, a clause such as "host-b is on duty"
+	Holder    string    // the member on duty; empty while none is known
+	Member    string    // this one; empty without an engine
+	Group     string
+	Takeovers uint64    // by this daemon, since its start
+	Members   []Member  // of the group, this one among them, by name; nil where the engine knows none
+	Trouble   string    // why the engine cannot be asked; empty while it can
+	TroubleAt time.Time // since when
+}
+
+// Member is one daemon of a group.
+type Member struct {
+	Name    string
+	Version string
+	Healthy int // replicas, as this member sees them
+	Sick    int
+	Dead    int
+	API     bool // the Status API has answered it lately
+}
