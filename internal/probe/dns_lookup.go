@@ -136,18 +136,24 @@ func (s *stub) candidate(ctx context.Context, c *resolvConf, name string, within
 	}
 	var late <-chan time.Time
 	for n := range families {
+		var o outcome
 		select {
-		case o := <-outcomes:
-			got[o.family], errs[o.family] = o.reply, o.err
-			switch {
-			case n+1 == len(families):
-			case len(o.reply.addrs) > 0:
-				late = time.After(lateFamily)
-				partly(s.merge(got))
-			case o.family == 0 && o.reply.noName:
-				late = time.After(within)
-			}
+		case o = <-outcomes:
 		case <-late:
+			select { // an answer that is there counts, however late this goroutine runs
+			case o = <-outcomes:
+			default:
+				continue
+			}
+		}
+		got[o.family], errs[o.family] = o.reply, o.err
+		switch {
+		case n+1 == len(families):
+		case len(o.reply.addrs) > 0:
+			late = time.After(lateFamily)
+			partly(s.merge(got))
+		case o.family == 0 && o.reply.noName:
+			late = time.After(within)
 		}
 	}
 	if all := s.merge(got); len(all.addrs) > 0 {
