@@ -61,7 +61,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	d.prober.OnNameTrouble(func(name, trouble string) {
 		d.log.WithFields(logrus.Fields{"name": name, "trouble": trouble}).Warn("names of replicas are not looked up as they should")
 	})
-	d.outbox = report.New(d.client, c.Interval, d.log)
+	d.outbox = report.New(d.client, terms(c), d.log)
 	d.scheduler = scheduler.New(d.settings(), d.prober, d.outbox, d.log)
 	d.observer = newObserver(d.scheduler, d.outbox, d.log, c)
 	return d
@@ -71,6 +71,11 @@ func newClient(c config.Config) *statusapi.Client {
 	return statusapi.New(c.Endpoint, c.Token.Reveal(), userAgent, func(retryAfter time.Duration) time.Duration {
 		return pace.MapAttempt(c.Interval, retryAfter)
 	})
+}
+
+// terms returns the outbox's part of the configuration.
+func terms(c config.Config) report.Terms {
+	return report.Terms{Interval: c.Interval, Promise: c.Promise}
 }
 
 // settings returns the scheduler's part of the configuration.
@@ -115,6 +120,7 @@ func (d *daemon) run(ctx context.Context) error {
 		"config":   d.config.Path,
 		"endpoint": d.config.Endpoint,
 		"interval": d.config.Interval,
+		"promise":  d.config.Promise,
 	}).Info("starting")
 	d.warn()
 	for _, trouble := range d.prober.Trouble() {
@@ -213,7 +219,7 @@ func (d *daemon) reload(ctx context.Context) {
 	if page == scheduler.OtherPage {
 		d.outbox.Forget()
 	}
-	d.outbox.Reload(d.client, c.Interval)
+	d.outbox.Reload(d.client, terms(c))
 	d.scheduler.Reload(ctx, d.settings(), page)
 	d.observer.taken(c)
 	d.observer.serve(c)

@@ -65,7 +65,7 @@ func TestTenThousandCyclesLeaveNothingBehind(t *testing.T) {
 		log := logrus.New()
 		log.SetOutput(io.Discard)
 		ctx, cancel := context.WithCancel(t.Context())
-		outbox := report.New(f, interval, log)
+		outbox := report.New(f, report.Terms{Interval: interval, Promise: interval}, log)
 		loop := scheduler.New(scheduler.Settings{API: f, Interval: interval}, f, outbox, log)
 		var parts sync.WaitGroup
 		parts.Go(func() { outbox.Run(ctx) })

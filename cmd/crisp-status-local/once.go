@@ -27,7 +27,7 @@ import (
 
 const onceLong = `Fetch the map, probe every replica once, and show what the daemon would report
 now. Nothing is reported without --report; the page is then promised the next
-report within the interval, so it is for where something runs it as often.
+report within [report] promise, so it is for where something runs it as often.
 
 Unlike the daemon it tries nothing once more when many replicas turn out dead.
 What [probe] allow and deny forbid is not probed.
@@ -199,7 +199,7 @@ func verdictsText(s screen, results []probe.Result) string {
 func deliver(ctx context.Context, client *statusapi.Client, c config.Config, results []probe.Result) error {
 	log := logrus.New()
 	log.SetOutput(io.Discard) // what the page did not take is said at the end
-	outbox := report.New(client, c.Interval, log)
+	outbox := report.New(client, terms(c), log)
 	sending, stop := context.WithTimeout(ctx, reportPatience)
 	defer stop()
 	var running sync.WaitGroup

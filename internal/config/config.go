@@ -11,6 +11,7 @@
 //	[report] endpoint     URL of the Status API; https://report.crisp.watch/v1
 //	[report] token        the credential of the daemon
 //	[report] token_file   a file with the token instead
+//	[report] promise      seconds within which the page is promised the next report, interval to 3600; interval
 //	[probe]  interval     seconds from cycle to cycle, 1 to 3600; 120
 //	[probe]  workers      cap on the probes in flight, 1 to 100000; derived
 //	[probe]  ca_file      PEM certificates trusted beside the system's
@@ -47,6 +48,7 @@ const (
 
 	minInterval = 1    // seconds
 	maxInterval = 3600 // seconds
+	maxPromise  = 3600 // seconds: a host that died is known as much later
 
 	// The reporting bound holds for a hundred thousand replicas on one machine;
 	// a cap above one worker for each of them caps nothing.
@@ -65,6 +67,7 @@ type Config struct {
 	Endpoint string         // http or https URL, without a trailing slash
 	Token    Secret         // never empty
 	Interval time.Duration  // 1 s to 1 h, whole seconds
+	Promise  time.Duration  // Interval to 1 h, whole seconds
 	Workers  int            // cap on the probes in flight; 0 means derived
 	RootCAs  *x509.CertPool // the system's roots and those of ca_file; nil means the system's
 	Warnings []string       // one sentence for each unknown key, in the order of the file, and for each exposure of the token
@@ -141,6 +144,7 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 		Policy:       d.policy("probe.allow", "probe.deny"),
 		ReportDenied: d.flag("probe.report_denied"),
 	}
+	c.Promise = d.promise("report.promise", "probe.interval", c.Interval)
 	unusable := Config{Path: path, Warnings: c.Warnings}
 	switch {
 	case len(d.complaints) == 1 && d.sampleAt != "":
@@ -159,7 +163,7 @@ func tables() []string { return []string{"server", "report", "probe"} }
 func keys() []string {
 	return []string{
 		"server.log_level", "server.log_format", "server.inet", "server.hosts", "server.replica_metrics",
-		"report.endpoint", "report.token", "report.token_file",
+		"report.endpoint", "report.token", "report.token_file", "report.promise",
 		"probe.interval", "probe.workers", "probe.ca_file",
 		"probe.allow", "probe.deny", "probe.report_denied",
 	}

@@ -67,6 +67,7 @@ func TestDefaults(t *testing.T) {
 		Endpoint: "https://report.crisp.watch/v1",
 		Token:    NewSecret("t0k3n-of-the-test"),
 		Interval: 120 * time.Second,
+		Promise:  120 * time.Second,
 	}
 	if got.Token != want.Token || !equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -76,7 +77,7 @@ func TestDefaults(t *testing.T) {
 // equal reports whether two configurations are the same but for their roots.
 func equal(a, b Config) bool {
 	return a.Path == b.Path && a.Level == b.Level && a.Endpoint == b.Endpoint && a.Token == b.Token &&
-		a.Interval == b.Interval && a.Workers == b.Workers && (a.RootCAs == nil) == (b.RootCAs == nil) &&
+		a.Interval == b.Interval && a.Promise == b.Promise && a.Workers == b.Workers && (a.RootCAs == nil) == (b.RootCAs == nil) &&
 		slices.Equal(a.Warnings, b.Warnings)
 }
 
@@ -100,6 +101,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 		Endpoint: "http://127.0.0.1:8080/v2",
 		Token:    NewSecret("t0k3n"),
 		Interval: time.Hour,
+		Promise:  time.Hour,
 		Workers:  100_000,
 	}
 	if !equal(got, want) {
@@ -210,7 +212,7 @@ func TestUnknownKeysAreWarnings(t *testing.T) {
 		{"a line break", `"inter\nval" = 3`, `"inter\nval"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, server.log_format, server.inet, server.hosts, server.replica_metrics, report.endpoint, report.token, report.token_file, probe.interval, probe.workers, probe.ca_file, probe.allow, probe.deny, probe.report_denied"
+			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, server.log_format, server.inet, server.hosts, server.replica_metrics, report.endpoint, report.token, report.token_file, report.promise, probe.interval, probe.workers, probe.ca_file, probe.allow, probe.deny, probe.report_denied"
 			got, err := parse("config.cfg", []byte("report.endpoint = 'http://localhost'\n"+tt.text), noVariables)
 			if err == nil {
 				t.Fatal("got no complaint, want the one about the missing token")

@@ -2,9 +2,12 @@ package config
 
 import (
 	"crypto/x509"
+	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -63,6 +66,16 @@ func (d *document) logFormat(key string) LogFormat {
 	}
 	d.complain(key, "%q is no format, want text or json", s.written)
 	return Text
+}
+
+// promise returns the promise at key, or interval if there is none. Where the key
+// of the interval was refused, nothing is known of the least.
+func (d *document) promise(key, intervalKey string, interval time.Duration) time.Duration {
+	allowed := bounds{int(interval / time.Second), maxPromise, fmt.Sprintf(" seconds, no less than %s", intervalKey)}
+	if slices.ContainsFunc(d.complaints, func(c string) bool { return strings.Contains(c, ": "+intervalKey+": ") }) {
+		allowed = bounds{minInterval, maxPromise, " seconds"}
+	}
+	return time.Duration(d.number(key, allowed, int(interval/time.Second))) * time.Second
 }
 
 // endpoint returns the URL at key, or the default when there is none, without

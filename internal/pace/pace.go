@@ -1,8 +1,10 @@
-// Package pace holds every duration that follows from the report interval, and
-// the inequality that they keep.
+// Package pace holds every duration that follows from the interval, at which
+// replicas are probed, and from the promise, within which the page is told to
+// expect the next report; and the inequalities that they keep.
 //
-// The page shows a replica dead Grace (40 s) after the interval that its last
-// report promised. For a replica that is up, with i as the interval:
+// The page shows a replica dead Grace (40 s) after the time that its last report
+// promised. For a replica that is up, with i as the interval and p as the promise,
+// which is the interval or longer:
 //
 //	           i = 10 s  i = 120 s  rule                            bounds
 //	Spread        2.5 s       30 s  min(i/4, 30 s)                  the starts of a cycle
@@ -10,16 +12,30 @@
 //	Repeat          5 s        5 s                                  from a turn to a report, its verdict or the last one
 //	RepeatFor      90 s      240 s  max(2i, 90 s)                   how long a last verdict is repeated
 //	Trial        1.25 s        5 s  min(max(i/8, 0.5 s), 5 s)       two tries at an API that takes nothing; the obedience to Retry-After
-//	Deadline       40 s      150 s  i + 30 s                        two reports, when the API has refused some
+//	Deadline       40 s      150 s  p + 30 s (here p = i)           two reports, when the API has refused some
 //	Recovery        3 s        3 s                                  the delivery of the backlog, once the API takes reports
+//	Renewal         0 s        0 s  min(p/2, p − i) (here p = i)    the age of a report that is not renewed yet
+//	Parting         3 s        3 s                                  the same when the daemon ends
 //
-// Turns of a replica lie i apart, so two of its reports lie at most
+// Turns of a replica lie i apart. A verdict that has not changed is not reported
+// while the replica's last report is younger than Renewal; then the next turn brings
+// one. So two of its reports lie at most
 //
-//	i + Repeat + Outage + Trial + Recovery ≤ i + 5 s + 25 s + 5 s + 3 s = i + 38 s < i + Grace
+//	Renewal + i + Repeat + Outage + Trial + Recovery ≤ (p − i) + i + 5 s + 25 s + 5 s + 3 s = p + 38 s < p + Grace
 //
 // apart if the API is away for an Outage (25 s), whenever that begins. Without an
 // outage, a report that was rejected alone is sent again at its deadline,
 // Grace − 30 s = 10 s before the page turns red.
+//
+// Where the daemon itself is away, the report before is at most Renewal + i old when
+// it ends without a word, and Parting when it is told to end. An absence reaches from
+// there to the replica's next report, so the page shows none of
+//
+//	unplanned   p + Grace − Renewal − i     (Absence): p/2 + Grace − i, or Grace below p = 2i
+//	planned     p                           since Parting + Spread + Repeat ≤ 3 s + 30 s + 5 s < Grace
+//
+// where the planned one, unlike the other, has the time for the start in it: Spread
+// for the turns of a new map, and Repeat for the map and the first verdict.
 //
 // Recovery bounds the number of replicas: B verdicts need B·RTT/2 s requests in
 // flight, and some 0.2 ms of CPU each, so the 3 s hold up to some 10,000 waiting
@@ -34,7 +50,7 @@ import (
 )
 
 const (
-	// Grace is how long after the promised interval the page still shows the
+	// Grace is how long after the promised time the page still shows the
 	// last health of a replica. It is the default of Vigil, the open sibling of
 	// Crisp Status.
 	Grace = 40 * time.Second
@@ -50,6 +66,10 @@ const (
 	// Recovery is the longest that the delivery of all waiting verdicts takes
 	// once the API takes reports again.
 	Recovery = 3 * time.Second
+
+	// Parting is the age of a report above which it is renewed when the daemon is told
+	// to end, so that its absence may last as long as the promise.
+	Parting = 3 * time.Second
 
 	// StatusLine is the time without a status line after which a report counts as
 	// failed, though its answer still counts when it comes.
@@ -69,7 +89,7 @@ const (
 
 	longestSpread = 30 * time.Second
 	longestTrial  = 5 * time.Second
-	lateReport    = 30 * time.Second // beyond the interval
+	lateReport    = 30 * time.Second // beyond the promise
 	shortRepeat   = 90 * time.Second
 )
 
@@ -92,7 +112,21 @@ func Trial(interval time.Duration) time.Duration {
 
 // Deadline returns the time from a report that was taken to the report deadline
 // of its replica: ten seconds before the page turns red.
-func Deadline(interval time.Duration) time.Duration { return interval + lateReport }
+func Deadline(promise time.Duration) time.Duration { return promise + lateReport }
+
+// Renewal returns the age from which on a report is renewed though the verdict has
+// not changed: half the promise, or less where the turn after the one that
+// renews nothing would come too late. It is zero where the promise is the interval:
+// every verdict is reported.
+func Renewal(interval, promise time.Duration) time.Duration {
+	return max(0, min(promise/2, promise-interval))
+}
+
+// Absence returns how long the daemon may be away unexpectedly, from its end to the
+// next report of a replica, before the page shows it.
+func Absence(interval, promise time.Duration) time.Duration {
+	return promise + Grace - Renewal(interval, promise) - interval
+}
 
 // RepeatFor returns the longest time for which the last verdict of a replica is
 // repeated while there is no newer one.

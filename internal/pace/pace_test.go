@@ -97,3 +97,49 @@ func TestJitterKeepsTheLimit(t *testing.T) {
 		}
 	}
 }
+
+// pairs calls f with every interval and promise that a configuration can have, densely.
+func pairs(f func(interval, promise time.Duration)) {
+	for i := time.Second; i <= time.Hour; i += max(time.Second, (i / 50).Truncate(time.Second)) {
+		for p := i; p <= time.Hour; p += max(time.Second, ((p - i) / 100).Truncate(time.Second)) {
+			f(i, p)
+		}
+	}
+}
+
+// TestSilenceEndsBeforeThePageTurnsRedWithAPromise: a report that was just too young to be
+// renewed is followed by one a turn later, an outage of the API included.
+func TestSilenceEndsBeforeThePageTurnsRedWithAPromise(t *testing.T) {
+	pairs(func(i, p time.Duration) {
+		silence := Renewal(i, p) + i + Repeat + Outage + Trial(i) + Recovery
+		if limit := p + 38*time.Second; silence > limit {
+			t.Errorf("interval %v, promise %v: got a silence of %v, want at most %v", i, p, silence, limit)
+		}
+		if last := Deadline(p) + StatusLine + Recovery; last >= p+Grace {
+			t.Errorf("interval %v, promise %v: got a second try %v after the last report, want it before %v", i, p, last, p+Grace)
+		}
+		switch got := Renewal(i, p); {
+		case p == i && got != 0:
+			t.Errorf("interval and promise %v: got a renewal after %v, want every verdict reported", i, got)
+		case got > p/2:
+			t.Errorf("interval %v, promise %v: got a renewal after %v, want it after half the promise at most", i, p, got)
+		case p >= 2*i && got != p/2:
+			t.Errorf("interval %v, promise %v: got a renewal after %v, want it after half the promise", i, p, got)
+		}
+	})
+}
+
+// TestAbsenceIsNotShown: the last report is as old as can be when the daemon ends.
+func TestAbsenceIsNotShown(t *testing.T) {
+	pairs(func(i, p time.Duration) {
+		if silence := Renewal(i, p) + i + Absence(i, p); silence > p+Grace {
+			t.Errorf("interval %v, promise %v: got a silence of %v around an absence of %v, want %v at most", i, p, silence, Absence(i, p), p+Grace)
+		}
+		if got := Absence(i, p); got < Grace || p >= 2*i && got != p-p/2+Grace-i {
+			t.Errorf("interval %v, promise %v: got an absence of %v, want half the promise and 40s less the interval, 40s at least", i, p, got)
+		}
+		if silence := Parting + p + Spread(i) + Repeat; silence >= p+Grace {
+			t.Errorf("interval %v, promise %v: got a silence of %v around a planned absence, want less than %v", i, p, silence, p+Grace)
+		}
+	})
+}

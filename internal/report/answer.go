@@ -85,7 +85,10 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		}
 		o.limiter.taken(now, now.Sub(e.began))
 		o.queue.taken = now
-		o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.interval)
+		o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.promise)
+		if meaning == webPage {
+			o.queue.page.doubtReport(e.sent.ID)
+		}
 		o.observed.is(now, status.APIAnswers, nil)
 		o.success(now, e)
 		o.queue.done(now, e)
@@ -137,6 +140,7 @@ func (o *Outbox) success(now time.Time, e *entry) {
 	opened, closed := o.gate.open(), o.breaker.success(e)
 	switch {
 	case closed:
+		o.queue.page.doubt(now) // whatever was restarted meanwhile
 		o.log.WithField("verdicts", o.queue.Len()).Warn("the Status API answers again; sending what waits")
 	case opened:
 		o.log.WithField("verdicts", o.queue.Len()).Warn("the Status API accepts the token again; sending what waits")

@@ -7,22 +7,22 @@ import (
 )
 
 // Promise is how the promise to the page is kept: a report of every replica
-// that is up in each interval.
+// that is up within the promised time.
 type Promise struct {
-	WorstGap time.Duration // between two taken reports of a replica, in the last two intervals; zero: there were none
-	Late     int           // reports that were taken too late, in the last two intervals
+	WorstGap time.Duration // between two taken reports of a replica, within the last two promises; zero: there were none
+	Late     int           // reports that were taken too late, within the last two promises
 	Overdue  int           // replicas whose next report is too late already, and waits
 }
 
-// gaps is the gaps between reports in the current and the last period of an
-// interval.
+// gaps is the gaps between reports in the current and the last period of a
+// promise.
 type gaps struct {
 	began         time.Time // of the current one
 	current, last gapCount
 	late          int // reports that were taken too late, since the start
 
-	interval time.Duration // of the last report
-	mixed    time.Time     // until then, gaps may have begun with another interval
+	promise time.Duration // of the last report
+	mixed   time.Time     // until then, gaps may have begun with another promise
 }
 
 type gapCount struct {
@@ -30,24 +30,24 @@ type gapCount struct {
 	late  int
 }
 
-// advance begins a new period once the current one has lasted an interval.
-func (g *gaps) advance(now time.Time, interval time.Duration) {
+// advance begins a new period once the current one has lasted a promise.
+func (g *gaps) advance(now time.Time, promise time.Duration) {
 	switch past := now.Sub(g.began); {
-	case past >= 2*interval:
+	case past >= 2*promise:
 		g.began, g.current, g.last = now, gapCount{}, gapCount{}
-	case past >= interval:
-		g.began, g.current, g.last = g.began.Add(interval), gapCount{}, g.current
+	case past >= promise:
+		g.began, g.current, g.last = g.began.Add(promise), gapCount{}, g.current
 	}
 }
 
 // note counts a report that was taken after another one of the same replica.
-func (g *gaps) note(now time.Time, gap, interval time.Duration, late bool) {
-	g.advance(now, interval)
-	if g.interval != interval {
-		if g.interval > 0 {
-			g.mixed = now.Add(max(interval, g.interval) + pace.Grace)
+func (g *gaps) note(now time.Time, gap, promise time.Duration, late bool) {
+	g.advance(now, promise)
+	if g.promise != promise {
+		if g.promise > 0 {
+			g.mixed = now.Add(max(promise, g.promise) + pace.Grace)
 		}
-		g.interval = interval
+		g.promise = promise
 	}
 	if now.Before(g.mixed) {
 		return
@@ -60,12 +60,12 @@ func (g *gaps) note(now time.Time, gap, interval time.Duration, late bool) {
 }
 
 // noteGap counts the gap that a report of a replica closes, which was up.
-func (p *page) noteGap(now time.Time, before shown, interval time.Duration) {
+func (p *page) noteGap(now time.Time, before shown, promise time.Duration) {
 	if before.dead {
 		return
 	}
 	at := now.Sub(p.epoch)
-	p.gaps.note(now, at-before.deadline+pace.Deadline(interval), interval, before.red(at))
+	p.gaps.note(now, at-before.takenAt(), promise, before.red(at))
 }
 
 // overdue returns how many replicas that were up the page shows dead since
@@ -83,7 +83,7 @@ func (q *queue) overdue(now time.Time) int {
 // promiseLocked returns how the promise to the page is kept. The caller holds the lock.
 func (o *Outbox) promiseLocked(now time.Time) Promise {
 	p := &o.queue.page
-	p.gaps.advance(now, o.limiter.interval)
+	p.gaps.advance(now, o.promise)
 	current, last := p.gaps.current, p.gaps.last
 	return Promise{max(current.worst, last.worst), current.late + last.late, o.queue.overdue(now)}
 }

@@ -12,6 +12,9 @@
 //	breaker  opens when the API takes no report: one trial at a time
 //	gate     closes when the API does not accept the token: one trial at a time
 //
+// A verdict that has not changed is not delivered while the page has it by a report
+// that is young enough: see Renew.
+//
 // The consequences of each answer of the API stand above Outbox.answer.
 package report
 
@@ -31,7 +34,13 @@ import (
 // Reporter delivers one verdict; statusapi.Client is one. Its errors are those
 // of statusapi.
 type Reporter interface {
-	Report(ctx context.Context, v statusapi.Verdict, interval time.Duration) error
+	Report(ctx context.Context, v statusapi.Verdict, promise time.Duration) error
+}
+
+// Terms are the times that the outbox works by.
+type Terms struct {
+	Interval time.Duration // between two verdicts of a replica
+	Promise  time.Duration // within which the page is told to expect the next report; whole seconds, the interval at least
 }
 
 // Outbox keeps the verdicts that are to be delivered. Its methods may be called by
@@ -46,6 +55,7 @@ type Outbox struct {
 
 	mu       sync.Mutex // protects all following fields
 	reporter Reporter
+	promise  time.Duration // to the page
 	queue    queue
 	limiter  limiter
 	breaker  breaker
@@ -68,27 +78,28 @@ type run struct {
 	tokenRefused bool      // the token was refused while draining
 }
 
-// New returns an empty outbox that delivers through reporter, with the promise to the
-// page that the next report comes within interval.
-func New(reporter Reporter, interval time.Duration, log logrus.FieldLogger) *Outbox {
+// New returns an empty outbox that delivers through reporter, on terms.
+func New(reporter Reporter, terms Terms, log logrus.FieldLogger) *Outbox {
 	return &Outbox{
 		log:      log,
 		wake:     make(chan struct{}, 1),
 		outdated: make(chan struct{}, 1),
 		pings:    make(chan struct{}),
 		reporter: reporter,
+		promise:  terms.Promise,
 		queue:    newQueue(),
-		limiter:  limiter{interval: interval, rtt: firstRTT},
+		limiter:  limiter{interval: terms.Interval, rtt: firstRTT},
 		warned:   make(map[outcome]time.Time),
 		observed: newObservations(),
 	}
 }
 
-// Reload replaces the reporter and the interval. Requests in flight are not affected.
-func (o *Outbox) Reload(reporter Reporter, interval time.Duration) {
+// Reload replaces the reporter and the terms. Requests in flight are not affected.
+// Another promise is told by the next verdict of each replica.
+func (o *Outbox) Reload(reporter Reporter, terms Terms) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reporter, o.limiter.interval = reporter, interval
+	o.reporter, o.promise, o.limiter.interval = reporter, terms.Promise, terms.Interval
 	o.dispatch()
 }
 

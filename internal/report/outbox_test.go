@@ -100,7 +100,7 @@ func newBench(t *testing.T, replicas int, interval time.Duration, answer reporte
 	log := logrus.New()
 	log.SetOutput(&b.log)
 	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
-	b.Outbox = New(reporterFunc(b.report), interval, log)
+	b.Outbox = New(reporterFunc(b.report), Terms{interval, interval}, log)
 	b.Retain(replicas, func(probe.ID) bool { return true })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -305,7 +305,8 @@ func TestVerdictsInDisorder(t *testing.T) {
 				r := verdict(draw(replicas), n+1, probe.Healthy)
 				switch draw(20) {
 				case 0:
-					b.Reload(reporterFunc(b.report), time.Duration(1+draw(20))*time.Second)
+					interval := time.Duration(1+draw(20)) * time.Second
+					b.Reload(reporterFunc(b.report), Terms{interval, interval * time.Duration(1+draw(3))})
 				case 1:
 					b.mapOutdated()
 				case 2, 3:
@@ -417,7 +418,7 @@ func TestReloadWithAnotherPage(t *testing.T) {
 		b.Reload(reporterFunc(func(_ context.Context, r statusapi.Verdict, interval time.Duration) error {
 			page = append(page, sent{replica: r.ID.Replica, n: number(r), interval: interval})
 			return nil
-		}), 30*time.Second)
+		}), Terms{30 * time.Second, 30 * time.Second})
 		time.Sleep(time.Minute)
 		if b.Waiting() != 0 || len(page) != 0 {
 			t.Errorf("got %d waiting and %v sent, want all verdicts of the other page dropped", b.Waiting(), page)
@@ -444,7 +445,7 @@ func TestReloadOfTheSamePage(t *testing.T) {
 		b.Put(verdict(1, 1, probe.Healthy))
 		b.answered()
 		b.answers(nil)
-		b.Reload(reporterFunc(b.report), 5*time.Second)
+		b.Reload(reporterFunc(b.report), Terms{5 * time.Second, 5 * time.Second})
 		time.Sleep(5 * time.Second)
 		if got := b.answered(); len(got) != 1 || got[0].interval != 5*time.Second {
 			t.Errorf("got %v, want the verdict, with the promise of 5s", got)

@@ -6,31 +6,35 @@ import (
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
 // page is a model of the status page, by the reports that it took. It costs memory for
-// every replica of the map, so the key is a hash: a collision only changes the order of
-// two reports.
+// every replica of the map, so the key is a hash of 64 bits: a
+// collision, of which there is one in a billion daemons with 100,000 replicas, would
+// have one replica renewed for the other.
 type page struct {
 	seed    maphash.Seed
 	epoch   time.Time
 	reports map[uint64]shown
+	doubted time.Duration // what was taken before then, since epoch, the page may have lost
 	gaps    gaps
 }
 
 // shown is the last report of a replica.
 type shown struct {
 	deadline time.Duration // of its next report, since epoch
-	promised uint16        // the interval, in seconds
+	promised uint16        // in seconds
 	dead     bool
 	sick     bool
+	doubtful bool // something else than the Status API may have taken it
 }
 
-// interval returns the interval that was promised.
-func (s shown) interval() time.Duration { return time.Duration(s.promised) * time.Second }
+// promise returns the time that was promised.
+func (s shown) promise() time.Duration { return time.Duration(s.promised) * time.Second }
 
 // takenAt returns when the report was taken, since epoch.
-func (s shown) takenAt() time.Duration { return s.deadline - pace.Deadline(s.interval()) }
+func (s shown) takenAt() time.Duration { return s.deadline - pace.Deadline(s.promise()) }
 
 func (s shown) healthOf() probe.Health {
 	switch {
@@ -48,13 +52,40 @@ func newPage() page {
 
 func (p *page) hash(id probe.ID) uint64 { return maphash.Comparable(p.seed, id) }
 
-// reported notes that the page took a report with the promise of interval.
-func (p *page) reported(now time.Time, id probe.ID, health probe.Health, interval time.Duration) {
+// reported notes that the page took a report with a promise.
+func (p *page) reported(now time.Time, id probe.ID, health probe.Health, promise time.Duration) {
 	hash := p.hash(id)
 	if before, ok := p.reports[hash]; ok {
-		p.noteGap(now, before, interval)
+		p.noteGap(now, before, promise)
 	}
-	p.reports[hash] = shown{now.Sub(p.epoch) + pace.Deadline(interval), uint16(interval / time.Second), health == probe.Dead, health == probe.Sick}
+	p.reports[hash] = shown{
+		deadline: now.Sub(p.epoch) + pace.Deadline(promise),
+		promised: uint16(promise / time.Second),
+		dead:     health == probe.Dead,
+		sick:     health == probe.Sick,
+	}
+}
+
+// doubtReport notes that the last report of a replica may not have reached the page.
+func (p *page) doubtReport(id probe.ID) {
+	hash := p.hash(id)
+	s := p.reports[hash]
+	s.doubtful = true
+	p.reports[hash] = s
+}
+
+// doubt notes that the page may have lost what it took until now.
+func (p *page) doubt(now time.Time) { p.doubted = now.Sub(p.epoch) }
+
+// has reports whether the page surely shows v, by a report with this promise that is
+// younger than age.
+func (p *page) has(now time.Time, v statusapi.Verdict, promise, age time.Duration) bool {
+	s, ok := p.reports[p.hash(v.ID)]
+	if !ok || s.doubtful || s.promise() != promise || s.healthOf() != v.Health {
+		return false
+	}
+	at := s.takenAt()
+	return at >= p.doubted && now.Sub(p.epoch)-at < age
 }
 
 // deadline returns the report deadline of a replica; zero if it was never

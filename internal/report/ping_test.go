@@ -31,7 +31,7 @@ func TestOutboxThatTurnsAnswersAtOnce(t *testing.T) {
 
 func TestOutboxThatHangsSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := New(reporterFunc(nil), time.Minute, logrus.New()) // which nobody runs
+		o := New(reporterFunc(nil), Terms{time.Minute, time.Minute}, logrus.New()) // which nobody runs
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errors.New("no answer in time"))
 		defer cancel()
 		if err, want := o.Ping(ctx), "the outbox does not respond: no answer in time"; err == nil || err.Error() != want {

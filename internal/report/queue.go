@@ -23,6 +23,7 @@ import (
 type entry struct {
 	verdict statusapi.Verdict
 	phase   phase
+	renewal bool // the page has the verdict already, by an older report; the daemon ends
 
 	// While it is waiting.
 	in       *entries // ready or later
@@ -146,7 +147,7 @@ func (q *queue) put(now time.Time, v statusapi.Verdict) {
 		e = &entry{}
 		q.all[v.ID] = e
 	}
-	e.verdict = v
+	e.verdict, e.renewal = v, false
 	switch e.phase {
 	case processing:
 		e.phase = dirty

@@ -12,7 +12,7 @@ import (
 // a time.
 type request struct {
 	sent       statusapi.Verdict
-	interval   time.Duration // the promise
+	promise    time.Duration
 	began      time.Time
 	cut        time.Time // when it is cancelled if it hangs; zero: at its timeout
 	age        age

@@ -26,8 +26,15 @@ func (o *Outbox) Run(ctx context.Context) {
 	o.mu.Unlock()
 	stop()
 	requests.Wait()
-	if n := o.Waiting(); n > 0 {
-		o.log.WithField("verdicts", n).Warn("stopping before the Status API has taken every verdict")
+	o.mu.Lock()
+	renewals := o.queue.renewals()
+	waiting := o.queue.Len() - renewals
+	o.mu.Unlock()
+	if waiting > 0 {
+		o.log.WithField("verdicts", waiting).Warn("stopping before the Status API has taken every verdict")
+	}
+	if renewals > 0 {
+		o.log.WithField("replicas", renewals).Warn("stopping before every report could be renewed: the page shows these replicas dead sooner")
 	}
 }
 
@@ -222,7 +229,7 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 // begin begins the request of e and returns its context.
 func (o *Outbox) begin(now time.Time, e *entry) context.Context {
 	ctx, cancel := context.WithCancel(o.running.ctx)
-	e.request = request{sent: e.verdict, interval: o.limiter.interval, began: now, cancel: cancel}
+	e.request = request{sent: e.verdict, promise: o.promise, began: now, cancel: cancel}
 	if e.deadline.After(now) {
 		e.cut = later(e.deadline, now.Add(pace.StatusLine))
 	}
@@ -268,7 +275,7 @@ func (o *Outbox) report(ctx context.Context, reporter Reporter, e *entry) (err e
 			o.log.WithField("reason", failed.Reason).WithField("stack", failed.Stack).Error("internal error: the daemon lives on, please report it with the stack")
 		})
 	}()
-	return reporter.Report(ctx, e.sent, e.interval)
+	return reporter.Report(ctx, e.sent, e.promise)
 }
 
 // finished takes the result of the request of e, and begins the next one that may

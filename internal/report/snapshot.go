@@ -17,7 +17,8 @@ type Snapshot struct {
 	Waiting int           // verdicts that were not taken yet
 	NextTry time.Time     // while only trials begin
 	Promise Promise
-	Late    int // reports that were taken too late, since the start
+	Within  time.Duration // which the page is promised the next report of each replica
+	Late    int           // reports that were taken too late, since the start
 	Reports status.Requests
 }
 
@@ -44,6 +45,7 @@ func (o *Outbox) Snapshot() Snapshot {
 		Since:   o.observed.since,
 		Waiting: o.queue.Len(),
 		Promise: o.promiseLocked(now),
+		Within:  o.promise,
 		Late:    o.queue.page.gaps.late,
 		Reports: o.observed.reports.Clone(),
 	}
@@ -77,7 +79,7 @@ func (o *Outbox) Taken(id probe.ID) (Taken, bool) {
 		return Taken{}, false
 	}
 	at := o.queue.page.epoch.Add(s.takenAt())
-	return Taken{s.healthOf(), at, at.Add(s.interval() + pace.Grace)}, true
+	return Taken{s.healthOf(), at, at.Add(s.promise() + pace.Grace)}, true
 }
 
 // is notes that the API is in a state, with the error that says so.

@@ -30,7 +30,7 @@ func TestSnapshotOfTheOutbox(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			return answer
-		}), interval, log)
+		}), Terms{interval, interval}, log)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { o.Run(ctx) })

@@ -173,8 +173,12 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	if !first {
 		problems = s.currentMap.Problems
 	}
+	before := s.currentMap
 	s.currentMap, s.replicas, s.noted, s.denials = m, replicas, make(map[note]bool), denials{}
 	removed := s.remove(old)
+	if !first && m.Edited(before) {
+		s.outbox.Doubt() // of a replica that was removed and added again, say
+	}
 	s.outbox.Retain(len(m.Checks), func(id probe.ID) bool { r := replicas[id]; return r != nil && r.phase != gone })
 	changed := len(added)+removed > 0
 	if first || changed {

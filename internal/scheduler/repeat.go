@@ -56,10 +56,29 @@ func (s *Scheduler) repeat(r *replica, turn time.Time) bool {
 	} else if !r.repeats.turn.Before(turn) {
 		return true
 	}
-	if time.Since(r.repeats.since) >= pace.RepeatFor(s.settings.Interval) {
+	if s.tooOld(r) {
 		return false
 	}
 	r.repeats.turn = turn
-	s.outbox.Put(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
+	s.outbox.Renew(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
 	return true
+}
+
+// tooOld reports whether r has had no verdict for so long that the last one is not
+// repeated any more.
+func (s *Scheduler) tooOld(r *replica) bool {
+	return r.repeats != nil && time.Since(r.repeats.since) >= pace.RepeatFor(s.settings.Interval)
+}
+
+// lastVerdicts yields the last verdict of each replica of the map, but for those that
+// are too old to be repeated, or from before a suspension.
+func (s *Scheduler) lastVerdicts(yield func(statusapi.Verdict) bool) {
+	for id, r := range s.replicas {
+		if r.phase == gone || r.health == probe.Unknown || s.tooOld(r) || r.history.JudgedAt().Before(s.suspension.ended) {
+			continue
+		}
+		if !yield(statusapi.Verdict{ID: id, Health: r.health}) {
+			return
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -45,6 +46,8 @@ type rig struct {
 	outdated  chan struct{}
 	onPut     func(statusapi.Verdict)
 	suspended time.Duration
+	left      map[string]probe.Health // by Leave
+	doubted   []time.Duration
 }
 
 type (
@@ -231,6 +234,23 @@ func (o *outbox) Put(v statusapi.Verdict) {
 	if onPut != nil {
 		onPut(v)
 	}
+}
+
+func (o *outbox) Renew(v statusapi.Verdict) { o.Put(v) }
+
+func (o *outbox) Leave(verdicts iter.Seq[statusapi.Verdict]) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.left = make(map[string]probe.Health)
+	for v := range verdicts {
+		o.left[v.ID.Replica] = v.Health
+	}
+}
+
+func (o *outbox) Doubt() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.doubted = append(o.doubted, (*rig)(o).now())
 }
 
 func (o *outbox) Retain(replicas int, keep func(probe.ID) bool) {

@@ -45,7 +45,8 @@
 //
 // # Reports
 //
-// Every verdict is reported but a death that is withheld. A replica last
+// Every verdict is reported but a death that is withheld; one that has not changed,
+// as pace.Renewal has it. A replica last
 // reported up that has no verdict 5 s after its turn repeats the last one, and
 // so does one that this host cannot probe, for as long as pace.RepeatFor.
 package scheduler
@@ -53,6 +54,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -76,6 +78,9 @@ type Prober interface {
 // Outbox delivers verdicts; report.Outbox is one.
 type Outbox interface {
 	Put(v statusapi.Verdict)
+	Renew(v statusapi.Verdict)                  // the same verdict as the last one of its replica
+	Leave(verdicts iter.Seq[statusapi.Verdict]) // the last ones, as the daemon ends
+	Doubt()                                     // the page may have lost what it took
 	Retain(replicas int, keep func(probe.ID) bool)
 	MapOutdated() <-chan struct{} // the API does not know a replica
 	Waiting() int
@@ -185,7 +190,8 @@ func (s *Scheduler) Ping(ctx context.Context) error {
 }
 
 // Run schedules until ctx is done. Then it starts no more probes, cancels those
-// that run, and returns when every verdict that was measured is in the outbox.
+// that run, and returns when every verdict that was measured is in the outbox, and
+// so are the last ones of all replicas, to be renewed.
 func (s *Scheduler) Run(ctx context.Context) {
 	s.suspension.reset()
 	s.massFailure.startCycle(0)
@@ -211,6 +217,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 		timer.Stop()
 	}
 	s.drain(ctx)
+	s.outbox.Leave(s.lastVerdicts)
 	s.logDigests()
 }
 

@@ -135,7 +135,7 @@ func (s *simulation) run(t *testing.T, lasts time.Duration) {
 		log.SetOutput(io.Discard)
 		log.SetLevel(logrus.ErrorLevel)
 		s.start = time.Now()
-		s.outbox = report.New(s, s.interval, log)
+		s.outbox = report.New(s, report.Terms{Interval: s.interval, Promise: s.interval}, log)
 		scheduling, endScheduling := context.WithCancel(t.Context())
 		delivering, endDelivering := context.WithCancel(t.Context())
 		var parts sync.WaitGroup
@@ -183,6 +183,16 @@ type recorder struct {
 }
 
 func (r recorder) Put(v statusapi.Verdict) {
+	r.record(v)
+	r.Outbox.Put(v)
+}
+
+func (r recorder) Renew(v statusapi.Verdict) {
+	r.record(v)
+	r.Outbox.Renew(v)
+}
+
+func (r recorder) record(v statusapi.Verdict) {
 	r.s.mu.Lock()
 	at := r.s.sites[v.ID]
 	if now := time.Now(); now.After(at.put) {
@@ -193,7 +203,6 @@ func (r recorder) Put(v statusapi.Verdict) {
 		r.s.breaks(v.ID, "got the verdict dead, want none: it is up")
 	}
 	r.s.mu.Unlock()
-	r.Outbox.Put(v)
 }
 
 // Refresh and Probe make a simulation a Prober.

@@ -18,6 +18,7 @@ const (
 type suspension struct {
 	clock func() time.Duration // total time suspended since boot
 	seen  time.Duration
+	ended time.Time // when the last one was noticed; zero without one
 }
 
 // suspended returns how long the host was suspended since boot: CLOCK_BOOTTIME
@@ -54,5 +55,7 @@ func (s *Scheduler) resume() {
 	s.cycleStart, s.nextMap.nextFetch = s.cycleStart.Add(-away), s.nextMap.nextFetch.Add(-away)
 	s.schedule.shift(-away)
 	s.repeatChecks = nil
+	s.suspension.ended = time.Now()
+	s.outbox.Doubt() // what was promised before
 	s.log.WithField("for", away.Round(time.Second)).Info("the host was suspended; what was missed begins now")
 }

@@ -94,7 +94,9 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 	s.stats.verdict(result)
 	s.observed.probing.Verdict(r.check.Target.Scheme(), result.Health)
 	r.history.Record(time.Now(), result)
+	deliver := s.outbox.Renew
 	if r.health != result.Health {
+		deliver = s.outbox.Put
 		s.logChange(r, result)
 	}
 	if r.health == probe.Dead {
@@ -104,7 +106,7 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 		s.dead++
 	}
 	r.health, r.repeats = result.Health, nil
-	s.outbox.Put(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
+	deliver(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
 }
 
 // noVerdict takes a result without a verdict: this host could not probe the

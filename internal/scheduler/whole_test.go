@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/report"
 	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
@@ -91,7 +92,7 @@ func (s *simulation) reload(interval time.Duration, page scheduler.Page) {
 	if page == scheduler.OtherPage {
 		s.outbox.Forget()
 	}
-	s.outbox.Reload(s, interval)
+	s.outbox.Reload(s, report.Terms{Interval: interval, Promise: interval})
 	s.scheduler.Reload(context.Background(), scheduler.Settings{API: s, Interval: interval}, page)
 	synctest.Wait()
 }

@@ -86,6 +86,9 @@ func (h *History) Health() probe.Health {
 // Since returns when the health of the newest verdict was first seen.
 func (h *History) Since() time.Time { return unix(h.since) }
 
+// JudgedAt returns when the newest verdict came, to the second; zero if there was none.
+func (h *History) JudgedAt() time.Time { return unix(h.newest) }
+
 // ProbedAt returns when the newest result came.
 func (h *History) ProbedAt() time.Time {
 	if h.trouble != nil {

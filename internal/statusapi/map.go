@@ -24,6 +24,10 @@ type Map struct {
 	date string // as the API wrote it; empty if it gave none
 }
 
+// Edited reports whether the API gave m another date than it gave before: somebody has
+// edited the page.
+func (m *Map) Edited(before *Map) bool { return m.date != before.date }
+
 const (
 	maxValues   = 2 << 20   // in one map: a value of two bytes takes a hundred when it is decoded
 	maxReplicas = 250_000   // README says what they cost
