@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
@@ -249,7 +250,17 @@ func (l *checklist) promise(m *statusapi.Map, c config.Config) {
 	if n := len(m.Checks); n > 1 {
 		others = fmt.Sprintf(" even if %d of them stop answering", n-1)
 	}
-	l.add(right, "promise", "every replica within %g s%s", c.Interval.Seconds(), others)
+	l.add(right, "promise", "every replica within %g s%s%s", c.Promise.Seconds(), others, absences(c))
+}
+
+// absences says for how long the daemon may be away before the page shows it, where the
+// promise is longer than the interval.
+func absences(c config.Config) string {
+	if c.Promise == c.Interval {
+		return ""
+	}
+	return fmt.Sprintf("; probed every %g s; this daemon may be away for %g s when it is told to end before, for %g s when not",
+		c.Interval.Seconds(), c.Promise.Seconds(), pace.Absence(c.Interval, c.Promise).Seconds())
 }
 
 // summary says in a line what is to be done.

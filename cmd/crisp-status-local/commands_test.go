@@ -48,7 +48,7 @@ func state() *status.Snapshot {
 		Version: version, Started: now.Add(-49 * time.Hour), Now: now, Config: "/etc/x.cfg", IntervalSeconds: 120,
 		Host:    status.Host{Trouble: []status.Trouble{{Reason: "no route to 10.1.0.0/16", Replicas: 35, Since: now.Add(-time.Minute), RepeatedUntil: now.Add(time.Minute)}}},
 		API:     status.API{State: status.APIDown, Since: now.Add(-time.Minute), Error: "status 503", Waiting: 212, NextTry: now.Add(12 * time.Second), MapAt: now.Add(-time.Minute), MapOutcome: status.MapUnchanged},
-		Promise: status.Promise{WorstGapSeconds: 120.1, Late: 2, NextCycle: now.Add(43 * time.Second)},
+		Promise: status.Promise{PromisedSeconds: 120, WorstGapSeconds: 120.1, Late: 2, NextCycle: now.Add(43 * time.Second)},
 		Counts:  status.Counts{Replicas: 3, Healthy: 1, Sick: 1, Dead: 1, Ignored: 1},
 		Ignored: []status.Ignored{{Entry: "tcp://10.0.0.9", Reason: "has no port"}},
 		Replicas: []status.Replica{

@@ -170,6 +170,7 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 		Host:            status.Host{Trouble: troubleOf(shot.Replicas)},
 		API:             apiOf(f.endpoint, shot, out),
 		Promise: status.Promise{
+			PromisedSeconds: out.Within.Seconds(),
 			WorstGapSeconds: out.Promise.WorstGap.Seconds(),
 			Late:            out.Late,
 			ProbesInFlight:  shot.InFlight,

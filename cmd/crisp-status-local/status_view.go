@@ -151,7 +151,7 @@ func (v statusView) promise() string {
 		parts[0] = v.screen.paint(count(p.Late, "report was late", "reports were late"), text.FgRed) + " since the start"
 	}
 	if p.WorstGapSeconds > 0 {
-		parts = append(parts, fmt.Sprintf("worst gap %.1f s of the %g s promised", p.WorstGapSeconds, s.IntervalSeconds))
+		parts = append(parts, fmt.Sprintf("worst gap %.1f s of the %g s promised", p.WorstGapSeconds, p.PromisedSeconds))
 	}
 	if p.ProbesNeeded > p.ProbesLimit {
 		parts = append(parts, v.screen.paint(fmt.Sprintf("%d probes at a time are needed and %d allowed: raise the limit of open files, or probe.workers", p.ProbesNeeded, p.ProbesLimit), text.FgRed))

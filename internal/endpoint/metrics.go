@@ -100,9 +100,10 @@ func (m emitter) state(s *State) {
 	}
 	m.gauge("map_entries_ignored", "Entries of the map in force that cannot be used.", float64(h.Counts.Ignored))
 	m.gauge("map_last_success_timestamp_seconds", "When the Status API last confirmed or replaced the map.", unix(h.API.MapAt))
-	m.gauge("report_gap_max_seconds", "Longest time between two taken reports of a replica that was up, over the last two intervals.", h.Promise.WorstGapSeconds)
+	m.gauge("report_gap_max_seconds", "Longest time between two taken reports of a replica that was up, over twice the promised time.", h.Promise.WorstGapSeconds)
 	m.counter("reports_late_total", "Reports that were taken later than promised to the page.", float64(h.Promise.Late), nil)
-	m.gauge("interval_seconds", "The interval that is promised to the page.", h.IntervalSeconds)
+	m.gauge("interval_seconds", "The time from probe to probe of a replica.", h.IntervalSeconds)
+	m.gauge("promise_seconds", "The time within which the page is promised the next report of each replica.", h.Promise.PromisedSeconds)
 	m.gauge("outbox_verdicts", "Verdicts that wait to be taken by the Status API.", float64(h.API.Waiting))
 	m.gauge("probes_in_flight", "Probes under way.", float64(h.Promise.ProbesInFlight))
 	m.gauge("probes_in_flight_limit", "How many probes may be under way.", float64(h.Promise.ProbesLimit))

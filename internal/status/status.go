@@ -15,7 +15,7 @@ type Snapshot struct {
 	Started         time.Time `json:"started"`
 	Now             time.Time `json:"now"`
 	Config          string    `json:"config"`
-	IntervalSeconds float64   `json:"interval_seconds"`
+	IntervalSeconds float64   `json:"interval_seconds"` // from probe to probe
 	Host            Host      `json:"host"`
 	API             API       `json:"api"`
 	Promise         Promise   `json:"promise"`
@@ -75,7 +75,8 @@ type API struct {
 
 // Promise is whether every replica is reported in time.
 type Promise struct {
-	WorstGapSeconds float64   `json:"worst_gap_seconds,omitempty"` // between two reports of a replica that was up, over the last two intervals
+	PromisedSeconds float64   `json:"promised_seconds"`            // within which the page is told to expect the next report of each replica
+	WorstGapSeconds float64   `json:"worst_gap_seconds,omitempty"` // between two reports of a replica that was up, over twice the promised time
 	Late            int       `json:"late"`                        // reports taken later than promised, since the start
 	ProbesInFlight  int       `json:"probes_in_flight"`
 	ProbesLimit     int       `json:"probes_limit"`

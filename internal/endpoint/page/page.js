@@ -89,7 +89,7 @@ function showHead() {
   if (api.waiting) text += "; " + api.waiting + " verdicts wait";
   $("api").textContent = text;
   $("api").className = api.state === "answers" || api.state === "unknown" ? "" : "bad";
-  const limit = state.interval_seconds + 40;
+  const limit = promise.promised_seconds + 40;
   const gap = promise.worst_gap_seconds || 0;
   text = promise.late ? promise.late + " late since the start" : "on time";
   if (gap) text += " (worst gap " + gap.toFixed(1) + " s)";
