@@ -48,6 +48,7 @@ type rig struct {
 	suspended time.Duration
 	left      map[string]probe.Health // by Leave
 	doubted   []time.Duration
+	renewed   int // puts by Renew
 }
 
 type (
@@ -236,7 +237,12 @@ func (o *outbox) Put(v statusapi.Verdict) {
 	}
 }
 
-func (o *outbox) Renew(v statusapi.Verdict) { o.Put(v) }
+func (o *outbox) Renew(v statusapi.Verdict) {
+	o.mu.Lock()
+	o.renewed++
+	o.mu.Unlock()
+	o.Put(v)
+}
 
 func (o *outbox) Leave(verdicts iter.Seq[statusapi.Verdict]) {
 	o.mu.Lock()

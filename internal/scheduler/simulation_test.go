@@ -62,6 +62,7 @@ func refusal(code int, retryAfter time.Duration) error {
 type simulation struct {
 	replicas  int
 	interval  time.Duration
+	promise   time.Duration // 0: the interval
 	deadAfter time.Duration
 	delays    []time.Duration // from the start of a probe to its result
 	rtt       time.Duration   // of the API
@@ -106,8 +107,8 @@ type site struct {
 }
 
 func (s *simulation) String() string {
-	return fmt.Sprintf("%d replicas, interval %v, delay_dead %v, %s for %v at %v, host %v, rtt %v, seed %d",
-		s.replicas, s.interval, s.deadAfter, s.fault.name, s.fault.lasts, s.faultAt, s.hostAt, s.rtt, s.seed)
+	return fmt.Sprintf("%d replicas, interval %v, promise %v, delay_dead %v, %s for %v at %v, host %v, rtt %v, seed %d",
+		s.replicas, s.interval, s.promised(), s.deadAfter, s.fault.name, s.fault.lasts, s.faultAt, s.hostAt, s.rtt, s.seed)
 }
 
 // run simulates so much time, and body beside it.
@@ -135,7 +136,7 @@ func (s *simulation) run(t *testing.T, lasts time.Duration) {
 		log.SetOutput(io.Discard)
 		log.SetLevel(logrus.ErrorLevel)
 		s.start = time.Now()
-		s.outbox = report.New(s, report.Terms{Interval: s.interval, Promise: s.interval}, log)
+		s.outbox = report.New(s, report.Terms{Interval: s.interval, Promise: s.promised()}, log)
 		scheduling, endScheduling := context.WithCancel(t.Context())
 		delivering, endDelivering := context.WithCancel(t.Context())
 		var parts sync.WaitGroup
@@ -169,6 +170,10 @@ func (s *simulation) run(t *testing.T, lasts time.Duration) {
 func (s *simulation) limit(at *site) time.Duration {
 	return at.promise + cmp.Or(s.slack, 38*time.Second)
 }
+
+// promised returns what the page is promised.
+func (s *simulation) promised() time.Duration { return cmp.Or(s.promise, s.interval) }
+
 func (s *simulation) now() time.Duration { return time.Since(s.start) }
 
 // breaks notes that a promise is broken. The caller holds the lock.
@@ -212,7 +217,7 @@ func (s *simulation) Probe(ctx context.Context, task probe.Task) probe.Result {
 	s.mu.Lock()
 	takes := s.delays[s.random.IntN(len(s.delays))]
 	result := probe.Result{Check: task.Check, Health: probe.Healthy, Attempts: 1}
-	if s.random.IntN(2) == 0 {
+	if steady := s.promised() > s.interval && s.random.IntN(8) > 0; s.random.IntN(2) == 0 && !steady {
 		result.Health = probe.Sick // tells two verdicts apart
 	}
 	longest := task.Check.Rules.Longest(task.Budget)
@@ -281,7 +286,7 @@ func (s *simulation) Report(ctx context.Context, v statusapi.Verdict, interval t
 	defer s.mu.Unlock()
 	began, at := time.Now(), s.sites[v.ID]
 	s.requests = append(s.requests, s.now())
-	if interval != s.interval && s.happens == nil {
+	if interval != s.promised() && s.happens == nil {
 		s.breaks(v.ID, "got the promise %v", interval)
 	}
 	if at.underWay {
@@ -371,7 +376,7 @@ func (s *simulation) wantNoneLost() {
 		if s.faulty() && s.fault.meets(at) {
 			continue
 		}
-		if !at.absent && (at.began.Before(at.put) || at.health != at.current[len(at.current)-1]) {
+		if !at.absent && (at.began.Before(at.put) && s.promised() == s.interval || at.health != at.current[len(at.current)-1]) {
 			s.breaks(id, "the page has %s of %v, want %v of %v", at.health, at.began.Sub(s.start), at.current, at.put.Sub(s.start))
 		}
 	}

@@ -82,7 +82,7 @@ func (s *simulation) fail(random *rand.Rand) {
 // reload takes up an interval, as the daemon does, and forgets another page.
 func (s *simulation) reload(interval time.Duration, page scheduler.Page) {
 	s.mu.Lock()
-	s.interval = interval
+	s.interval, s.promise = interval, interval*time.Duration(1+s.random.IntN(3))
 	if page == scheduler.OtherPage {
 		for _, at := range s.sites {
 			at.taken = time.Time{}
@@ -92,7 +92,7 @@ func (s *simulation) reload(interval time.Duration, page scheduler.Page) {
 	if page == scheduler.OtherPage {
 		s.outbox.Forget()
 	}
-	s.outbox.Reload(s, report.Terms{Interval: interval, Promise: interval})
+	s.outbox.Reload(s, report.Terms{Interval: interval, Promise: s.promise})
 	s.scheduler.Reload(context.Background(), scheduler.Settings{API: s, Interval: interval}, page)
 	synctest.Wait()
 }
