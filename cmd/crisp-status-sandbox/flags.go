@@ -26,6 +26,7 @@ type settings struct {
 	tls       bool
 	apiDelay  time.Duration
 	interval  time.Duration // for the daemon's configuration
+	promise   time.Duration // the same; 0: the interval
 	logLevel  string        // for the daemon's configuration
 	duration  time.Duration // 0: until a signal
 	cycles    int           // 0: until a signal
@@ -134,6 +135,7 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.BoolVar(&s.tls, "tls", false, "serve the API over HTTPS, with HTTP/2")
 	fs.DurationVar(&s.apiDelay, "api-delay", 0, "delay every answer of the API by this much")
 	fs.DurationVar(&s.interval, "interval", 120*time.Second, "the probe interval of the configuration, in whole seconds")
+	fs.DurationVar(&s.promise, "promise", 0, "the promise of the configuration, in whole seconds; cycles are then counted by it (default: the interval)")
 	fs.StringVar(&s.logLevel, "log-level", "info", "the log level of the configuration: debug, info, warn or error")
 	fs.DurationVar(&s.duration, "for", 0, "stop after this time")
 	fs.IntVar(&s.cycles, "cycles", 0, "stop when this number of cycles is complete")
@@ -194,6 +196,8 @@ func (s *settings) check(maps int) error {
 		return fmt.Errorf("--replicas has %d sizes, and a run without an end is never followed by another: want --cycles or --for", maps)
 	case !whole(s.interval) || s.interval < time.Second || s.interval > time.Hour:
 		return fmt.Errorf("--interval is %v, want 1s to 1h in whole seconds", s.interval)
+	case s.promise != 0 && (!whole(s.promise) || s.promise < s.interval || s.promise > time.Hour):
+		return fmt.Errorf("--promise is %v, want --interval (%v) to 1h in whole seconds", s.promise, s.interval)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, s.logLevel):
 		return fmt.Errorf("--log-level is %q, want debug, info, warn or error", s.logLevel)
 	case s.apiDelay < 0 || s.duration < 0 || s.cycles < 0:

@@ -91,17 +91,21 @@ func writeConfig(folder string, server *sandbox.Server, s settings, beside daemo
 	if beside.socket != "" {
 		inet = fmt.Sprintf("inet = %q\n", beside.socket)
 	}
+	promise := ""
+	if s.promise != 0 {
+		promise = fmt.Sprintf("promise = %d\n", int(s.promise.Seconds()))
+	}
 	text := fmt.Sprintf(`[server]
 log_level = %q
 %s
 [report]
 endpoint = %q
 token = %q
-
+%s
 [probe]
 interval = %d
 ca_file = %q
-`, s.logLevel, inet, server.Endpoint(), server.Token(), int(s.interval.Seconds()), caFile)
+`, s.logLevel, inet, server.Endpoint(), server.Token(), promise, int(s.interval.Seconds()), caFile)
 	path := filepath.Join(folder, "config.cfg")
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }

@@ -513,3 +513,14 @@ func TestLookAlikesAreNumberedAlsoInProblems(t *testing.T) {
 		t.Errorf("got the problems %q, want the second one to be there twice", m.Problems)
 	}
 }
+
+func TestEditedIsAnotherDate(t *testing.T) {
+	first, same := decoded(t, `{"data":{"date":7,"services":[]}}`), decoded(t, `{"data":{"date":7,"services":[]}}`)
+	edited, dateless := decoded(t, `{"data":{"date":8,"services":[]}}`), decoded(t, `{"data":{"services":[]}}`)
+	if same.Edited(first) || dateless.Edited(dateless) {
+		t.Error("got a map of the same date called edited")
+	}
+	if !edited.Edited(first) {
+		t.Error("got a map of another date called the same")
+	}
+}

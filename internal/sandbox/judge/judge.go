@@ -28,7 +28,7 @@ type Judge struct {
 	firstMap    time.Time     // when the first map request came; zero: none yet
 	firstReport time.Time     // when the first report was accepted; zero: none yet
 	lastReport  time.Time     // when the newest report was accepted; zero: none yet
-	interval    time.Duration // that the newest report promised, of any replica
+	interval    time.Duration // that the newest report promised, of any replica: the daemon's interval, or longer
 	accepted    int
 	late        int       // late gaps of replicas that have left the map
 	wrong       int       // wrong verdicts on replicas that have left the map
@@ -151,7 +151,9 @@ func (j *Judge) Accept(id NodeID, url string, health Health, interval time.Durat
 // first report of a healthy or sick replica at least three quarters of the
 // interval later: replicas that are up are reported in the first quarter of a
 // cycle, while a dead one can take long enough to reach into the next. If
-// nothing is up, a cycle ends after five quarters.
+// nothing is up, a cycle ends after five quarters. A daemon that promises more than
+// its interval has as many cycles here as it keeps promises: verdicts that have not
+// changed are not reported in each of its own.
 func (j *Judge) recordCycleLocked(r *Replica, now time.Time) time.Duration {
 	offset := now.Sub(j.cycleStart)
 	if j.cycle == 0 || offset >= r.interval*5/4 || r.health != Dead && offset >= r.interval*3/4 {

@@ -53,6 +53,34 @@ func (b bubble) replica(url string) ReplicaState {
 
 func (b bubble) summary() Summary { return b.j.Summary(time.Now()) }
 
+// TestALongerPromiseIsJudgedByItself: a report is late by what the one before promised.
+func TestALongerPromiseIsJudgedByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, "tcp://h:1")
+		b.fetch()
+		promise := func(p time.Duration) { b.j.Accept(node, "tcp://h:1", Healthy, p, time.Now()) }
+		want := func(status Status, late int) {
+			t.Helper()
+			if got := b.replica("tcp://h:1"); got.Status != status || got.LateGaps != late {
+				t.Errorf("it is %s with %d late gaps, want %s and %d", got.Status, got.LateGaps, status, late)
+			}
+		}
+		promise(600 * time.Second)
+		time.Sleep(601 * time.Second)
+		want(Status(Healthy), 0)
+		promise(120 * time.Second)
+		time.Sleep(121 * time.Second)
+		want(Status(Healthy), 0)
+		time.Sleep(40 * time.Second)
+		want(Late, 1) // whatever the one before it promised
+		promise(600 * time.Second)
+		time.Sleep(640 * time.Second)
+		want(Status(Healthy), 2) // later than promised, and the page waits
+		time.Sleep(time.Second)
+		want(Late, 2)
+	})
+}
+
 func TestPageCallsAReplicaLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, "tcp://h:1", "tcp://h:2")
