@@ -259,8 +259,9 @@ func absences(c config.Config) string {
 	if c.Promise == c.Interval {
 		return ""
 	}
+	unplanned := pace.Absence(c.Interval, c.Promise)
 	return fmt.Sprintf("; probed every %g s; this daemon may be away for %g s when it is told to end before, for %g s when not",
-		c.Interval.Seconds(), c.Promise.Seconds(), pace.Absence(c.Interval, c.Promise).Seconds())
+		c.Interval.Seconds(), max(c.Promise, unplanned).Seconds(), unplanned.Seconds())
 }
 
 // summary says in a line what is to be done.
