@@ -1,0 +1,171 @@
+package duty
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// EtcdSettings are what the daemons of a group need to agree by etcd who of them is
+// on duty. The functions may be called by any goroutine; those that are nil say
+// that all is well.
+type EtcdSettings struct {
+	Endpoints []string      // client URLs of one cluster, http or https, without a user
+	Group     string        // of the daemons that watch for one page, not empty
+	Member    string        // the name of this daemon in it, not empty
+	Version   string        // of this daemon
+	Page      string        // tells pages apart, and gives no token away
+	TTL       time.Duration // of the lease, 5 to 60 s
+	TLS       *tls.Config   // nil: the system's roots, and no client certificate
+	User      string        // of etcd; empty: none
+	Password  func() (string, error)
+
+	// Alive returns nil while the scheduler and the outbox make progress, at the
+	// latest when its context is done. Without it the lease is not renewed.
+	Alive func(context.Context) error
+
+	// API returns what this daemon knows of the Status API.
+	API func() APIView
+
+	// TryAPI asks the Status API once, for a standby, which sends it nothing. It
+	// returns at the latest when its context is done.
+	TryAPI func(context.Context) error
+
+	// Seen returns how many replicas this daemon sees in each health.
+	Seen func() (healthy, sick, dead int)
+}
+
+// APIView is what a daemon knows of the Status API.
+type APIView struct {
+	InVain   bool      // something waited, and was tried twice in 15 s in vain
+	Answered time.Time // when it last answered; zero: never yet
+}
+
+// etcd is the duty of a group, by a lease of etcd.
+type etcd struct {
+	s      EtcdSettings
+	log    logrus.FieldLogger
+	clock  clock // on which terms are counted
+	client *etcdClient
+	prefix string
+	id     string // of this run of the daemon
+
+	standing atomic.Pointer[standing]
+	changed  chan struct{}
+	shown    shown
+
+	// All following fields are of Run's goroutine.
+	lease     number        // 0: none
+	granted   time.Duration // for how long it is
+	decided   time.Duration // when the engine last said who is on duty, on the clock
+	began     bool          // the group was read before
+	seen      sightings
+	said      record // as it was put last
+	saidAt    time.Time
+	trying    chan error // yields what TryAPI returned; nil: it does not run
+	triedAt   time.Time
+	triedWell time.Time // when TryAPI was last answered
+	apiFails  bool      // TryAPI failed last
+	recused   bool      // out of the line, because the Status API does not answer here
+	recusedAt time.Time
+	failures  int             // passes in a row in which etcd did not say who is on duty
+	notices   map[string]bool // that were logged
+	doubled   time.Duration   // since when another daemon has the own name; never: none has
+}
+
+// NewEtcd returns the duty of a group whose daemons agree by etcd. It asks nothing
+// before Run. The error says which setting is wrong.
+func NewEtcd(s EtcdSettings, log logrus.FieldLogger) (Duty, error) {
+	return newEtcd(s, log, bootClock(), nil)
+}
+
+func newEtcd(s EtcdSettings, log logrus.FieldLogger, now clock, dial dialer) (*etcd, error) {
+	var wrong []error
+	if len(s.Endpoints) == 0 {
+		wrong = append(wrong, errors.New("endpoints: name at least one, such as http://127.0.0.1:2379"))
+	}
+	s.Endpoints = append([]string(nil), s.Endpoints...)
+	for i, e := range s.Endpoints {
+		u, err := url.Parse(e)
+		switch {
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+			wrong = append(wrong, fmt.Errorf("endpoints: number %d is not of the form https://HOST:2379", i+1))
+		case u.User != nil:
+			wrong = append(wrong, fmt.Errorf("endpoints: number %d has a user: name it by user and password_file", i+1))
+		default:
+			s.Endpoints[i] = u.Scheme + "://" + u.Host
+		}
+	}
+	if s.Group == "" {
+		wrong = append(wrong, errors.New("group: must not be empty"))
+	}
+	if s.Member == "" {
+		wrong = append(wrong, errors.New("member: must not be empty"))
+	}
+	if s.TTL < 5*time.Second || s.TTL > time.Minute {
+		wrong = append(wrong, errors.New("ttl: must be from 5 to 60 seconds"))
+	}
+	if s.User != "" && s.Password == nil {
+		wrong = append(wrong, errors.New("password_file: must be set beside user"))
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+	if s.Alive == nil {
+		s.Alive = func(context.Context) error { return nil }
+	}
+	if s.API == nil {
+		s.API = func() APIView { return APIView{} }
+	}
+	if s.Seen == nil {
+		s.Seen = func() (int, int, int) { return 0, 0, 0 }
+	}
+	e := &etcd{
+		s: s, log: log.WithField("group", s.Group), clock: now,
+		prefix: groupPrefix(s.Group), id: strings.ToLower(rand.Text()[:8]),
+		changed: make(chan struct{}, 1), seen: make(sightings), notices: make(map[string]bool),
+		doubled: never,
+	}
+	e.client = newEtcdClient(s, e.prefix, dial)
+	e.decided = now()
+	e.standing.Store(&standing{aliveFrom: e.decided + e.giveUp()})
+	e.shown.State = State{Engine: "etcd", Since: time.Now(), Member: s.Member, Group: s.Group}
+	e.shown.logged = make(map[string]bool)
+	return e, nil
+}
+
+// giveUp is how long an engine may be silent until nobody waits for it any more.
+func (e *etcd) giveUp() time.Duration { return e.s.TTL + patience }
+
+// beat is the time from one pass of Run to the next.
+func (e *etcd) beat() time.Duration { return e.s.TTL / 5 }
+
+func (e *etcd) Scope() Scope { return e.standing.Load().scope(e.clock()) }
+
+func (e *etcd) Changed() <-chan struct{} { return e.changed }
+
+func (e *etcd) State() State {
+	scope := e.Scope()
+	e.shown.mu.Lock()
+	defer e.shown.mu.Unlock()
+	s := e.shown.State
+	s.Scope, s.Why = scope, e.shown.why(scope)
+	if scope == Alive || scope == Nothing && s.Holder == e.shown.own {
+		s.Holder = "" // that was then
+	}
+	return s
+}
+
+func marshal(r record) []byte {
+	b, _ := json.Marshal(r) // of strings, numbers and booleans: it cannot fail
+	return b
+}

@@ -1,0 +1,116 @@
+package duty
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// engineError is why etcd did not do what it was asked. Its text has the cure, if
+// one is known, and nothing that differs from one time to the next, so that it is
+// logged when it changes.
+type engineError struct {
+	kind complaint
+	text string
+}
+
+func (e *engineError) Error() string { return e.text }
+
+// complaint is what is wrong, as far as something different follows.
+type complaint uint8
+
+const (
+	unreachable complaint = iota // of this endpoint: the next one may do it
+	noLease                      // the lease is gone
+	staleToken                   // log in again
+	noUser                       // etcd asks for a user, none was named
+	noAuth                       // etcd knows no users
+	refused                      // by etcd: its other members say the same
+)
+
+// is reports whether err is a complaint of a kind.
+func (c complaint) is(err error) bool {
+	e, ok := errors.AsType[*engineError](err)
+	return ok && e.kind == c
+}
+
+// gRPC's codes, as the gateway has them in its answers.
+const (
+	invalidArgument    = 3
+	notFound           = 5
+	permissionDenied   = 7
+	resourceExhausted  = 8
+	failedPrecondition = 9
+	unauthenticated    = 16
+)
+
+// complain returns the error of an answer that is not 200.
+func (c *etcdClient) complain(endpoint string, answer *http.Response, body []byte) error {
+	var e errorAnswer
+	if json.Unmarshal(body, &e) != nil || e.Message == "" {
+		return c.notEtcd(endpoint, answer, body)
+	}
+	said := func(kind complaint, cure string) error {
+		return &engineError{kind, fmt.Sprintf("etcd said %.200q: %s", e.Message, cure)}
+	}
+	has := func(words string) bool { return strings.Contains(e.Message, words) }
+	switch {
+	case e.Code == notFound && has("lease"):
+		return said(noLease, "the lease has ended or was revoked")
+	case e.Code == unauthenticated, has("invalid auth token"), has("revision of auth store is old"), has("revision in header is old"):
+		return said(staleToken, "log in again")
+	case has("user name is empty"), has("user name not found"):
+		return said(noUser, "set user and password_file in [cluster] to a user of etcd")
+	case e.Code == failedPrecondition && has("authentication is not enabled"):
+		return said(noAuth, "leave out user and password_file in [cluster], or enable it by etcdctl auth enable")
+	case e.Code == invalidArgument && has("authentication failed"):
+		return said(refused, fmt.Sprintf("correct user (%q) or password_file in [cluster]", c.user))
+	case e.Code == permissionDenied:
+		return said(refused, fmt.Sprintf("grant the right to the role of user %q by: etcdctl role grant-permission ROLE readwrite --prefix=true %s", c.user, c.prefix))
+	case e.Code == resourceExhausted && has("space"):
+		return said(refused, "its database is full: compact and defragment it, then run: etcdctl alarm disarm")
+	}
+	return said(unreachable, fmt.Sprintf("%s has no quorum, or is overloaded; look at: etcdctl endpoint status --cluster", endpoint))
+}
+
+// notEtcd returns the error of an answer that cannot be etcd's.
+func (c *etcdClient) notEtcd(endpoint string, answer *http.Response, body []byte) error {
+	if answer.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTPS server")) {
+		return &engineError{unreachable, endpoint + " wants https: correct endpoints in [cluster]"}
+	}
+	if answer.StatusCode >= 500 {
+		return &engineError{unreachable, fmt.Sprintf("%s answers %d: etcd, or what is before it, is in trouble", endpoint, answer.StatusCode)}
+	}
+	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+	return &engineError{unreachable, fmt.Sprintf("%s is not etcd's JSON gateway, it answers %d with %.40q: endpoints in [cluster] are client URLs of etcd 3.4 or newer, which runs with --enable-grpc-gateway (its default)",
+		endpoint, answer.StatusCode, kind)}
+}
+
+// unanswered returns the error of a request without an answer.
+func unanswered(endpoint string, wait time.Duration, err error) error {
+	var unknown x509.UnknownAuthorityError
+	var alert tls.AlertError
+	text := ""
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		text = fmt.Sprintf("%s does not answer within %v", endpoint, wait)
+	case errors.As(err, &unknown):
+		text = fmt.Sprintf("%s: %v: set ca_file in [cluster] to the CA of etcd's certificate", endpoint, unknown)
+	case errors.As(err, &alert):
+		text = fmt.Sprintf("%s: %v: set cert_file and key_file in [cluster] to a client certificate that etcd accepts", endpoint, alert)
+	default:
+		// An error of http.Client repeats the URL and the method.
+		for inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "Post "); inner = errors.Unwrap(err) {
+			err = inner
+		}
+		text = fmt.Sprintf("%s: %v", endpoint, err)
+	}
+	return &engineError{unreachable, text}
+}

@@ -1,0 +1,208 @@
+package duty
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The keys of a group, all below one prefix so that one right is enough and one
+// request reads them:
+//
+//	/crisp-status-local/v1/GROUP/members/MEMBER/LEASE   a record, as JSON
+//	/crisp-status-local/v1/GROUP/election/LEASE         the name of the member
+//
+// Both are bound to the lease of the member. The election is the one of etcd's own
+// recipe: whose key was created first is on duty, and the others wait in line.
+//
+// The recipe is followed here, by transactions and a watch, and not asked of
+// etcd's election service: that one deletes a candidate's key when a call is cut,
+// even minutes later, where it was stopped meanwhile. The candidate may be on duty
+// by then, through another endpoint, and would learn it too late.
+
+// recordFormat is the format of records. Fields are only ever added to it, and
+// those that are not known are passed over, so that versions get along.
+const recordFormat = 1
+
+// record is what a member says of itself.
+type record struct {
+	Format   int     `json:"format"`
+	Version  string  `json:"version"`
+	Member   string  `json:"member"`
+	Instance string  `json:"instance"` // of this run of the daemon
+	Page     string  `json:"page"`
+	Healthy  int     `json:"healthy"`
+	Sick     int     `json:"sick"`
+	Dead     int     `json:"dead"`
+	API      bool    `json:"api"`               // it answered, and has not failed since
+	APIAge   float64 `json:"api_age,omitempty"` // seconds from its answer to this record
+	InVain   bool    `json:"in_vain,omitempty"` // reports wait, and are tried in vain
+}
+
+// member is a record that was read.
+type member struct {
+	record
+	key     string
+	lease   number
+	changed number // revision
+	queued  bool   // it has a key of the election
+}
+
+// group is all of a group at one revision.
+type group struct {
+	members []member // the oldest first
+	holder  *member  // on duty; nil: nobody
+	lead    keyValue // the first key of the election; zero: none
+	mine    bool     // the first key is of the own lease
+	joined  bool     // the own lease has a record
+	queued  bool     // the own lease has a key of the election
+}
+
+// maxMembers is how many keys of a group are read.
+const maxMembers = 512
+
+func groupPrefix(name string) string {
+	return "/crisp-status-local/v1/" + url.PathEscape(name) + "/"
+}
+
+// prefixEnd is the end of the range of keys that begin with prefix, which ends
+// with a byte that has a next one.
+func prefixEnd(prefix string) []byte {
+	end := []byte(prefix)
+	end[len(end)-1]++
+	return end
+}
+
+// readGroup makes a group of its keys, the oldest first. Keys that are no member's
+// are passed over.
+func readGroup(prefix string, kvs []keyValue, own number) group {
+	var g group
+	queued := make(map[number]bool)
+	for _, kv := range kvs {
+		key := string(kv.Key)
+		switch {
+		case strings.HasPrefix(key, prefix+"election/"):
+			if g.lead.Key == nil {
+				g.lead = kv
+			}
+			queued[kv.Lease] = true
+		case strings.HasPrefix(key, prefix+"members/") && kv.Lease != 0:
+			m := member{key: key, lease: kv.Lease, changed: kv.Changed}
+			if json.Unmarshal(kv.Value, &m.record) != nil || m.Member == "" {
+				name, _, _ := strings.Cut(strings.TrimPrefix(key, prefix+"members/"), "/")
+				m.record = record{Member: name}
+			}
+			g.members = append(g.members, m)
+		}
+	}
+	for i := range g.members {
+		m := &g.members[i]
+		m.queued = queued[m.lease]
+		g.joined = g.joined || m.lease == own
+		if g.lead.Key != nil && m.lease == g.lead.Lease {
+			g.holder = m
+		}
+	}
+	g.queued = own != 0 && queued[own]
+	g.mine = g.lead.Key != nil && own != 0 && g.lead.Lease == own
+	return g
+}
+
+// otherPage returns the oldest member if it watches for another page than page.
+// The oldest decides, so that one daemon with a wrong file leaves, and not all.
+func (g group) otherPage(own number, page string) *member {
+	for i := range g.members {
+		m := &g.members[i]
+		switch {
+		case m.lease == own || m.Page == page:
+			return nil
+		case m.Page != "":
+			return m
+		}
+	}
+	return nil
+}
+
+// stray says what is wrong where the first key of the election is no member's.
+func (g group) stray() string {
+	if g.lead.Key == nil || g.holder != nil {
+		return ""
+	}
+	return fmt.Sprintf("the key %.200q is of no member, and keeps all others from the duty: delete it by etcdctl del", g.lead.Key)
+}
+
+// names returns the members by name, as they are shown. Of two with one name both
+// have their instance behind it.
+func (g group) names() map[number]string {
+	runs := make(map[string]string)
+	double := make(map[string]bool)
+	for _, m := range g.members {
+		first, known := runs[m.Member]
+		double[m.Member] = double[m.Member] || known && first != m.Instance
+		runs[m.Member] = m.Instance
+	}
+	names := make(map[number]string)
+	for _, m := range g.members {
+		names[m.lease] = m.Member
+		if double[m.Member] {
+			names[m.lease] = m.Member + "#" + m.Instance
+		}
+	}
+	return names
+}
+
+// shown returns the members as State has them.
+func (g group) shown() []Member {
+	names := g.names()
+	members := make([]Member, 0, len(g.members))
+	for _, m := range g.members {
+		members = append(members, Member{names[m.lease], m.Version, m.Healthy, m.Sick, m.Dead, m.API})
+	}
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return members
+}
+
+// apiFresh is how recently the Status API must have answered a member for the duty
+// to be given to it.
+const apiFresh = 15 * time.Second
+
+// sightings remembers when the records of others were seen to change: their age is
+// counted on the own clock, whatever other hosts' clocks show.
+type sightings map[string]sighting
+
+type sighting struct {
+	changed number
+	at      time.Duration // never, where it was there from the start: its age is unknown
+}
+
+// see takes note of a group at a time.
+func (s sightings) see(g group, now time.Duration, first bool) {
+	there := make(map[string]bool)
+	for _, m := range g.members {
+		there[m.key] = true
+		old, known := s[m.key]
+		switch {
+		case !known && first:
+			s[m.key] = sighting{m.changed, never}
+		case !known || old.changed != m.changed:
+			s[m.key] = sighting{m.changed, now}
+		}
+	}
+	for key := range s {
+		if !there[key] {
+			delete(s, key)
+		}
+	}
+}
+
+// fresh reports whether the Status API answered a member a short time ago.
+func (s sightings) fresh(m member, now time.Duration) bool {
+	seen, known := s[m.key]
+	if !m.API || !known || seen.at == never || m.APIAge < 0 {
+		return false
+	}
+	return now-seen.at+time.Duration(m.APIAge*float64(time.Second)) < apiFresh
+}

@@ -1,0 +1,290 @@
+package duty
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+const (
+	leastWait  = 100 * time.Millisecond // between two passes, however often a watch calls
+	progressIn = time.Second            // for the scheduler and the outbox to show progress
+)
+
+func (e *etcd) Run(ctx context.Context) {
+	wake := make(chan struct{}, 1)
+	var w watch
+	for ctx.Err() == nil {
+		began := time.Now()
+		e.pass(ctx, wake)
+		w.keep(ctx, e, wake)
+		if !sleep(ctx, leastWait-time.Since(began), nil) {
+			break
+		}
+		sleep(ctx, e.beat()-time.Since(began), wake)
+	}
+	w.stop()
+	if e.trying != nil {
+		<-e.trying
+	}
+	e.shown.mu.Lock()
+	e.shown.stalled, e.shown.Holder = "this daemon ends", ""
+	e.shown.mu.Unlock()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	e.leave(last, standing{aliveFrom: never})
+	e.client.http.CloseIdleConnections()
+}
+
+// sleep waits, or until wake yields. It reports whether ctx is not done.
+func sleep(ctx context.Context, wait time.Duration, wake <-chan struct{}) bool {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-wake:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// pass renews the lease, reads the group, and acts on what it finds.
+func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
+	if e.trying != nil {
+		select {
+		case err := <-e.trying:
+			e.trying = nil
+			e.apiFails = err != nil
+			if err == nil {
+				e.triedWell = time.Now()
+			}
+		default:
+		}
+	}
+	err := e.agree(ctx, wake)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	e.undecided(err.Error())
+	s := standing{e.standing.Load().until, e.decided + e.giveUp()}
+	var other *otherPageError
+	if errors.As(err, &other) {
+		s = standing{}
+	} else if e.clock() >= s.aliveFrom && e.client.otherCluster(ctx) {
+		e.log.Warn("all endpoints are of another cluster than before: following it")
+		e.lease, s.until = 0, 0
+	}
+	e.publish(s)
+}
+
+// otherPageError is a group of another page.
+type otherPageError struct{ group, member string }
+
+func (e *otherPageError) Error() string {
+	return fmt.Sprintf("group %q is of another page than this daemon's: %s has another token or endpoint; give this page's daemons a group of their own in [cluster]", e.group, e.member)
+}
+
+// agree asks etcd who is on duty. The error says why that is not known.
+func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
+	inTime, cancel := context.WithTimeout(ctx, progressIn)
+	stalled := e.s.Alive(inTime)
+	cancel()
+	e.stall(stalled)
+
+	// A term is counted from here, whenever the answer is read: it may lie in the
+	// socket while the process is stopped.
+	sent, renewed := e.clock(), false
+	if e.lease != 0 && stalled == nil {
+		switch err := e.renew(ctx); {
+		case noLease.is(err):
+			e.forget("the lease ended or was revoked")
+		case err != nil:
+			return err
+		default:
+			renewed = true
+		}
+	}
+	var g group
+	for changed, passes := true, 0; changed; passes++ {
+		if passes == 5 {
+			return errors.New("the own keys vanish as soon as they are written: look for who deletes them, by etcdctl watch --prefix " + e.prefix)
+		}
+		var err error
+		if g, err = e.read(ctx); err != nil {
+			return err
+		}
+		if other := g.otherPage(e.lease, e.s.Page); other != nil {
+			if e.lease != 0 {
+				e.leave(ctx, standing{aliveFrom: e.decided + e.giveUp()})
+			}
+			return &otherPageError{e.s.Group, other.Member}
+		}
+		if !g.mine && e.Scope() == Everything {
+			// Somebody deleted the key, or revoked the lease: before anything else,
+			// nothing is reported any more.
+			e.publish(standing{aliveFrom: e.decided + 3*e.giveUp()})
+		}
+		had := e.lease
+		if changed, err = e.take(ctx, g, stalled == nil); err != nil {
+			return err
+		}
+		renewed = renewed && had == e.lease || had == 0 && e.lease != 0
+	}
+	if err := e.conclude(g, sent, renewed); err != nil {
+		return err
+	}
+	e.tell(ctx, g)
+	e.askAPI(ctx, g, wake)
+	return nil
+}
+
+// conclude puts in force what a group says, that was read after a lease was
+// renewed, or not, at a time on the clock.
+func (e *etcd) conclude(g group, sent time.Duration, renewed bool) error {
+	// Where a pass does not come back, nothing else would end the silence.
+	s := standing{aliveFrom: sent + 3*e.giveUp()}
+	switch {
+	case g.stray() != "":
+		return errors.New(g.stray())
+	case g.holder == nil:
+		return errors.New("nobody of the group takes the duty")
+	case g.mine && !renewed:
+		s = standing{e.standing.Load().until, e.decided + e.giveUp()}
+	case g.mine:
+		// The renewal lengthened the lease, and the key of this lease was first in a
+		// later reading that a majority of etcd confirmed. So the key stays first
+		// until the lease ends.
+		e.decided = sent
+		s.until = sent + termOf(min(e.s.TTL, e.granted))
+	default:
+		e.decided = sent
+	}
+	e.decidedBy(g)
+	e.publish(s)
+	e.lookForNamesake(g)
+	return nil
+}
+
+// renew lengthens the lease.
+func (e *etcd) renew(ctx context.Context) error {
+	var a renewAnswer
+	if err := e.client.call(ctx, "/v3/lease/keepalive", leaseRequest{e.lease}, &a); err != nil {
+		return err
+	}
+	if a.Result.ID != e.lease || a.Result.TTL <= 0 {
+		return &engineError{noLease, "the lease has ended"}
+	}
+	e.granted = time.Duration(a.Result.TTL) * time.Second
+	return nil
+}
+
+// read reads the group.
+func (e *etcd) read(ctx context.Context) (group, error) {
+	var a rangeAnswer
+	err := e.client.call(ctx, "/v3/kv/range", rangeRequest{
+		Key: []byte(e.prefix), End: prefixEnd(e.prefix), Limit: maxMembers, Order: "ASCEND", Target: "CREATE",
+	}, &a)
+	if err != nil {
+		return group{}, err
+	}
+	g := readGroup(e.prefix, a.KVs, e.lease)
+	e.seen.see(g, e.clock(), !e.began)
+	e.began = true
+	return g, nil
+}
+
+// take gets the lease and the keys that a member has, where they lack, and gives
+// them up where another one does better. It reports whether the group was changed.
+func (e *etcd) take(ctx context.Context, g group, progress bool) (bool, error) {
+	e.reconsider(g)
+	if e.lease != 0 && g.queued && e.yields(g) {
+		e.recused, e.recusedAt = true, time.Now()
+		e.log.WithField("why", "it does not answer here, but answers another member").Warn("the Status API is left to the other member")
+		e.leave(ctx, standing{aliveFrom: e.clock() + e.giveUp()})
+		return true, nil
+	}
+	if !progress {
+		return false, nil
+	}
+	if e.lease == 0 {
+		var a leaseAnswer
+		if err := e.client.call(ctx, "/v3/lease/grant", grantRequest{number(e.s.TTL / time.Second)}, &a); err != nil {
+			return false, err
+		}
+		if a.ID == 0 || a.TTL <= 0 {
+			return false, &engineError{unreachable, "etcd granted no lease"}
+		}
+		e.lease, e.granted = a.ID, time.Duration(a.TTL)*time.Second
+		g.joined, g.queued = false, false
+	}
+	var question txnRequest
+	if !g.joined {
+		e.said, e.saidAt = e.say(), time.Now()
+		question.put(putRequest{e.recordKey(), marshal(e.said), e.lease})
+	}
+	if !g.queued && !e.recused {
+		key := fmt.Appendf(nil, "%selection/%x", e.prefix, int64(e.lease))
+		question.Compare = []comparison{{"CREATE", key, 0}}
+		question.put(putRequest{key, []byte(e.s.Member), e.lease})
+	}
+	if question.Success == nil {
+		return false, nil
+	}
+	err := e.client.call(ctx, "/v3/kv/txn", question, new(struct{}))
+	if noLease.is(err) {
+		e.forget("the lease ended or was revoked")
+		return true, nil
+	}
+	return true, err
+}
+
+func (q *txnRequest) put(p putRequest) {
+	q.Success = append(q.Success, putOperation{p})
+}
+
+// forget gives up a lease that is gone.
+func (e *etcd) forget(why string) {
+	on := e.Scope() == Everything
+	e.lease = 0
+	e.publish(standing{aliveFrom: e.decided + 3*e.giveUp()})
+	if on {
+		e.log.WithField("why", why).Warn("the duty was lost: seeking it again")
+	}
+}
+
+// leave gives up the lease with all its keys, so that the next one takes over at
+// once; a standing is in force before. A lease is never used again after it, so
+// that a revocation that comes late takes nothing away.
+func (e *etcd) leave(ctx context.Context, s standing) {
+	e.publish(s)
+	lease := e.lease
+	if e.lease = 0; lease == 0 {
+		return
+	}
+	// Where it fails, the lease ends by itself.
+	_ = e.client.call(ctx, "/v3/lease/revoke", leaseRequest{lease}, new(struct{}))
+}
+
+// recordKey is the key of the own record. With the lease in it, what an earlier
+// lease left behind stays together until that one ends.
+func (e *etcd) recordKey() []byte {
+	return fmt.Appendf(nil, "%smembers/%s/%x", e.prefix, url.PathEscape(e.s.Member), int64(e.lease))
+}
+
+// lookForNamesake says so if another daemon has the name of this one. That of an
+// earlier run of this daemon, which was killed, is gone with its lease.
+func (e *etcd) lookForNamesake(g group) {
+	for _, m := range g.members {
+		if m.Member != e.s.Member || m.lease == e.lease || m.Instance == e.id {
+			continue
+		}
+		if e.doubled = min(e.doubled, e.clock()); e.clock()-e.doubled >= e.giveUp() {
+			e.notice(fmt.Sprintf("another daemon of the group is called %q, too: give each its own name by member in [cluster]", e.s.Member),
+				"both go on, and are told apart by "+e.id+" and "+m.Instance)
+		}
+		return
+	}
+	e.doubled = never
+}

@@ -1,0 +1,149 @@
+package duty
+
+import (
+	"cmp"
+	"sync"
+	"time"
+)
+
+// shown is what State returns, and what was logged of it.
+type shown struct {
+	mu sync.Mutex // protects all following fields
+	State
+	own     string          // this member's name in Members
+	took    string          // why this member is on duty, if it is
+	stalled string          // why the lease is not renewed; empty: it is
+	scope   Scope           // as it was announced
+	reason  string          // as it was announced
+	logged  map[string]bool // troubles of this loss of the engine
+	timer   *time.Timer     // fires when the scope changes by itself
+}
+
+// why returns the reason for a scope.
+func (s *shown) why(scope Scope) string {
+	switch {
+	case scope == Everything:
+		return s.took
+	case scope == Alive:
+		return cmp.Or(s.Trouble, s.stalled, "etcd has not said for long who is on duty")
+	case s.Holder != "" && s.Holder != s.own:
+		return s.Holder + " is on duty"
+	}
+	return cmp.Or(s.stalled, s.Trouble, "etcd has not said yet who is on duty")
+}
+
+// publish puts a standing in force.
+func (e *etcd) publish(s standing) {
+	e.standing.Store(&s)
+	e.announce()
+}
+
+// announce logs a change of duty, tells the reader of Changed, and comes back when
+// the scope changes by itself.
+func (e *etcd) announce() {
+	e.shown.mu.Lock()
+	defer e.shown.mu.Unlock()
+	s, now := e.standing.Load(), e.clock()
+	if e.shown.timer != nil {
+		e.shown.timer.Stop()
+		e.shown.timer = nil
+	}
+	if next := s.next(now); next != never {
+		e.shown.timer = time.AfterFunc(next-now+time.Millisecond, e.announce)
+	}
+	scope := s.scope(now)
+	why := e.shown.why(scope)
+	was, before := e.shown.scope, e.shown.reason
+	e.shown.scope, e.shown.reason = scope, why
+	if scope != was {
+		e.shown.Since = time.Now()
+		select {
+		case e.changed <- struct{}{}:
+		default:
+		}
+	} else if scope != Nothing || why == before || e.shown.Holder == "" {
+		return // nothing that is new, or a standby that sees nobody for a moment
+	}
+	log := e.log.WithField("why", why)
+	switch scope {
+	case Everything:
+		e.shown.Takeovers++
+		log.Info("on duty: everything is reported")
+	case Alive:
+		log.Warn("no engine says who is on duty: what is healthy or sick is reported; dead is left to the page, which shows it by itself")
+	case Nothing:
+		log.Info("standby: nothing is reported")
+	}
+}
+
+// decidedBy notes that etcd has said who is on duty.
+func (e *etcd) decidedBy(g group) {
+	e.failures = 0
+	names := g.names()
+	e.shown.mu.Lock()
+	defer e.shown.mu.Unlock()
+	e.shown.Members = g.shown()
+	before := e.shown.Holder
+	e.shown.own, e.shown.Holder = names[e.lease], names[g.lead.Lease]
+	switch {
+	case !g.mine || e.Scope() == Everything:
+	case before == "":
+		e.shown.took = "nobody was on duty"
+	case before == e.shown.own:
+		e.shown.took = "its term had ended, and nobody else took the duty"
+	default:
+		e.shown.took = before + " is no longer on duty"
+	}
+	if len(e.shown.logged) > 0 {
+		e.log.WithField("after", time.Since(e.shown.TroubleAt).Round(time.Second)).Info("etcd says again who is on duty")
+	}
+	e.shown.Trouble, e.shown.TroubleAt = "", time.Time{}
+	clear(e.shown.logged)
+}
+
+// mostTroubles is how many different troubles of one loss of the engine are logged.
+const mostTroubles = 5
+
+// undecided notes that etcd has not said who is on duty, and why.
+func (e *etcd) undecided(why string) {
+	e.failures++
+	e.shown.mu.Lock()
+	defer e.shown.mu.Unlock()
+	if e.shown.Trouble == "" {
+		e.shown.TroubleAt = time.Now()
+	}
+	e.shown.Trouble = why
+	// One pass in vain is an election among the members of etcd.
+	if e.failures < 2 || e.shown.logged[why] || len(e.shown.logged) >= mostTroubles {
+		return
+	}
+	e.shown.logged[why] = true
+	e.log.WithField("why", why).Warn("etcd does not say who is on duty")
+}
+
+// notice logs a warning once.
+func (e *etcd) notice(text, why string) {
+	if e.notices[text] {
+		return
+	}
+	e.notices[text] = true
+	e.log.WithField("why", why).Warn(text)
+}
+
+// stall notes why the lease is not renewed; nil: it is.
+func (e *etcd) stall(err error) {
+	why := ""
+	if err != nil {
+		why = "this daemon makes no progress: " + err.Error()
+	}
+	e.shown.mu.Lock()
+	defer e.shown.mu.Unlock()
+	if (e.shown.stalled == "") != (why == "") {
+		if err != nil {
+			e.log.WithError(err).Warn("the lease is not renewed: the scheduler or the outbox makes no progress")
+		} else {
+			e.log.Info("the lease is renewed again")
+		}
+	}
+	e.shown.stalled = why
+}

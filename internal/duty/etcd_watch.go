@@ -1,0 +1,58 @@
+package duty
+
+import (
+	"context"
+	"time"
+)
+
+// watch is a watch on the election of a group: it makes the next one take over at
+// once. What counts is the reading that follows; where the watch fails, the next
+// pass comes a beat later.
+type watch struct {
+	endpoint, token string
+	cancel          context.CancelFunc
+	done            chan struct{} // closed when it has ended
+	began           time.Time
+}
+
+// keep sees to it that there is a watch at the endpoint that answers.
+func (w *watch) keep(ctx context.Context, e *etcd, wake chan<- struct{}) {
+	c := e.client
+	endpoint := c.endpoints[c.current]
+	if w.done != nil {
+		same := w.endpoint == endpoint && w.token == c.token
+		select {
+		case <-w.done:
+			// One that ends as soon as it begins must not make the passes run.
+			same = same && time.Since(w.began) < e.beat()
+		default:
+		}
+		if same {
+			return
+		}
+	}
+	w.stop()
+	watching, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	token := c.token
+	*w = watch{endpoint, token, cancel, done, time.Now()}
+	prefix := e.prefix + "election/"
+	go func() {
+		defer close(done)
+		c.watch(watching, endpoint, token, []byte(prefix), prefixEnd(prefix), func() {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		})
+	}()
+}
+
+// stop ends the watch, and waits for it.
+func (w *watch) stop() {
+	if w.done != nil {
+		w.cancel()
+		<-w.done
+		w.done = nil
+	}
+}
