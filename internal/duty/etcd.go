@@ -67,6 +67,7 @@ type etcd struct {
 	lease     number        // 0: none
 	granted   time.Duration // for how long it is
 	decided   time.Duration // when the engine last said who is on duty, on the clock
+	first     time.Duration // since when the own key is the first one; never: it is not
 	began     bool          // the group was read before
 	seen      sightings
 	said      record // as it was put last
@@ -133,7 +134,7 @@ func newEtcd(s EtcdSettings, log logrus.FieldLogger, now clock, dial dialer) (*e
 		s: s, log: log.WithField("group", s.Group), clock: now,
 		prefix: groupPrefix(s.Group), id: strings.ToLower(rand.Text()[:8]),
 		changed: make(chan struct{}, 1), seen: make(sightings), notices: make(map[string]bool),
-		doubled: never,
+		first: never, doubled: never,
 	}
 	e.client = newEtcdClient(s, e.prefix, dial)
 	e.decided = now()

@@ -99,9 +99,6 @@ func (e *etcd) askAPI(ctx context.Context, g group, wake chan<- struct{}) {
 		inTime, cancel := context.WithTimeout(ctx, askAPIEvery)
 		defer cancel()
 		trying <- e.s.TryAPI(inTime)
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
+		call(wake)
 	}()
 }

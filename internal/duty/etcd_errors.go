@@ -3,11 +3,12 @@ package duty
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -66,8 +67,8 @@ func (c *etcdClient) complain(endpoint string, answer *http.Response, body []byt
 		return said(noLease, "the lease has ended or was revoked")
 	case e.Code == unauthenticated, has("invalid auth token"), has("revision of auth store is old"), has("revision in header is old"):
 		return said(staleToken, "log in again")
-	case has("user name is empty"), has("user name not found"):
-		return said(noUser, "set user and password_file in [cluster] to a user of etcd")
+	case has("user name is empty"), has("user name not found"), e.Code == permissionDenied && c.user == "":
+		return said(noUser, "set user and password_file in [cluster] to a user of etcd; its JSON gateway knows none by a certificate")
 	case e.Code == failedPrecondition && has("authentication is not enabled"):
 		return said(noAuth, "leave out user and password_file in [cluster], or enable it by etcdctl auth enable")
 	case e.Code == invalidArgument && has("authentication failed"):
@@ -96,15 +97,17 @@ func (c *etcdClient) notEtcd(endpoint string, answer *http.Response, body []byte
 // unanswered returns the error of a request without an answer.
 func unanswered(endpoint string, wait time.Duration, err error) error {
 	var unknown x509.UnknownAuthorityError
-	var alert tls.AlertError
+	var alert *net.OpError // package tls has no other type for what a peer objects to
 	text := ""
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		text = fmt.Sprintf("%s does not answer within %v", endpoint, wait)
 	case errors.As(err, &unknown):
 		text = fmt.Sprintf("%s: %v: set ca_file in [cluster] to the CA of etcd's certificate", endpoint, unknown)
-	case errors.As(err, &alert):
+	case errors.As(err, &alert) && alert.Op == "remote error":
 		text = fmt.Sprintf("%s: %v: set cert_file and key_file in [cluster] to a client certificate that etcd accepts", endpoint, alert)
+	case errors.Is(err, io.EOF) && strings.HasPrefix(endpoint, "http:"):
+		text = endpoint + " closes the connection: if it wants https, correct endpoints in [cluster]"
 	default:
 		// An error of http.Client repeats the URL and the method.
 		for inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "Post "); inner = errors.Unwrap(err) {

@@ -10,6 +10,7 @@ import (
 
 const (
 	leastWait  = 100 * time.Millisecond // between two passes, however often a watch calls
+	breath     = 200 * time.Millisecond // from being the first to being on duty
 	progressIn = time.Second            // for the scheduler and the outbox to show progress
 )
 
@@ -29,13 +30,18 @@ func (e *etcd) Run(ctx context.Context) {
 	if e.trying != nil {
 		<-e.trying
 	}
-	e.shown.mu.Lock()
-	e.shown.stalled, e.shown.Holder = "this daemon ends", ""
-	e.shown.mu.Unlock()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	e.leave(last, standing{aliveFrom: never})
+	e.leave(last, "this daemon ends", never)
 	e.client.http.CloseIdleConnections()
+}
+
+// call has the next pass begin at once.
+func call(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }
 
 // sleep waits, or until wake yields. It reports whether ctx is not done.
@@ -99,7 +105,7 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 	if e.lease != 0 && stalled == nil {
 		switch err := e.renew(ctx); {
 		case noLease.is(err):
-			e.forget("the lease ended or was revoked")
+			e.forget()
 		case err != nil:
 			return err
 		default:
@@ -116,15 +122,16 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 			return err
 		}
 		if other := g.otherPage(e.lease, e.s.Page); other != nil {
+			err := &otherPageError{e.s.Group, other.Member}
 			if e.lease != 0 {
-				e.leave(ctx, standing{aliveFrom: e.decided + e.giveUp()})
+				e.leave(ctx, err.Error(), e.decided+e.giveUp())
 			}
-			return &otherPageError{e.s.Group, other.Member}
+			return err
 		}
 		if !g.mine && e.Scope() == Everything {
 			// Somebody deleted the key, or revoked the lease: before anything else,
 			// nothing is reported any more.
-			e.publish(standing{aliveFrom: e.decided + 3*e.giveUp()})
+			e.giveUpDuty("its key was deleted from the election: seeking the duty again", e.decided+3*e.giveUp())
 		}
 		had := e.lease
 		if changed, err = e.take(ctx, g, stalled == nil); err != nil {
@@ -132,7 +139,7 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 		}
 		renewed = renewed && had == e.lease || had == 0 && e.lease != 0
 	}
-	if err := e.conclude(g, sent, renewed); err != nil {
+	if err := e.conclude(g, sent, renewed, wake); err != nil {
 		return err
 	}
 	e.tell(ctx, g)
@@ -142,9 +149,15 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 
 // conclude puts in force what a group says, that was read after a lease was
 // renewed, or not, at a time on the clock.
-func (e *etcd) conclude(g group, sent time.Duration, renewed bool) error {
+func (e *etcd) conclude(g group, sent time.Duration, renewed bool, wake chan<- struct{}) error {
 	// Where a pass does not come back, nothing else would end the silence.
 	s := standing{aliveFrom: sent + 3*e.giveUp()}
+	if !g.mine {
+		e.first = never
+	} else if e.first == never {
+		e.first = e.clock()
+		time.AfterFunc(breath, func() { call(wake) })
+	}
 	switch {
 	case g.stray() != "":
 		return errors.New(g.stray())
@@ -156,6 +169,11 @@ func (e *etcd) conclude(g group, sent time.Duration, renewed bool) error {
 		// The renewal lengthened the lease, and the key of this lease was first in a
 		// later reading that a majority of etcd confirmed. So the key stays first
 		// until the lease ends.
+		if e.clock()-e.first < breath {
+			// One whose lease was revoked by hand learns it from its watch. It has
+			// stopped before this one begins.
+			return nil
+		}
 		e.decided = sent
 		s.until = sent + termOf(min(e.s.TTL, e.granted))
 	default:
@@ -201,8 +219,7 @@ func (e *etcd) take(ctx context.Context, g group, progress bool) (bool, error) {
 	e.reconsider(g)
 	if e.lease != 0 && g.queued && e.yields(g) {
 		e.recused, e.recusedAt = true, time.Now()
-		e.log.WithField("why", "it does not answer here, but answers another member").Warn("the Status API is left to the other member")
-		e.leave(ctx, standing{aliveFrom: e.clock() + e.giveUp()})
+		e.leave(ctx, "the Status API does not answer here, but answers another member", e.clock()+e.giveUp())
 		return true, nil
 	}
 	if !progress {
@@ -234,7 +251,7 @@ func (e *etcd) take(ctx context.Context, g group, progress bool) (bool, error) {
 	}
 	err := e.client.call(ctx, "/v3/kv/txn", question, new(struct{}))
 	if noLease.is(err) {
-		e.forget("the lease ended or was revoked")
+		e.forget()
 		return true, nil
 	}
 	return true, err
@@ -245,20 +262,16 @@ func (q *txnRequest) put(p putRequest) {
 }
 
 // forget gives up a lease that is gone.
-func (e *etcd) forget(why string) {
-	on := e.Scope() == Everything
+func (e *etcd) forget() {
 	e.lease = 0
-	e.publish(standing{aliveFrom: e.decided + 3*e.giveUp()})
-	if on {
-		e.log.WithField("why", why).Warn("the duty was lost: seeking it again")
-	}
+	e.giveUpDuty("its lease ended or was revoked: seeking the duty again", e.decided+3*e.giveUp())
 }
 
 // leave gives up the lease with all its keys, so that the next one takes over at
-// once; a standing is in force before. A lease is never used again after it, so
+// once; before, nothing is reported any more. A lease is never used again after it, so
 // that a revocation that comes late takes nothing away.
-func (e *etcd) leave(ctx context.Context, s standing) {
-	e.publish(s)
+func (e *etcd) leave(ctx context.Context, why string, aliveFrom time.Duration) {
+	e.giveUpDuty(why, aliveFrom)
 	lease := e.lease
 	if e.lease = 0; lease == 0 {
 		return

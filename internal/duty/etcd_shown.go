@@ -12,6 +12,7 @@ type shown struct {
 	State
 	own     string          // this member's name in Members
 	took    string          // why this member is on duty, if it is
+	left    string          // why it no longer is; empty once the engine has said who is
 	stalled string          // why the lease is not renewed; empty: it is
 	scope   Scope           // as it was announced
 	reason  string          // as it was announced
@@ -29,7 +30,7 @@ func (s *shown) why(scope Scope) string {
 	case s.Holder != "" && s.Holder != s.own:
 		return s.Holder + " is on duty"
 	}
-	return cmp.Or(s.stalled, s.Trouble, "etcd has not said yet who is on duty")
+	return cmp.Or(s.left, s.stalled, s.Trouble, "etcd has not said yet who is on duty")
 }
 
 // publish puts a standing in force.
@@ -76,6 +77,15 @@ func (e *etcd) announce() {
 	}
 }
 
+// giveUpDuty ends what may be reported, for a reason; alive from a time on.
+func (e *etcd) giveUpDuty(why string, aliveFrom time.Duration) {
+	e.first = never
+	e.shown.mu.Lock()
+	e.shown.left = why
+	e.shown.mu.Unlock()
+	e.publish(standing{aliveFrom: aliveFrom})
+}
+
 // decidedBy notes that etcd has said who is on duty.
 func (e *etcd) decidedBy(g group) {
 	e.failures = 0
@@ -83,6 +93,7 @@ func (e *etcd) decidedBy(g group) {
 	e.shown.mu.Lock()
 	defer e.shown.mu.Unlock()
 	e.shown.Members = g.shown()
+	e.shown.left = ""
 	before := e.shown.Holder
 	e.shown.own, e.shown.Holder = names[e.lease], names[g.lead.Lease]
 	switch {

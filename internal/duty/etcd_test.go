@@ -254,8 +254,14 @@ func TestLeaseRevokedAndKeysDeletedByHand(t *testing.T) {
 				wait(time.Second)
 				b := newDaemon(t, "host-b", one(f), nil).start()
 				wait(time.Second)
+				expect(t, "before", Everything, a)
 				f.by(func() { hand(f) })
-				wait(100 * time.Millisecond)
+				for range 100 {
+					wait(5 * time.Millisecond)
+					if a.Scope() == Everything && b.Scope() == Everything {
+						t.Fatal("two on duty")
+					}
+				}
 				if a.Scope()+b.Scope() != Everything {
 					t.Errorf("right after: %v and %v", a.Scope(), b.Scope())
 				}
@@ -482,7 +488,7 @@ func TestTheAPIAnswersAnotherMember(t *testing.T) {
 		wait(10 * time.Minute)
 		expect(t, "later", Everything, c)
 		a.said(t, "on duty:", 1)
-		a.said(t, "left to the other", 1)
+		a.said(t, "answers another member", 1)
 		tries := c.tries
 		wait(time.Minute)
 		if c.tries != tries {

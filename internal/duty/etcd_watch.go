@@ -39,12 +39,7 @@ func (w *watch) keep(ctx context.Context, e *etcd, wake chan<- struct{}) {
 	prefix := e.prefix + "election/"
 	go func() {
 		defer close(done)
-		c.watch(watching, endpoint, token, []byte(prefix), prefixEnd(prefix), func() {
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		})
+		c.watch(watching, endpoint, token, []byte(prefix), prefixEnd(prefix), func() { call(wake) })
 	}()
 }
 
