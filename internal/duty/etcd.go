@@ -75,6 +75,7 @@ type etcd struct {
 	trying    chan error // yields what TryAPI returned; nil: it does not run
 	triedAt   time.Time
 	triedWell time.Time // when TryAPI was last answered
+	needAPI   bool      // whether the API answers here is to be known
 	apiFails  bool      // TryAPI failed last
 	recused   bool      // out of the line, because the Status API does not answer here
 	recusedAt time.Time

@@ -87,9 +87,8 @@ func (e *etcd) reconsider(g group) {
 
 // askAPI asks the Status API beside the passes, while a standby needs to know
 // whether it answers here.
-func (e *etcd) askAPI(ctx context.Context, g group, wake chan<- struct{}) {
-	needed := e.recused || !g.mine && g.holder != nil && g.holder.InVain
-	if !needed || e.s.TryAPI == nil || e.trying != nil || time.Since(e.triedAt) < askAPIEvery {
+func (e *etcd) askAPI(ctx context.Context, wake chan<- struct{}) {
+	if !e.needAPI || e.s.TryAPI == nil || e.trying != nil || time.Since(e.triedAt) < askAPIEvery {
 		return
 	}
 	e.triedAt = time.Now()

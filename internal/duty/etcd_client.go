@@ -65,7 +65,7 @@ func newEtcdClient(s EtcdSettings, prefix string, dial dialer) *etcdClient {
 }
 
 // call asks the endpoints, the one that answered last first, until one answers.
-// An error is an *engineError, or that of ctx.
+// An error is an *engineError.
 func (c *etcdClient) call(ctx context.Context, path string, question, answer any) error {
 	err := c.sweep(ctx, path, question, answer)
 	if noUser.is(err) && c.user != "" {
@@ -84,12 +84,13 @@ func (c *etcdClient) sweep(ctx context.Context, path string, question, answer an
 		if err == nil {
 			err = c.ask(ctx, path, question, answer)
 		}
-		if !unreachable.is(err) || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return cmp.Or(first, err)
+		}
+		if !unreachable.is(err) {
 			return err
 		}
-		if first == nil {
-			first = err
-		}
+		first = cmp.Or(first, err)
 		c.current = (c.current + 1) % len(c.endpoints)
 	}
 	return first
@@ -121,16 +122,11 @@ func (c *etcdClient) ask(ctx context.Context, path string, question, answer any)
 	defer cancel()
 	r, err := c.post(limited, endpoint+path, c.token, question)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		return unanswered(endpoint, c.wait, err)
 	}
 	defer r.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer+1))
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
 	case r.StatusCode != http.StatusOK && len(body) <= maxAnswer:
 		return c.complain(endpoint, r, body)
 	case err != nil:

@@ -32,7 +32,7 @@ func (e *etcd) Run(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	e.leave(last, "this daemon ends", never)
+	e.leave(last, "this daemon ends")
 	e.client.http.CloseIdleConnections()
 }
 
@@ -69,8 +69,12 @@ func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
 		default:
 		}
 	}
-	err := e.agree(ctx, wake)
+	// Others must not wait for many endpoints, one after the other, that do not answer.
+	inTime, cancel := context.WithTimeout(ctx, e.s.TTL)
+	err := e.agree(inTime, wake)
+	cancel()
 	if err == nil || ctx.Err() != nil {
+		e.askAPI(ctx, wake)
 		return
 	}
 	e.undecided(err.Error())
@@ -124,14 +128,14 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 		if other := g.otherPage(e.lease, e.s.Page); other != nil {
 			err := &otherPageError{e.s.Group, other.Member}
 			if e.lease != 0 {
-				e.leave(ctx, err.Error(), e.decided+e.giveUp())
+				e.leave(ctx, err.Error())
 			}
 			return err
 		}
 		if !g.mine && e.Scope() == Everything {
 			// Somebody deleted the key, or revoked the lease: before anything else,
 			// nothing is reported any more.
-			e.giveUpDuty("its key was deleted from the election: seeking the duty again", e.decided+3*e.giveUp())
+			e.giveUpDuty("its key was deleted from the election: seeking the duty again")
 		}
 		had := e.lease
 		if changed, err = e.take(ctx, g, stalled == nil); err != nil {
@@ -143,15 +147,14 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 		return err
 	}
 	e.tell(ctx, g)
-	e.askAPI(ctx, g, wake)
+	e.needAPI = e.recused || !g.mine && g.holder != nil && g.holder.InVain
 	return nil
 }
 
 // conclude puts in force what a group says, that was read after a lease was
 // renewed, or not, at a time on the clock.
 func (e *etcd) conclude(g group, sent time.Duration, renewed bool, wake chan<- struct{}) error {
-	// Where a pass does not come back, nothing else would end the silence.
-	s := standing{aliveFrom: sent + 3*e.giveUp()}
+	s := standing{aliveFrom: never}
 	if !g.mine {
 		e.first = never
 	} else if e.first == never {
@@ -219,7 +222,7 @@ func (e *etcd) take(ctx context.Context, g group, progress bool) (bool, error) {
 	e.reconsider(g)
 	if e.lease != 0 && g.queued && e.yields(g) {
 		e.recused, e.recusedAt = true, time.Now()
-		e.leave(ctx, "the Status API does not answer here, but answers another member", e.clock()+e.giveUp())
+		e.leave(ctx, "the Status API does not answer here, but answers another member")
 		return true, nil
 	}
 	if !progress {
@@ -264,14 +267,14 @@ func (q *txnRequest) put(p putRequest) {
 // forget gives up a lease that is gone.
 func (e *etcd) forget() {
 	e.lease = 0
-	e.giveUpDuty("its lease ended or was revoked: seeking the duty again", e.decided+3*e.giveUp())
+	e.giveUpDuty("its lease ended or was revoked: seeking the duty again")
 }
 
 // leave gives up the lease with all its keys, so that the next one takes over at
 // once; before, nothing is reported any more. A lease is never used again after it, so
 // that a revocation that comes late takes nothing away.
-func (e *etcd) leave(ctx context.Context, why string, aliveFrom time.Duration) {
-	e.giveUpDuty(why, aliveFrom)
+func (e *etcd) leave(ctx context.Context, why string) {
+	e.giveUpDuty(why)
 	lease := e.lease
 	if e.lease = 0; lease == 0 {
 		return

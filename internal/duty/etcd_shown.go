@@ -77,13 +77,13 @@ func (e *etcd) announce() {
 	}
 }
 
-// giveUpDuty ends what may be reported, for a reason; alive from a time on.
-func (e *etcd) giveUpDuty(why string, aliveFrom time.Duration) {
+// giveUpDuty ends what may be reported, for a reason.
+func (e *etcd) giveUpDuty(why string) {
 	e.first = never
 	e.shown.mu.Lock()
 	e.shown.left = why
 	e.shown.mu.Unlock()
-	e.publish(standing{aliveFrom: aliveFrom})
+	e.publish(standing{aliveFrom: never})
 }
 
 // decidedBy notes that etcd has said who is on duty.
