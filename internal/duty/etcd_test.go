@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -340,14 +341,15 @@ func TestStartedAgainAfterAKill(t *testing.T) {
 func TestUserAndPassword(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		f.password = "secret"
-		password := "wrong"
+		var password atomic.Value
+		password.Store("wrong")
 		a := newDaemon(t, "host-a", one(f), func(s *EtcdSettings) {
-			s.User, s.Password = "u", func() (string, error) { return password, nil }
+			s.User, s.Password = "u", func() (string, error) { return password.Load().(string), nil }
 		}).start()
 		wait(time.Minute)
 		expect(t, "wrong password", Alive, a)
 		a.said(t, "correct user", 2)
-		password = "secret"
+		password.Store("secret")
 		wait(5 * time.Second)
 		expect(t, "right password", Everything, a)
 		f.by(func() { clear(f.tokens); f.tokens["x"] = true }) // they expired
