@@ -29,6 +29,8 @@ func (s *shown) why(scope Scope) string {
 		return cmp.Or(s.Trouble, s.stalled, "etcd has not said for long who is on duty")
 	case s.Holder != "" && s.Holder != s.own:
 		return s.Holder + " is on duty"
+	case s.Holder != "":
+		return cmp.Or(s.left, s.stalled, s.Trouble, "its term ended before it was renewed")
 	}
 	return cmp.Or(s.left, s.stalled, s.Trouble, "etcd has not said yet who is on duty")
 }
@@ -62,7 +64,7 @@ func (e *etcd) announce() {
 		case e.changed <- struct{}{}:
 		default:
 		}
-	} else if scope != Nothing || why == before || e.shown.Holder == "" {
+	} else if scope != Nothing || why == before || e.shown.Holder == "" || e.shown.Holder == e.shown.own {
 		return // nothing that is new, or a standby that sees nobody for a moment
 	}
 	log := e.log.WithField("why", why)

@@ -270,6 +270,7 @@ func TestLeaseRevokedAndKeysDeletedByHand(t *testing.T) {
 				if a.Scope()+b.Scope() != Everything {
 					t.Errorf("later: %v and %v", a.Scope(), b.Scope())
 				}
+				a.said(t, "seeking the duty again", 1)
 				if got := len(a.State().Members); got != 2 {
 					t.Errorf("%d members", got)
 				}
