@@ -280,9 +280,8 @@ func (f *fakeEtcd) serveWatch(w http.ResponseWriter, r *http.Request, body []byt
 
 // line is the way from one daemon to one endpoint, and what is wrong with it.
 type line struct {
-	mu       sync.Mutex
-	handler  http.Handler // instead of etcd; nil: all is well
-	restored chan struct{}
+	mu      sync.Mutex
+	handler http.Handler // instead of etcd; nil: all is well
 }
 
 func (l *line) set(h http.Handler) {

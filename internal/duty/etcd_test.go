@@ -102,7 +102,7 @@ func TestAnEngineThatIsGone(t *testing.T) {
 		}),
 		"HTML":      answers(200, "text/html", "<html>"),
 		"404":       answers(404, "text/plain", "Not Found"),
-		"redirect":  http.RedirectHandler("http://elsewhere/", 302),
+		"redirect":  http.RedirectHandler("http://elsewhere/", http.StatusFound),
 		"no quorum": answers(503, "application/json", `{"error":"etcdserver: request timed out","message":"etcdserver: request timed out","code":14}`),
 		"empty":     answers(200, "application/json", `{}`),
 	} {
