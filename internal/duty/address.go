@@ -1,0 +1,134 @@
+package duty
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// addressPause is the wait before the kernel is asked again for its events, once it
+// would not give them.
+const addressPause = 5 * time.Second
+
+// address is the duty of the host that has an address.
+type address struct {
+	addr    netip.Addr
+	log     logrus.FieldLogger
+	changed chan struct{}
+
+	mu      sync.Mutex // protects all following fields
+	state   State
+	decided bool // the first scope was found
+}
+
+// NewAddress returns the duty of the daemon on the host that has addr, which
+// something else moves from host to host, such as keepalived or Pacemaker. It is
+// learnt from the kernel's events, within milliseconds. An IPv6 address that the
+// kernel still tests for duplicates, or found one of, does not count.
+//
+// Where the kernel gives no events, only what is up is reported, and they are asked
+// for again.
+func NewAddress(addr netip.Addr, member string, log logrus.FieldLogger) Duty {
+	return &address{
+		addr: addr.Unmap().WithZone(""), log: log.WithField("address", addr), changed: make(chan struct{}, 1),
+		state: State{Engine: EngineAddress, Scope: Nothing, Since: time.Now(), Member: member, Why: "the addresses of this host were not read yet"},
+	}
+}
+
+func (a *address) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := watchAddress(ctx, a.addr, a.has)
+		if ctx.Err() != nil {
+			break
+		}
+		a.lost(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(addressPause):
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.turn(Nothing, "this daemon ends")
+}
+
+func (a *address) Scope() Scope {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.Scope
+}
+
+func (a *address) Changed() <-chan struct{} { return a.changed }
+
+func (a *address) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.state
+	if s.Scope == Everything {
+		s.Holder = s.Member
+	}
+	return s
+}
+
+// has takes the news whether this host has the address.
+func (a *address) has(here bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state.Trouble != "" {
+		a.state.Trouble, a.state.TroubleAt = "", time.Time{}
+		a.log.Warn("the kernel says again which addresses this host has")
+	}
+	before := a.state.Scope
+	if here {
+		a.turn(Everything, fmt.Sprintf("this host has %v", a.addr))
+	} else {
+		a.turn(Nothing, fmt.Sprintf("this host does not have %v", a.addr))
+	}
+	if a.decided && before == a.state.Scope {
+		return
+	}
+	log := a.log.Warn
+	if !a.decided {
+		log = a.log.Info // it has just begun
+	}
+	a.decided = true
+	if here {
+		a.state.Takeovers++
+		log("on duty, since this host has the address: reporting everything")
+		return
+	}
+	log("standby, since this host does not have the address: reporting nothing")
+}
+
+// lost takes the news that the kernel does not say what addresses this host has.
+func (a *address) lost(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state.Trouble == "" {
+		a.log.WithError(err).Error("the kernel does not say which addresses this host has: reporting who is healthy or sick, and leaving dead to the page's own time-out")
+		a.state.TroubleAt = time.Now()
+	}
+	a.state.Trouble = err.Error()
+	a.turn(Alive, "the kernel does not say which addresses this host has")
+}
+
+// turn makes scope the one in force.
+func (a *address) turn(scope Scope, why string) {
+	a.state.Why = why
+	if a.state.Scope == scope {
+		return
+	}
+	a.state.Scope, a.state.Since = scope, time.Now()
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// errNoEvents is the end of the events by themselves.
+var errNoEvents = errors.New("the kernel's events of addresses have ended")

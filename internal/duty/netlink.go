@@ -1,0 +1,230 @@
+package duty
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	netlinkBuffer   = 64 << 10        // bytes: the kernel's dumps come in parts of 32 KiB at most
+	netlinkPatience = 5 * time.Second // for an answer of the kernel
+)
+
+// watchAddress tells has whether this host has addr, at first and whenever that has
+// changed, until ctx is done or the kernel gives no more events.
+func watchAddress(ctx context.Context, addr netip.Addr, has func(bool)) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("opening a netlink socket: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "netlink")
+	defer file.Close()
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR}); err != nil {
+		return fmt.Errorf("subscribing to the events of addresses: %w", err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return fmt.Errorf("asking for the number of a netlink socket: %w", err)
+	}
+	own, ok := name.(*unix.SockaddrNetlink)
+	if !ok {
+		return errNoEvents
+	}
+	stop := context.AfterFunc(ctx, func() { file.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	w := &addressWatch{addr: addr, file: file, port: own.Pid, has: has}
+	if err := w.ask(); err != nil {
+		return err
+	}
+	buffer := make([]byte, netlinkBuffer)
+	for ctx.Err() == nil {
+		n, err := w.read(ctx, buffer)
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			// Events were lost, so nothing that is known is sure.
+			w.lost = true
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("reading the events of addresses: %w", err)
+		case n == 0:
+			return errNoEvents
+		default:
+			if err := w.take(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		if w.lost && !w.asked {
+			if err := w.ask(); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// addressWatch is what is known of one address of this host.
+type addressWatch struct {
+	addr netip.Addr
+	file *os.File
+	port uint32 // of file; answers to others come with theirs
+	has  func(bool)
+
+	usable map[place]bool // where the address is, and whether it may be used there
+	said   bool           // something
+	here   bool           // as it was said last
+
+	// The kernel lists all addresses on request, and the events go on meanwhile.
+	sequence uint32
+	asked    bool // a list is on its way
+	lost     bool // the list on its way is not enough: another is needed
+}
+
+// place is where an address can be once.
+type place struct {
+	device uint32
+	bits   uint8 // of its network
+}
+
+// ask asks for the list of all addresses.
+func (w *addressWatch) ask() error {
+	w.sequence++
+	request := make([]byte, unix.NLMSG_HDRLEN+unix.SizeofIfAddrmsg)
+	*(*unix.NlMsghdr)(unsafe.Pointer(&request[0])) = unix.NlMsghdr{
+		Len: uint32(len(request)), Type: unix.RTM_GETADDR, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, Seq: w.sequence,
+	}
+	request[unix.NLMSG_HDRLEN] = unix.AF_INET6
+	if w.addr.Is4() {
+		request[unix.NLMSG_HDRLEN] = unix.AF_INET
+	}
+	raw, err := w.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		failed = unix.Sendto(int(fd), request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		return failed != unix.EAGAIN
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return fmt.Errorf("asking for the addresses of this host: %w", err)
+	}
+	w.usable, w.asked, w.lost = make(map[place]bool), true, false
+	return nil
+}
+
+// read reads what the kernel sends next. Only the answer to a question has a limit of
+// time.
+func (w *addressWatch) read(ctx context.Context, buffer []byte) (int, error) {
+	var limit time.Time
+	if w.asked {
+		limit = time.Now().Add(netlinkPatience)
+	}
+	if err := w.file.SetReadDeadline(limit); err != nil {
+		return 0, err
+	}
+	if ctx.Err() != nil { // the limit may have taken the place of the one that ends it
+		return 0, ctx.Err()
+	}
+	return w.file.Read(buffer)
+}
+
+// take takes messages of the kernel.
+func (w *addressWatch) take(data []byte) error {
+	messages, err := syscall.ParseNetlinkMessage(data)
+	if err != nil {
+		return fmt.Errorf("the kernel's events of addresses cannot be read: %w", err)
+	}
+	for _, m := range messages {
+		answer := w.asked && m.Header.Seq == w.sequence && m.Header.Pid == w.port
+		switch m.Header.Type {
+		case unix.NLMSG_DONE:
+			if answer {
+				w.asked = false
+			}
+		case unix.NLMSG_ERROR:
+			if answer && len(m.Data) >= 4 {
+				if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
+					return fmt.Errorf("asking for the addresses of this host: %w", unix.Errno(-code))
+				}
+			}
+		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+			w.note(m, answer)
+		}
+		if answer && m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
+			w.lost = true // the addresses changed while the kernel listed them
+		}
+	}
+	if !w.asked && !w.lost {
+		w.say()
+	}
+	return nil
+}
+
+// note takes a message about one address, of the list or of a change.
+func (w *addressWatch) note(m syscall.NetlinkMessage, listed bool) {
+	at, addr, flags, ok := readAddress(m)
+	if !ok || addr != w.addr {
+		return
+	}
+	if w.asked && !listed {
+		w.lost = true // the list may have been made before or after
+	}
+	if m.Header.Type == unix.RTM_DELADDR {
+		delete(w.usable, at)
+		return
+	}
+	w.usable[at] = flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
+}
+
+// say tells whether the address is here, if that is news.
+func (w *addressWatch) say() {
+	here := false
+	for _, usable := range w.usable {
+		here = here || usable
+	}
+	if w.said && here == w.here {
+		return
+	}
+	w.said, w.here = true, here
+	w.has(here)
+}
+
+// readAddress reads a message about an address; false if it cannot be read.
+func readAddress(m syscall.NetlinkMessage) (at place, addr netip.Addr, flags uint32, ok bool) {
+	if len(m.Data) < unix.SizeofIfAddrmsg {
+		return at, addr, 0, false
+	}
+	head := (*unix.IfAddrmsg)(unsafe.Pointer(&m.Data[0]))
+	attributes, err := syscall.ParseNetlinkRouteAttr(&m)
+	if err != nil {
+		return at, addr, 0, false
+	}
+	flags = uint32(head.Flags)
+	var local, remote netip.Addr
+	for _, a := range attributes {
+		switch a.Attr.Type {
+		case unix.IFA_LOCAL: // of a link between two, the end that is here
+			local, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_ADDRESS:
+			remote, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_FLAGS:
+			if len(a.Value) >= 4 {
+				flags = binary.NativeEndian.Uint32(a.Value)
+			}
+		}
+	}
+	if addr = local; !addr.IsValid() {
+		addr = remote
+	}
+	return place{head.Index, head.Prefixlen}, addr, flags, addr.IsValid()
+}
