@@ -91,6 +91,7 @@ const (
 	longestTrial  = 5 * time.Second
 	lateReport    = 30 * time.Second // beyond the promise
 	shortRepeat   = 90 * time.Second
+	longestFresh  = time.Minute
 )
 
 // Spread returns the time over which the starts of a cycle are spread. The rest
@@ -131,6 +132,10 @@ func Absence(interval, promise time.Duration) time.Duration {
 // RepeatFor returns the longest time for which the last verdict of a replica is
 // repeated while there is no newer one.
 func RepeatFor(interval time.Duration) time.Duration { return max(2*interval, shortRepeat) }
+
+// FreshFor returns the longest time for which a verdict that was not sent, since
+// another daemon was on duty, may be sent without another probe.
+func FreshFor(interval time.Duration) time.Duration { return min(interval, longestFresh) }
 
 // Backoff returns the wait before try n, counted from 1: first, doubling with
 // each, at most longest.

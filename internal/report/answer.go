@@ -137,6 +137,7 @@ func (o *Outbox) warn(now time.Time, e *entry, meaning outcome, err error, messa
 // success notes that a report was taken, which closes the breaker and opens the gate.
 func (o *Outbox) success(now time.Time, e *entry) {
 	o.running.tokenRefused = false
+	o.on.inVain = time.Time{}
 	opened, closed := o.gate.open(), o.breaker.success(e)
 	switch {
 	case closed:
@@ -178,7 +179,9 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 func (o *Outbox) unauthorized(now time.Time, e *entry) {
 	o.running.tokenRefused = o.running.draining
 	o.observed.is(now, status.APIUnauthorized, statusapi.ErrUnauthorized)
-	if !o.gate.unauthorized(now, e) {
+	news := o.gate.unauthorized(now, e)
+	o.failed(now, e)
+	if !news {
 		return
 	}
 	o.log.WithField("verdicts", o.queue.Len()).
@@ -202,6 +205,7 @@ func (o *Outbox) retry(now time.Time, e *entry, err error) {
 	e.tried, e.notBefore = now, time.Time{}
 	meaning := outcomeOf(err)
 	e.rejected = meaning == unknown || meaning == rejected
+	o.failed(now, e)
 	due := now.Add(o.retryWait(e))
 	if away, ok := errors.AsType[*statusapi.UnavailableError](err); ok && away.RetryAfter > 0 {
 		due = now.Add(min(away.RetryAfter, pace.Trial(o.limiter.interval)))

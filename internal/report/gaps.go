@@ -61,7 +61,7 @@ func (g *gaps) note(now time.Time, gap, promise time.Duration, late bool) {
 
 // noteGap counts the gap that a report of a replica closes, which was up.
 func (p *page) noteGap(now time.Time, before shown, promise time.Duration) {
-	if before.dead {
+	if before.dead || before.silent {
 		return
 	}
 	at := now.Sub(p.epoch)
@@ -73,7 +73,7 @@ func (p *page) noteGap(now time.Time, before shown, promise time.Duration) {
 func (q *queue) overdue(now time.Time) int {
 	n := 0
 	for id := range q.all {
-		if s, ok := q.page.reports[q.page.hash(id)]; ok && !s.dead && s.red(now.Sub(q.page.epoch)) {
+		if s, ok := q.page.reports[q.page.hash(id)]; ok && !s.dead && !s.silent && s.red(now.Sub(q.page.epoch)) {
 			n++
 		}
 	}

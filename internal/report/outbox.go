@@ -13,7 +13,8 @@
 //	gate     closes when the API does not accept the token: one trial at a time
 //
 // A verdict that has not changed is not delivered while the page has it by a report
-// that is young enough: see Renew.
+// that is young enough: see Renew. What the duty of this daemon does not permit is in
+// none of the parts: it stays aside.
 //
 // The consequences of each answer of the API stand above Outbox.answer.
 package report
@@ -57,6 +58,7 @@ type Outbox struct {
 	reporter Reporter
 	promise  time.Duration // to the page
 	queue    queue
+	on       onDuty
 	limiter  limiter
 	breaker  breaker
 	gate     gate
@@ -88,6 +90,7 @@ func New(reporter Reporter, terms Terms, log logrus.FieldLogger) *Outbox {
 		reporter: reporter,
 		promise:  terms.Promise,
 		queue:    newQueue(),
+		on:       newOnDuty(),
 		limiter:  limiter{interval: terms.Interval, rtt: firstRTT},
 		warned:   make(map[outcome]time.Time),
 		observed: newObservations(),
@@ -129,7 +132,7 @@ func (o *Outbox) Forget() {
 func (o *Outbox) Put(v statusapi.Verdict) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.queue.put(time.Now(), v)
+	o.enter(time.Now(), v, true)
 	o.dispatch()
 }
 
@@ -160,7 +163,8 @@ func (o *Outbox) drop(e *entry) {
 // does not know a replica: then the map in hand may be outdated.
 func (o *Outbox) MapOutdated() <-chan struct{} { return o.outdated }
 
-// Waiting returns the number of verdicts that were not taken yet.
+// Waiting returns the number of verdicts that were not taken yet, but for those that
+// the duty withholds.
 func (o *Outbox) Waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -27,6 +27,7 @@ type shown struct {
 	promised uint16        // in seconds
 	dead     bool
 	sick     bool
+	silent   bool // this daemon was not to report since, so that the page may show anything
 	doubtful bool // something else than the Status API may have taken it
 }
 
@@ -81,7 +82,7 @@ func (p *page) doubt(now time.Time) { p.doubted = now.Sub(p.epoch) }
 // younger than age.
 func (p *page) has(now time.Time, v statusapi.Verdict, promise, age time.Duration) bool {
 	s, ok := p.reports[p.hash(v.ID)]
-	if !ok || s.doubtful || s.promise() != promise || s.healthOf() != v.Health {
+	if !ok || s.doubtful || s.silent || s.promise() != promise || s.healthOf() != v.Health {
 		return false
 	}
 	at := s.takenAt()
@@ -97,11 +98,11 @@ func (p *page) deadline(id probe.ID) time.Time {
 	return time.Time{}
 }
 
-// showsDead reports whether the page shows a replica dead: it was reported dead, or its
-// last report is too old.
+// showsDead reports whether the page shows a replica dead, or may: it was reported
+// dead, or its last report is too old, or its reports were another daemon's affair.
 func (p *page) showsDead(now time.Time, id probe.ID) bool {
 	s, ok := p.reports[p.hash(id)]
-	return !ok || s.dead || s.red(now.Sub(p.epoch))
+	return !ok || s.dead || s.silent || s.red(now.Sub(p.epoch))
 }
 
 // red reports whether the page has turned the replica red for want of a report.

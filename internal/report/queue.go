@@ -6,6 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
@@ -18,12 +19,17 @@ import (
 //	    newer ones  ▼  │
 //	              dirty ──► waiting
 //
+//	waiting ◄──► withheld: the duty does not permit it, or it is too old
+//
 // A replica that left the map while its request is in flight is gone: it keeps its
 // entry until the request is over, so that it has one at a time.
 type entry struct {
 	verdict statusapi.Verdict
 	phase   phase
+	stale   bool // its replica is to be probed anew, since the verdict is too old
 	renewal bool // the page has the verdict already, by an older report; the daemon ends
+
+	measured time.Duration // by Outbox.clock
 
 	// While it is waiting.
 	in       *entries // ready or later
@@ -51,6 +57,7 @@ const (
 	processing       // its verdict is in flight
 	dirty            // an older verdict is in flight
 	gone             // a verdict is in flight, of a replica that left the map
+	withheld         // not to be sent for now
 )
 
 // entries is a heap.
@@ -117,31 +124,35 @@ func byDue(a, b *entry) bool {
 
 // queue has one entry for each replica whose verdict was not taken yet.
 type queue struct {
-	all   map[probe.ID]*entry
-	gone  int     // entries in the phase gone
-	ready entries // due
-	later entries // due later
-	order int
-	page  page
-	taken time.Time // when the last report was
+	all      map[probe.ID]*entry
+	gone     int        // entries in the phase gone
+	withheld int        // entries in the phase withheld
+	scope    duty.Scope // of what may be sent; what it does not permit is neither ready nor due later
+	ready    entries    // due
+	later    entries    // due later
+	order    int
+	page     page
+	taken    time.Time // when the last report was
 }
 
 func newQueue() queue {
 	return queue{
 		all:   make(map[probe.ID]*entry),
+		scope: duty.Everything,
 		ready: entries{before: byDeadline},
 		later: entries{before: byDue},
 		page:  newPage(),
 	}
 }
 
-// Len returns the number of verdicts that were not taken yet.
-func (q *queue) Len() int { return len(q.all) - q.gone }
+// Len returns the number of verdicts that were not taken yet, but for those that are
+// withheld.
+func (q *queue) Len() int { return len(q.all) - q.gone - q.withheld }
 
 // put makes v the newest verdict of its replica, due at once. An entry that is ready
 // already keeps its place: re-queueing it on every verdict would starve replicas that
 // are judged faster than they can be sent.
-func (q *queue) put(now time.Time, v statusapi.Verdict) {
+func (q *queue) put(now time.Time, v statusapi.Verdict) *entry {
 	e := q.all[v.ID]
 	if e == nil {
 		e = &entry{}
@@ -156,16 +167,17 @@ func (q *queue) put(now time.Time, v statusapi.Verdict) {
 		q.gone--
 	case dirty:
 	default:
-		if e.in == &q.ready {
+		if e.in == &q.ready && q.permits(e) {
 			q.rank(now, e)
 			heap.Fix(&q.ready, e.index)
-			return
+			break
 		}
 		q.wait(now, e, now)
 	}
+	return e
 }
 
-// wait schedules e for due, but never before its notBefore.
+// wait schedules e for due, but never before its notBefore; or withholds it.
 func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 	if e.in != nil {
 		heap.Remove(e.in, e.index)
@@ -174,7 +186,14 @@ func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 		due = e.notBefore
 	}
 	q.order++
-	e.phase, e.order, e.due = waiting, q.order, due
+	if e.order, e.due = q.order, due; !q.permits(e) {
+		q.keep(e)
+		return
+	}
+	if e.phase == withheld {
+		q.withheld--
+	}
+	e.phase = waiting
 	q.rank(now, e)
 	if due.After(now) {
 		heap.Push(&q.later, e)
@@ -266,6 +285,10 @@ func (q *queue) drop(e *entry) {
 	case waiting:
 		heap.Remove(e.in, e.index)
 		e.phase = idle
+		q.delete(e)
+	case withheld:
+		e.phase = idle
+		q.withheld--
 		q.delete(e)
 	case processing, dirty:
 		e.phase = gone

@@ -16,14 +16,21 @@ import (
 // Nothing is sure of a report with another promise than the one in force, of one
 // whose answer was a web page, or from before the page was doubted; nor while a
 // verdict of the replica waits or is under way.
-func (o *Outbox) Renew(v statusapi.Verdict) {
+func (o *Outbox) Renew(v statusapi.Verdict) { o.renew(v, true) }
+
+// Repeat delivers v as Renew does, though nobody has measured it in this turn: such a
+// death is not sent where several daemons share the duty.
+func (o *Outbox) Repeat(v statusapi.Verdict) { o.renew(v, v.Health != probe.Dead) }
+
+// renew is Renew; fresh says that v was measured in this turn.
+func (o *Outbox) renew(v statusapi.Verdict, fresh bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
 	if o.queue.all[v.ID] == nil && o.queue.page.has(now, v, o.promise, pace.Renewal(o.limiter.interval, o.promise)) {
 		return
 	}
-	o.queue.put(now, v)
+	o.enter(now, v, fresh)
 	o.dispatch()
 }
 
@@ -40,7 +47,7 @@ func (o *Outbox) Leave(verdicts iter.Seq[statusapi.Verdict]) {
 		if v.Health == probe.Dead || o.queue.all[v.ID] != nil || o.queue.page.has(now, v, o.promise, pace.Parting) {
 			continue
 		}
-		o.queue.put(now, v)
+		o.enter(now, v, true)
 		o.queue.all[v.ID].renewal = true
 		o.catchUp = true // in as many requests at a time as a backlog has
 	}
@@ -59,7 +66,7 @@ func (o *Outbox) Doubt() {
 func (q *queue) renewals() int {
 	n := 0
 	for _, e := range q.all {
-		if e.renewal && e.phase != gone {
+		if e.renewal && e.phase != gone && e.phase != withheld {
 			n++
 		}
 	}

@@ -58,6 +58,7 @@ func (o *Outbox) loop(ctx context.Context) {
 		select {
 		case <-o.wake:
 		case <-o.pings:
+		case <-o.changes():
 		case <-alarm.C:
 		case <-ending:
 			ending, end = nil, time.After(drainTime)
@@ -193,7 +194,9 @@ func (o *Outbox) arm(next time.Time) {
 // pick returns the entry whose request may begin now, or else the time at which one
 // may; zero if only an answer or a verdict can bring one.
 func (o *Outbox) pick(now time.Time) (*entry, time.Time) {
+	o.heed(now)
 	o.queue.advance(now)
+	o.skipOutdated(now)
 	if o.queue.ready.Len() == 0 {
 		if !o.trialsOnly() {
 			o.catchUp, o.backlog = false, 0

@@ -1,0 +1,258 @@
+package report
+
+import (
+	"cmp"
+	"container/heap"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
+)
+
+// onDuty is what the outbox knows of the duty that it obeys.
+type onDuty struct {
+	duty   duty.Duty
+	shared bool // with other daemons: an old death may be another's news by now
+
+	suspended func() time.Duration // of the host, since boot
+	stale     chan struct{}        // has a token when TakeStale has something
+	takenOver bool                 // since the last TakeStale
+	inVain    time.Time            // when the last report failed as others had before; zero since one was taken
+}
+
+// never is the time of measurement of a verdict that was not measured in its turn.
+const never time.Duration = math.MinInt64 / 2
+
+func newOnDuty() onDuty {
+	return onDuty{duty: duty.Always(), suspended: duty.Suspended, stale: make(chan struct{}, 1)}
+}
+
+// Obey makes d decide what may be reported from now on; by default everything may be.
+//
+// A verdict that may not be sent stays, the newest of each replica, and neither
+// waits nor is late. It is sent at once when it may be, but not when it is older than
+// [pace.FreshFor] by then: a replica that is up is probed first, and a death is
+// never sent before another probe has seen it.
+func (o *Outbox) Obey(d duty.Duty) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.on.duty, o.on.shared = d, d.State().Engine != duty.EngineNone
+	o.heed(time.Now())
+	o.dispatch()
+	select {
+	case o.wake <- struct{}{}: // Run listens to another channel
+	default:
+	}
+}
+
+// Stale returns a channel that yields a value once there are verdicts that are too
+// old to be sent, so that their replicas are to be probed at once.
+func (o *Outbox) Stale() <-chan struct{} { return o.on.stale }
+
+// TakeStale returns the replicas whose verdicts are too old to be sent, the oldest
+// first, and whether the duty was taken over since the last call: then those that
+// have no verdict yet are to be probed at once, too.
+func (o *Outbox) TakeStale() (replicas []probe.ID, takenOver bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var stale []*entry
+	for _, e := range o.queue.all {
+		if e.stale {
+			stale = append(stale, e)
+		}
+	}
+	slices.SortFunc(stale, func(a, b *entry) int { return cmp.Compare(a.measured, b.measured) })
+	for _, e := range stale {
+		replicas = append(replicas, e.verdict.ID)
+	}
+	takenOver, o.on.takenOver = o.on.takenOver, false
+	return replicas, takenOver
+}
+
+// vainFor is how long reports that failed twice say that the API does not answer
+// here, if no other one is tried.
+const vainFor = 15 * time.Second
+
+// Answered returns when a report was taken last, zero if none was, and whether what
+// waits was tried twice lately in vain.
+func (o *Outbox) Answered() (at time.Time, inVain bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queue.taken, o.queue.Len() > 0 && !o.on.inVain.IsZero() && time.Since(o.on.inVain) <= vainFor
+}
+
+// failed notes that the report of e was not taken, by an API that may be at fault.
+func (o *Outbox) failed(now time.Time, e *entry) {
+	if o.breaker.tripped || o.gate.refusals > 1 || e.failures > 1 && !e.rejected {
+		o.on.inVain = now
+	}
+}
+
+// askAnew says that there are verdicts that are too old.
+func (o *Outbox) askAnew() {
+	select {
+	case o.on.stale <- struct{}{}:
+	default:
+	}
+}
+
+// enter makes v the verdict of its replica to deliver; fresh says that it was measured
+// in its turn.
+func (o *Outbox) enter(now time.Time, v statusapi.Verdict, fresh bool) {
+	e := o.queue.put(now, v)
+	if e.measured, e.stale = o.clock(now), false; !fresh {
+		e.measured = never
+	}
+}
+
+// clock returns the time by which verdicts age: it goes on while the host is
+// suspended.
+func (o *Outbox) clock(now time.Time) time.Duration {
+	if !o.on.shared {
+		return 0
+	}
+	return now.Sub(o.queue.page.epoch) + o.on.suspended()
+}
+
+// tooOld reports whether the verdict of e was measured too long ago.
+func (o *Outbox) tooOld(now time.Time, e *entry) bool {
+	return o.on.shared && o.clock(now)-e.measured > pace.FreshFor(o.limiter.interval)
+}
+
+// changes returns the channel of the duty that is obeyed.
+func (o *Outbox) changes() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.on.duty.Changed()
+}
+
+// heed takes up the scope of the duty as it is now.
+func (o *Outbox) heed(now time.Time) {
+	before, scope := o.queue.scope, o.on.duty.Scope()
+	if scope == before {
+		return
+	}
+	o.queue.scope = scope
+	if before == duty.Nothing || scope == duty.Nothing {
+		o.queue.page.beSilent() // another one reports in the meantime
+	}
+	if scope == duty.Nothing {
+		o.rest(now)
+	}
+	for e := o.inFlight.first; e != nil; e = e.next {
+		if !scope.Permits(e.sent.Health == probe.Dead) {
+			e.cancel()
+		}
+	}
+	o.queue.withhold()
+	o.release(now)
+	if before == duty.Nothing && o.on.shared {
+		o.on.takenOver = true
+		o.askAnew()
+	}
+}
+
+// rest forgets how the API is: nothing is sent to it any more.
+func (o *Outbox) rest(now time.Time) {
+	o.breaker.reset()
+	o.gate.open()
+	o.observed.api, o.observed.since, o.observed.lastErr = status.APIUnknown, time.Time{}, ""
+	o.catchUp, o.backlog = false, 0
+	o.on.inVain = time.Time{}
+	o.queue.reorder(now, byDeadline)
+}
+
+// release has the verdicts sent that were withheld and no longer are.
+func (o *Outbox) release(now time.Time) {
+	var released []*entry
+	for _, e := range o.queue.all {
+		if e.phase == withheld && o.queue.permits(e) {
+			released = append(released, e)
+		}
+	}
+	slices.SortFunc(released, func(a, b *entry) int { return cmp.Compare(a.order, b.order) })
+	for _, e := range released {
+		switch {
+		case !o.tooOld(now, e):
+			o.queue.wait(now, e, now)
+		case e.verdict.Health == probe.Dead:
+			o.outdate(e)
+		default:
+			// It has to be sent sooner or later, whatever becomes of its probe.
+			e.stale = true
+			o.queue.wait(now, e, now.Add(pace.Repeat+pace.Recovery))
+			o.askAnew()
+		}
+	}
+	if len(released) > 0 && o.queue.ready.Len() > 0 {
+		o.catchUp = true
+		o.limiter.catchUp(o.queue.ready.Len(), o.queue.left(now))
+	}
+}
+
+// skipOutdated withholds the deaths at the head of the queue that are too old.
+func (o *Outbox) skipOutdated(now time.Time) {
+	for o.on.shared && o.queue.ready.Len() > 0 {
+		e := o.queue.ready.list[0]
+		if e.verdict.Health != probe.Dead || !o.tooOld(now, e) {
+			return
+		}
+		heap.Remove(e.in, e.index)
+		o.outdate(e)
+	}
+}
+
+// outdate withholds the death of e until it was seen once more.
+func (o *Outbox) outdate(e *entry) {
+	o.queue.keep(e)
+	if e.measured != never {
+		e.stale = true
+		o.askAnew()
+	}
+}
+
+// permits reports whether the scope permits a report of e's verdict.
+func (q *queue) permits(e *entry) bool { return q.scope.Permits(e.verdict.Health == probe.Dead) }
+
+// withhold keeps back the waiting verdicts that the scope does not permit.
+func (q *queue) withhold() {
+	for _, e := range q.all {
+		if e.phase == waiting && !q.permits(e) {
+			heap.Remove(e.in, e.index)
+			q.keep(e)
+		}
+	}
+}
+
+// keep keeps the verdict of e, which is in no heap, back.
+func (q *queue) keep(e *entry) {
+	if e.phase != withheld {
+		e.phase = withheld
+		q.withheld++
+	}
+	q.page.silence(e.verdict.ID)
+}
+
+// silence notes that a death of a replica is not reported: what the page shows of
+// it is its own affair.
+func (p *page) silence(id probe.ID) {
+	hash := p.hash(id)
+	if s, ok := p.reports[hash]; ok && !s.silent {
+		s.silent = true
+		p.reports[hash] = s
+	}
+}
+
+// beSilent notes that this daemon does not report, or has not: what the page shows
+// is another one's affair.
+func (p *page) beSilent() {
+	for hash, s := range p.reports {
+		s.silent = true
+		p.reports[hash] = s
+	}
+}
