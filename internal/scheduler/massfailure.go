@@ -104,6 +104,15 @@ func (m *massFailure) startCycle(alive int) decision {
 // restartCycle expects alive replicas to start once more in the current cycle.
 func (m *massFailure) restartCycle(alive int) { m.cycle.expected = m.cycle.started + alive }
 
+// besides expects a group to start beside the turns of its members.
+func (m *massFailure) besides(group []*replica) {
+	for _, r := range group {
+		if r.health != probe.Dead {
+			m.cycle.expected++
+		}
+	}
+}
+
 // started counts the start of a group.
 func (m *massFailure) started(group []*replica, turn time.Time) {
 	c := &cohort{turn: turn, cycle: m.cycle}

@@ -60,7 +60,7 @@ func (s *Scheduler) repeat(r *replica, turn time.Time) bool {
 		return false
 	}
 	r.repeats.turn = turn
-	s.outbox.Renew(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
+	s.outbox.Repeat(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
 	return true
 }
 

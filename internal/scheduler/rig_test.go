@@ -46,6 +46,9 @@ type rig struct {
 	outdated  chan struct{}
 	onPut     func(statusapi.Verdict)
 	suspended time.Duration
+	stale     chan struct{}
+	tooOld    []probe.ID // what TakeStale returns
+	takenOver bool
 	left      map[string]probe.Health // by Leave
 	doubted   []time.Duration
 	renewed   int // puts by Renew
@@ -92,7 +95,7 @@ func (r *rig) run(body func()) {
 			log.AddHook(r.hook)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		r.start, r.cancel, r.outdated = time.Now(), cancel, make(chan struct{}, 1)
+		r.start, r.cancel, r.outdated, r.stale = time.Now(), cancel, make(chan struct{}, 1), make(chan struct{}, 1)
 		s := r.settings
 		if s.API == nil {
 			s.API = fetchFunc(func(ctx context.Context, prev *statusapi.Map) (*statusapi.Map, error) {
@@ -266,6 +269,16 @@ func (o *outbox) Retain(replicas int, keep func(probe.ID) bool) {
 	o.puts = slices.DeleteFunc(o.puts, func(p put) bool {
 		return !keep(probe.ID{Service: "service", Node: "node", Replica: p.replica})
 	})
+}
+
+func (o *outbox) Repeat(v statusapi.Verdict) { o.Renew(v) }
+
+func (o *outbox) Stale() <-chan struct{} { return o.stale }
+
+func (o *outbox) TakeStale() ([]probe.ID, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.tooOld, o.takenOver
 }
 
 func (o *outbox) MapOutdated() <-chan struct{} { return o.outdated }

@@ -39,6 +39,10 @@
 //
 //	any phase ── the map loses it ──► gone
 //
+// Where several daemons share the duty, the one that takes it over makes replicas due
+// at once whose verdicts are too old to be reported, beside their turns: idle ──►
+// probing.
+//
 // While probing or confirming, gone lasts until the probe is over, so that a
 // replica that comes back meanwhile is not probed twice at a time: it returns
 // to the phase it left.
@@ -79,10 +83,13 @@ type Prober interface {
 type Outbox interface {
 	Put(v statusapi.Verdict)
 	Renew(v statusapi.Verdict)                  // the same verdict as the last one of its replica
+	Repeat(v statusapi.Verdict)                 // as Renew, but nobody has measured it in this turn
 	Leave(verdicts iter.Seq[statusapi.Verdict]) // the last ones, as the daemon ends
 	Doubt()                                     // the page may have lost what it took
 	Retain(replicas int, keep func(probe.ID) bool)
 	MapOutdated() <-chan struct{} // the API does not know a replica
+	Stale() <-chan struct{}       // TakeStale has something
+	TakeStale() (replicas []probe.ID, takenOver bool)
 	Waiting() int
 }
 
@@ -133,6 +140,7 @@ type Scheduler struct {
 
 	massFailure   massFailure
 	confirmations []*replica // in the order of their time
+	refreshes     []refreshed
 	repeatChecks  []repeatCheck
 
 	cycleStart       time.Time
@@ -210,6 +218,8 @@ func (s *Scheduler) Run(ctx context.Context) {
 			s.reload(ctx, r)
 		case <-s.outbox.MapOutdated():
 			s.nextMap.outdated(time.Now(), s.settings.Interval)
+		case <-s.outbox.Stale():
+			s.refresh(time.Now())
 		case <-s.pings:
 		case r := <-s.observed.requests:
 			r.answer <- s.snapshot(r.detail)
@@ -256,6 +266,9 @@ func (s *Scheduler) wake() time.Time {
 	if len(s.confirmations) > 0 {
 		earlier(s.confirmations[0].death.confirmAt)
 	}
+	if len(s.refreshes) > 0 {
+		earlier(s.refreshes[0].at)
+	}
 	if len(s.repeatChecks) > 0 {
 		earlier(s.repeatChecks[0].at)
 	}
@@ -277,6 +290,7 @@ func (s *Scheduler) tick(ctx context.Context) {
 	}
 	s.fetchDue(ctx, now)
 	s.startDue(ctx, now)
+	s.refreshDue(ctx, now)
 	s.confirmDue(ctx, now)
 	s.repeatDue(now)
 	s.logChanges(now)

@@ -30,8 +30,9 @@ type Snapshot struct {
 
 // MapState is what came of the requests for the map.
 type MapState struct {
-	Held         bool      // there is a map
-	At           time.Time // when the API last confirmed or replaced it
+	Held         bool           // there is a map
+	Current      *statusapi.Map // not to be changed; nil while there is none
+	At           time.Time      // when the API last confirmed or replaced it
 	Outcome      status.MapOutcome
 	Err          error     // of the last request
 	Unauthorized bool      // the last request was refused for its token
@@ -95,7 +96,7 @@ func (s *Scheduler) snapshot(detail Detail) Snapshot {
 	if s.currentMap == nil {
 		return shot
 	}
-	shot.Map.Held, shot.Problems = true, s.currentMap.Problems
+	shot.Map.Held, shot.Map.Current, shot.Problems = true, s.currentMap, s.currentMap.Problems
 	if detail == Replicas {
 		shot.Replicas = make([]status.Record, 0, len(s.currentMap.Checks))
 	}

@@ -1,0 +1,70 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+)
+
+// refreshWithin is the time over which the starts of a refresh are spread: what is
+// probed then is waited for.
+const refreshWithin = time.Second
+
+// refreshed is replicas that are due beside their turns.
+type refreshed struct {
+	at      time.Time
+	members []*replica
+}
+
+// refresh makes the replicas due at once whose verdicts the outbox does not send,
+// since they are too old, in groups like any probes; if this daemon has just come on
+// duty, those without a verdict, too. Their turns stay where they are.
+func (s *Scheduler) refresh(now time.Time) {
+	stale, takenOver := s.outbox.TakeStale()
+	var due []*replica
+	for _, id := range stale {
+		if r := s.replicas[id]; r != nil && r.phase == idle {
+			due = append(due, r)
+		}
+	}
+	if takenOver && s.currentMap != nil {
+		for i := range s.currentMap.Checks {
+			if r := s.replicas[s.currentMap.Checks[i].ID()]; r != nil && r.phase == idle && r.health == probe.Unknown {
+				due = append(due, r)
+			}
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	s.log.WithField("replicas", len(due)).Debug("probing replicas whose verdicts are too old to be reported")
+	groups := (len(due) + groupSize - 1) / groupSize
+	step := min(confirmStep, refreshWithin/time.Duration(groups))
+	if n := len(s.refreshes); n > 0 && s.refreshes[n-1].at.After(now) {
+		now = s.refreshes[n-1].at
+	}
+	for i := range groups {
+		members := due[i*groupSize : min((i+1)*groupSize, len(due))]
+		s.refreshes = append(s.refreshes, refreshed{now.Add(time.Duration(i) * step), members})
+	}
+}
+
+// refreshDue starts the probes of a refresh that are due, but of the replicas that
+// had their turn meanwhile.
+func (s *Scheduler) refreshDue(ctx context.Context, now time.Time) {
+	for len(s.refreshes) > 0 && !s.refreshes[0].at.After(now) {
+		members := s.refreshes[0].members
+		if s.refreshes = s.refreshes[1:]; len(s.refreshes) == 0 {
+			s.refreshes = nil // releases the memory of a takeover
+		}
+		starting := make([]*replica, 0, len(members))
+		for _, r := range members {
+			if r.phase == idle {
+				starting = append(starting, r)
+			}
+		}
+		s.massFailure.besides(starting)
+		s.startGroup(ctx, starting, now)
+	}
+}
