@@ -18,6 +18,17 @@
 //	[probe]  allow        what may be probed: CIDRs, addresses, host names; all
 //	[probe]  deny         what may not; none
 //	[probe]  report_denied  whether replicas that may not be are dead; false
+//	[cluster] engine      which of several daemons reports: none, alive, address, etcd; none
+//	[cluster] group       name of the daemons that share a page; default
+//	[cluster] member      name of this daemon; the host's
+//	[cluster] address     with address: the one that moves between the hosts
+//	[cluster] endpoints   with etcd, as all below: its client URLs
+//	[cluster] ca_file     PEM certificates trusted beside the system's
+//	[cluster] cert_file   PEM certificate of this client; none
+//	[cluster] key_file    and its key
+//	[cluster] user        of etcd; none
+//	[cluster] password_file  a file with the password
+//	[cluster] ttl         seconds until another daemon takes over, 5 to 60; 10
 //
 // A relative path starts at the folder of the configuration file. ${NAME} in a
 // quoted value, or bare as the whole value of a key, is the environment variable
@@ -70,12 +81,14 @@ type Config struct {
 	Promise  time.Duration  // Interval to 1 h, whole seconds
 	Workers  int            // cap on the probes in flight; 0 means derived
 	RootCAs  *x509.CertPool // the system's roots and those of ca_file; nil means the system's
-	Warnings []string       // one sentence for each unknown key, in the order of the file, and for each exposure of the token
+	Warnings []string       // one sentence for each unknown key, in the order of the file, for each exposure of a secret, and for each key of a cluster without effect
 
 	ReplicaMetrics bool // the endpoint has metrics of each replica, too
 
 	Policy       *policy.Policy // which addresses may be probed
 	ReportDenied bool           // replicas that it denies are reported dead
+
+	Cluster Cluster
 }
 
 // LogFormat is the form of the lines of the log.
@@ -143,6 +156,8 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 
 		Policy:       d.policy("probe.allow", "probe.deny"),
 		ReportDenied: d.flag("probe.report_denied"),
+
+		Cluster: d.cluster(),
 	}
 	c.Promise = d.promise("report.promise", "probe.interval", c.Interval)
 	unusable := Config{Path: path, Warnings: c.Warnings}
@@ -153,11 +168,12 @@ func parse(path string, data []byte, lookupEnv func(string) (string, bool)) (Con
 		return unusable, d.complaints
 	}
 	c.Warnings = append(c.Warnings, d.exposures(c)...)
+	c.Warnings = append(c.Warnings, d.oddities(c.Cluster)...)
 	return c, nil
 }
 
 // tables returns the names of all tables a file may hold.
-func tables() []string { return []string{"server", "report", "probe"} }
+func tables() []string { return []string{"server", "report", "probe", "cluster"} }
 
 // keys returns the names of all keys a file may hold.
 func keys() []string {
@@ -166,6 +182,8 @@ func keys() []string {
 		"report.endpoint", "report.token", "report.token_file", "report.promise",
 		"probe.interval", "probe.workers", "probe.ca_file",
 		"probe.allow", "probe.deny", "probe.report_denied",
+		"cluster.engine", "cluster.group", "cluster.member", "cluster.address",
+		"cluster.endpoints", "cluster.ca_file", "cluster.cert_file", "cluster.key_file", "cluster.user", "cluster.password_file", "cluster.ttl",
 	}
 }
 

@@ -67,6 +67,7 @@ func TestDefaults(t *testing.T) {
 		Endpoint: "https://report.crisp.watch/v1",
 		Token:    NewSecret("t0k3n-of-the-test"),
 		Interval: 120 * time.Second,
+		Cluster:  Cluster{Engine: NoEngine},
 		Promise:  120 * time.Second,
 	}
 	if got.Token != want.Token || !equal(got, want) {
@@ -78,7 +79,7 @@ func TestDefaults(t *testing.T) {
 func equal(a, b Config) bool {
 	return a.Path == b.Path && a.Level == b.Level && a.Endpoint == b.Endpoint && a.Token == b.Token &&
 		a.Interval == b.Interval && a.Promise == b.Promise && a.Workers == b.Workers && (a.RootCAs == nil) == (b.RootCAs == nil) &&
-		slices.Equal(a.Warnings, b.Warnings)
+		a.Cluster.Equal(b.Cluster) && slices.Equal(a.Warnings, b.Warnings)
 }
 
 func TestEveryKeyIsTaken(t *testing.T) {
@@ -103,6 +104,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 		Interval: time.Hour,
 		Promise:  time.Hour,
 		Workers:  100_000,
+		Cluster:  Cluster{Engine: NoEngine},
 	}
 	if !equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -212,7 +214,8 @@ func TestUnknownKeysAreWarnings(t *testing.T) {
 		{"a line break", `"inter\nval" = 3`, `"inter\nval"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, server.log_format, server.inet, server.hosts, server.replica_metrics, report.endpoint, report.token, report.token_file, report.promise, probe.interval, probe.workers, probe.ca_file, probe.allow, probe.deny, probe.report_denied"
+			want := "config.cfg: " + tt.unknown + " is unknown and ignored, known keys: server.log_level, server.log_format, server.inet, server.hosts, server.replica_metrics, report.endpoint, report.token, report.token_file, report.promise, probe.interval, probe.workers, probe.ca_file, probe.allow, probe.deny, probe.report_denied, " +
+				"cluster.engine, cluster.group, cluster.member, cluster.address, cluster.endpoints, cluster.ca_file, cluster.cert_file, cluster.key_file, cluster.user, cluster.password_file, cluster.ttl"
 			got, err := parse("config.cfg", []byte("report.endpoint = 'http://localhost'\n"+tt.text), noVariables)
 			if err == nil {
 				t.Fatal("got no complaint, want the one about the missing token")

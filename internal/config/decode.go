@@ -23,6 +23,7 @@ type document struct {
 	complaints Complaints
 	sampleAt   string // the key at which the token is still the sample's
 	tokenIn    tokenPlace
+	secretsIn  []secretPlace
 }
 
 // setting is a string of the file.

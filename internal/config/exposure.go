@@ -10,22 +10,48 @@ import (
 )
 
 // exposures returns a sentence for each way in which others may come by the
-// token of c. They are no errors: what worked yesterday must still start.
+// secrets of c. They are no errors: what worked yesterday must still start.
 func (d *document) exposures(c Config) []string {
 	var warnings []string
 	if at := d.tokenIn; at.path != "" {
-		// A file that is no regular one is a pipe, which is read once.
-		if info, err := os.Stat(at.path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 {
-			warnings = append(warnings, oneLine(fmt.Sprintf(
-				"%s: %s: everybody on this host can read the token: the mode of its file is %#o, want 0640 or less (chmod o-rwx %s)",
-				d.path, at.key, info.Mode().Perm(), at.shown)))
-		}
+		warnings = append(warnings, d.readable(at, "the token")...)
+	}
+	for _, s := range d.secretsIn {
+		warnings = append(warnings, d.readable(s.tokenPlace, s.what)...)
 	}
 	if isPlain(c.Endpoint) {
 		warnings = append(warnings, oneLine(
 			d.path+": report.endpoint: http:// is not encrypted, so everybody on the way can read the token, want https:// (or http:// to this host itself)"))
 	}
 	return warnings
+}
+
+// readable returns a sentence if everybody on this host can read the file at a place,
+// which holds what.
+func (d *document) readable(at tokenPlace, what string) []string {
+	// A file that is no regular one is a pipe, which is read once.
+	info, err := os.Stat(at.path)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o004 == 0 {
+		return nil
+	}
+	return []string{oneLine(fmt.Sprintf(
+		"%s: %s: everybody on this host can read %s: the mode of its file is %#o, want 0640 or less (chmod o-rwx %s)",
+		d.path, at.key, what, info.Mode().Perm(), at.shown))}
+}
+
+// secretPlace is a file that holds another secret than the token.
+type secretPlace struct {
+	tokenPlace
+	what string
+}
+
+// secretIn notes that the file which s, the value of key, names holds what.
+func (d *document) secretIn(key, what string, s setting) {
+	place := tokenPlace{key, d.resolve(s.value), quoteForShell(d.resolve(s.value))}
+	if s.written != s.value {
+		place.shown = `"` + s.written + `"`
+	}
+	d.secretsIn = append(d.secretsIn, secretPlace{place, what})
 }
 
 // tokenPlace is the file that holds the token.

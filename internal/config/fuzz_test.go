@@ -31,6 +31,8 @@ func FuzzParse(f *testing.F) {
 		"[[report]]\ntoken = '9f3c-literal-9f3c'\n[probe.interval]",
 		"[report]\ntoken = ${Q}\nendpoint = ${Q} # \n[probe]\ninterval=${Q}\r\nca_file = '${Q}'",
 		"x = '''${A}''''' # ${\n\"${y}\" = \"\"\"\\\"\"\"\"\"\"",
+		"report.token = 't'\n[cluster]\nengine = 'etcd'\nmember = 'a'\nendpoints = ['http://9f3c-variable@h', ${A}]\nuser = ${A}\npassword_file = '9f3c-literal-9f3c'",
+		"report.token = 't'\n[cluster]\nengine = 'address'\naddress = '10.0.0.1'\nttl = 4",
 		"\xef\xbb\xbfreport.token = 1e999\r\nreport.tokne = 07:32:00",
 	} {
 		f.Add(seed)
@@ -75,5 +77,18 @@ func inRange(c Config) bool {
 		endpointProblem(c.Endpoint) == "" && !strings.HasSuffix(c.Endpoint, "/") &&
 		tokenProblem(c.Token.Reveal()) == "" &&
 		c.Interval >= time.Second && c.Interval <= time.Hour && c.Interval%time.Second == 0 &&
-		c.Workers >= 0 && c.Workers <= 100_000
+		c.Workers >= 0 && c.Workers <= 100_000 && clusterInRange(c.Cluster)
+}
+
+func clusterInRange(c Cluster) bool {
+	switch c.Engine {
+	case NoEngine:
+		return c.Equal(Cluster{Engine: NoEngine})
+	case Address:
+		return isName(c.Member) && c.Addr.IsValid()
+	case Etcd:
+		return isName(c.Member) && isName(c.Group) && len(c.Endpoints) > 0 && c.TTL >= 5*time.Second && c.TTL <= time.Minute &&
+			(c.User == "") == (c.Password == Secret{})
+	}
+	return c.Engine == Alive && isName(c.Member)
 }

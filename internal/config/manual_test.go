@@ -16,6 +16,9 @@ func TestManualKnowsEveryKey(t *testing.T) {
 		"server.log_level":  {"debug", "info", "warn", "error"},
 		"server.log_format": {string(Text), string(JSON)},
 		"report.endpoint":   {defaultEndpoint},
+		"cluster.engine":    {string(NoEngine), string(Alive), string(Address), string(Etcd)},
+		"cluster.group":     {defaultGroup},
+		"cluster.ttl":       {fmt.Sprint(defaultTTL), fmt.Sprintf("%d to %d", minTTL, maxTTL)},
 		"probe.interval":    {fmt.Sprint(defaultInterval), fmt.Sprintf("%d to %d", minInterval, maxInterval)},
 	}
 	manual := text(t, "../../debian/crisp-status-local.cfg.5")

@@ -70,7 +70,7 @@ func TestVariablesTakeTheTypeOfTheirKey(t *testing.T) {
 		}
 		want := Config{
 			Path: "config.cfg", Level: logrus.DebugLevel, Endpoint: "https://h/v1", Token: NewSecret("12345"),
-			Interval: time.Minute, Promise: time.Minute, Workers: 1000,
+			Interval: time.Minute, Promise: time.Minute, Workers: 1000, Cluster: Cluster{Engine: NoEngine},
 		}
 		if !equal(got, want) {
 			t.Errorf("%s: got %+v, want %+v", text, got, want)
@@ -181,7 +181,7 @@ func TestQuotedVariablesOfEveryKey(t *testing.T) {
 	}
 	want := Config{
 		Path: "config.cfg", Level: logrus.DebugLevel, Endpoint: "https://h/v1", Token: NewSecret("12345"),
-		Interval: time.Minute, Promise: time.Minute, Workers: 1000,
+		Interval: time.Minute, Promise: time.Minute, Workers: 1000, Cluster: Cluster{Engine: NoEngine},
 	}
 	if !equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
