@@ -46,6 +46,7 @@ type daemon struct {
 	outbox    *report.Outbox
 	scheduler *scheduler.Scheduler
 	observer  *observer
+	duty      *dutyKeeper
 }
 
 // newDaemon wires the parts by c.
@@ -64,6 +65,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	d.outbox = report.New(d.client, terms(c), d.log)
 	d.scheduler = scheduler.New(d.settings(), d.prober, d.outbox, d.log)
 	d.observer = newObserver(d.scheduler, d.outbox, d.log, c)
+	d.duty = newDutyKeeper(d, c)
 	return d
 }
 
@@ -131,7 +133,9 @@ func (d *daemon) run(ctx context.Context) error {
 	delivering, delivered := context.WithCancel(context.WithoutCancel(ctx))
 	defer delivered()
 	var parts sync.WaitGroup
-	parts.Go(func() { d.outbox.Run(delivering) })
+	drained := make(chan struct{})
+	parts.Go(func() { defer close(drained); d.outbox.Run(delivering) })
+	d.duty.start()
 	if health, err := service.ListenHealth(d.config.Path); err != nil {
 		d.log.WithError(err).Warn("--healthcheck cannot be answered")
 	} else {
@@ -144,7 +148,13 @@ func (d *daemon) run(ctx context.Context) error {
 	d.scheduler.Run(ctx)
 	d.notify(service.Stopping)
 	d.log.WithField("cause", context.Cause(ctx)).Info("stopping")
+	// The duty outlives both. Given back before the last requests are over, another
+	// daemon's death could begin beside one of ours; after them, none of ours can, and
+	// the other's reports are late by no more than the drain takes.
+	d.duty.draining.Store(true)
 	delivered()
+	<-drained
+	d.duty.giveBack()
 	parts.Wait()
 	d.observer.close()
 	d.client.Close()
@@ -201,6 +211,7 @@ func (d *daemon) reload(ctx context.Context) {
 	}
 	old := d.config
 	d.config = c
+	d.duty.leave(c)
 	otherPage := c.Endpoint != old.Endpoint || c.Token != old.Token
 	page := scheduler.SamePage
 	if otherPage {
@@ -210,6 +221,7 @@ func (d *daemon) reload(ctx context.Context) {
 		defer d.client.Close()
 		d.client = newClient(c)
 		d.mask.use(d.client.Masker())
+		d.duty.client.Store(d.client)
 	}
 	d.log.SetLevel(c.Level)
 	d.mask.write(c.Format)
@@ -221,6 +233,7 @@ func (d *daemon) reload(ctx context.Context) {
 	}
 	d.outbox.Reload(d.client, terms(c))
 	d.scheduler.Reload(ctx, d.settings(), page)
+	d.duty.take(c)
 	d.observer.taken(c)
 	d.observer.serve(c)
 	d.log.WithField("config", c.Path).Info("reloaded")

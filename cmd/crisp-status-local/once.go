@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
@@ -200,6 +201,9 @@ func deliver(ctx context.Context, client *statusapi.Client, c config.Config, res
 	log := logrus.New()
 	log.SetOutput(io.Discard) // what the page did not take is said at the end
 	outbox := report.New(client, terms(c), log)
+	if c.Cluster.Engine != config.NoEngine {
+		outbox.Obey(duty.AliveOnly(c.Cluster.Member)) // who is on duty is another one's affair
+	}
 	sending, stop := context.WithTimeout(ctx, reportPatience)
 	defer stop()
 	var running sync.WaitGroup

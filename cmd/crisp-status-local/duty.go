@@ -1,0 +1,211 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
+)
+
+const (
+	countEvery    = 10 * time.Second       // for the counts that other daemons show: 100,000 replicas take 20 ms
+	countPatience = 100 * time.Millisecond // for the scheduler to count: a lease waits
+)
+
+// dutyKeeper keeps the duty of the configuration in force, which the outbox obeys.
+type dutyKeeper struct {
+	d *daemon
+
+	mu    sync.Mutex // protects all following fields
+	end   func()     // gives the duty back; nil while it needs nothing of the kind
+	ended bool       // the daemon ends
+	of    dutySettings
+
+	current  atomic.Pointer[duty.Duty]
+	client   atomic.Pointer[statusapi.Client] // of the configuration in force
+	draining atomic.Bool                      // the scheduler has ended
+}
+
+// dutySettings are the part of the configuration that a duty is of.
+type dutySettings struct {
+	cluster config.Cluster
+	page    string
+}
+
+func dutyOf(c config.Config) dutySettings { return dutySettings{c.Cluster, pageHash(c)} }
+
+func (s dutySettings) equal(other dutySettings) bool {
+	return s.page == other.page && s.cluster.Equal(other.cluster)
+}
+
+// pageHash tells pages apart without the token.
+func pageHash(c config.Config) string {
+	sum := sha256.Sum256([]byte("crisp-status-local page\x00" + c.Endpoint + "\x00" + c.Token.Reveal()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// newDutyKeeper makes the outbox of d obey the duty of c, which start seeks.
+func newDutyKeeper(d *daemon, c config.Config) *dutyKeeper {
+	k := &dutyKeeper{d: d}
+	k.client.Store(d.client)
+	k.obey(dutyOf(c))
+	return k
+}
+
+// State returns the state of the duty in force.
+func (k *dutyKeeper) State() duty.State { return (*k.current.Load()).State() }
+
+// obey makes the outbox obey the duty of s.
+func (k *dutyKeeper) obey(s dutySettings) {
+	k.of = s
+	next := k.dutyOf(s)
+	k.current.Store(&next)
+	k.d.outbox.Obey(next)
+}
+
+// start seeks the duty. It needs to be called once, with the outbox at work.
+func (k *dutyKeeper) start() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seek()
+}
+
+// seek seeks the duty in a goroutine of its own; a duty that nobody can take has none.
+func (k *dutyKeeper) seek() {
+	switch k.of.cluster.Engine {
+	case config.Address, config.Etcd:
+	default:
+		return
+	}
+	sought := *k.current.Load()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { sought.Run(ctx) })
+	k.end = func() { cancel(); running.Wait() }
+}
+
+// leave gives the duty back, if that of c is another one. Nothing is reported from
+// then on until take.
+func (k *dutyKeeper) leave(c config.Config) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.of.equal(dutyOf(c)) {
+		k.giveUp()
+	}
+}
+
+// take seeks the duty of c, if it is another one.
+func (k *dutyKeeper) take(c config.Config) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := dutyOf(c); !k.ended && !k.of.equal(s) {
+		k.obey(s)
+		k.seek()
+	}
+}
+
+// giveBack gives the duty back for good, so that another daemon takes over at once.
+// Nothing must be left to be sent.
+func (k *dutyKeeper) giveBack() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	k.giveUp()
+}
+
+func (k *dutyKeeper) giveUp() {
+	if k.end != nil {
+		k.end()
+		k.end = nil
+	}
+}
+
+// dutyOf returns the duty that s asks for.
+func (k *dutyKeeper) dutyOf(s dutySettings) duty.Duty {
+	c := s.cluster
+	switch c.Engine {
+	case config.Alive:
+		return duty.AliveOnly(c.Member)
+	case config.Address:
+		return duty.NewAddress(c.Addr, c.Member, k.d.log)
+	case config.Etcd:
+		etcd, err := duty.NewEtcd(k.etcdSettings(s), k.d.log)
+		if err != nil {
+			k.d.log.WithError(err).Error("no duty can be had by these settings: reporting who is healthy or sick, and leaving dead to the page's own time-out")
+			return duty.AliveOnly(c.Member)
+		}
+		return etcd
+	}
+	return duty.Always()
+}
+
+// etcdSettings returns what a duty by etcd needs to know of s and of this daemon.
+func (k *dutyKeeper) etcdSettings(s dutySettings) duty.EtcdSettings {
+	c := s.cluster
+	settings := duty.EtcdSettings{
+		Endpoints: c.Endpoints, Group: c.Group, Member: c.Member, Version: version, Page: s.page, TTL: c.TTL, User: c.User,
+		Alive: k.alive, API: k.api, TryAPI: k.tryAPI, Seen: k.counter(),
+	}
+	if c.User != "" {
+		settings.Password = func() (string, error) { return c.Password.Reveal(), nil }
+	}
+	if c.RootCAs != nil || c.Certificate != nil {
+		settings.TLS = &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12}
+		if c.Certificate != nil {
+			settings.TLS.Certificates = []tls.Certificate{*c.Certificate}
+		}
+	}
+	return settings
+}
+
+// alive returns nil while this daemon makes progress: at its end, while it delivers.
+func (k *dutyKeeper) alive(ctx context.Context) error {
+	if k.draining.Load() {
+		return k.d.outbox.Ping(ctx)
+	}
+	return k.d.observer.Alive(ctx)
+}
+
+// api returns what the outbox knows of the Status API.
+func (k *dutyKeeper) api() duty.APIView {
+	answered, inVain := k.d.outbox.Answered()
+	return duty.APIView{Answered: answered, InVain: inVain}
+}
+
+// tryAPI asks the Status API for what has changed of the map, and drops the answer.
+func (k *dutyKeeper) tryAPI(ctx context.Context) error {
+	shot, err := k.d.scheduler.Snapshot(ctx, scheduler.Totals)
+	if err != nil {
+		return err
+	}
+	_, err = k.client.Load().FetchMap(ctx, shot.Map.Current)
+	return err
+}
+
+// counter returns a function that returns how many replicas have each health, as it
+// was some seconds ago at most. One goroutine may call it at a time.
+func (k *dutyKeeper) counter() func() (healthy, sick, dead int) {
+	var counted time.Time
+	var counts map[probe.Health]int
+	return func() (int, int, int) {
+		if time.Since(counted) >= countEvery {
+			ctx, cancel := context.WithTimeout(context.Background(), countPatience)
+			defer cancel()
+			if shot, err := k.d.scheduler.Snapshot(ctx, scheduler.Totals); err == nil {
+				counts, counted = shot.Counts, time.Now()
+			}
+		}
+		return counts[probe.Healthy], counts[probe.Sick], counts[probe.Dead]
+	}
+}
