@@ -3,10 +3,18 @@
 package main
 
 import (
+	"io"
+	"net/netip"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 func TestPagesAreToldApartWithoutTheToken(t *testing.T) {
@@ -44,4 +52,106 @@ func TestDutyOfTheConfiguration(t *testing.T) {
 	if dutyOf(c).equal(dutyOf(other)) {
 		t.Error("got the same duty of another page, want another one")
 	}
+}
+
+// TestDutiesOfReloads: each one is given back before the next one is sought, and those
+// that nobody can take have no goroutine.
+func TestDutiesOfReloads(t *testing.T) {
+	c := config.Config{
+		Path: "config.cfg", Level: logrus.ErrorLevel, Endpoint: "http://127.0.0.1:1", Token: config.NewSecret("t0k3n"),
+		Interval: time.Minute, Promise: time.Minute, Cluster: config.Cluster{Engine: config.NoEngine},
+	}
+	d := newDaemon(c, system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: io.Discard, stderr: io.Discard})
+	defer d.writer.Close(closeLog)
+	defer d.prober.Close()
+	elsewhere := config.Cluster{Engine: config.Address, Member: "a", Addr: netip.MustParseAddr("192.0.2.77")}
+	d.duty.start()
+	for _, tt := range []struct {
+		cluster config.Cluster
+		scope   duty.Scope
+		runs    bool
+	}{
+		{config.Cluster{Engine: config.NoEngine}, duty.Everything, false},
+		{elsewhere, duty.Nothing, true},
+		{elsewhere, duty.Nothing, true},
+		{config.Cluster{Engine: config.Alive, Member: "a"}, duty.Alive, false},
+		{config.Cluster{Engine: config.Etcd, Member: "a", Group: "g", TTL: 5 * time.Second, Endpoints: []string{"http://127.0.0.1:1"}}, duty.Nothing, true},
+		{elsewhere, duty.Nothing, true},
+		{config.Cluster{Engine: config.NoEngine}, duty.Everything, false},
+	} {
+		next := c
+		next.Cluster = tt.cluster
+		before, same := *d.duty.current.Load(), d.duty.of.equal(dutyOf(next))
+		d.duty.leave(next)
+		if !same && (d.duty.end != nil || d.duty.of.cluster.Engine != config.NoEngine && d.duty.of.cluster.Engine != config.Alive && before.Scope() != duty.Nothing) {
+			t.Errorf("%s: got the duty before it still held, with the scope %s", tt.cluster.Engine, before.Scope())
+		}
+		d.duty.take(next)
+		if s := d.duty.State(); s.Engine != string(tt.cluster.Engine) || s.Scope != tt.scope || (d.duty.end != nil) != tt.runs {
+			t.Errorf("got %+v, with a goroutine: %v; want the engine %s with the scope %s, and one: %v", s, d.duty.end != nil, tt.cluster.Engine, tt.scope, tt.runs)
+		}
+		if now := *d.duty.current.Load(); same && now != before {
+			t.Errorf("%s: got another duty by the same settings", tt.cluster.Engine)
+		}
+	}
+	c.Cluster = elsewhere
+	d.duty.leave(c)
+	d.duty.take(c)
+	d.duty.giveBack()
+	c.Cluster.Member = "b"
+	d.duty.leave(c)
+	d.duty.take(c)
+	if d.duty.end != nil || d.duty.State().Scope != duty.Nothing || d.duty.State().Member != "a" {
+		t.Errorf("got the duty %+v sought by a reload after the end, want none", d.duty.State())
+	}
+}
+
+// engine makes the configuration have a table of a cluster.
+func (w *world) engine(lines string) {
+	w.t.Helper()
+	w.configure(w.Token(), 1)
+	text, err := os.ReadFile(w.config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(w.config, append(text, "\n[cluster]\n"+lines...), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestEnginesOfAReload: with the address elsewhere nothing is reported; with alive no
+// death is; and alone, all that is so is reported at once, before the page turns red.
+func TestEnginesOfAReload(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp#dies", "target:tcp#stays")
+	w.start(1)
+	dies, stays := "target:tcp#dies", "target:tcp#stays"
+	w.becomes(dies, sandbox.Healthy)
+	w.becomes(stays, sandbox.Healthy)
+
+	w.engine("engine = 'address'\nmember = 'a'\naddress = '192.0.2.77'\n")
+	w.cmd.Process.Signal(syscall.SIGHUP)
+	w.says("reloaded")
+	w.says("standby, since this host does not have the address")
+	w.eventually("the last report", func() bool { return w.replica(w.url(stays)).Age > 1.5 })
+	before := w.Summary().Reports
+	probed := w.probed()
+	target, _ := w.Target(dies)
+	target.Stop()
+	w.eventually("a few probes", func() bool { return w.probed() >= probed+6 })
+	if got := w.Summary().Reports; got != before {
+		t.Errorf("got %d reports of a standby, want none", got-before)
+	}
+
+	w.engine("engine = 'alive'\nmember = 'a'\n")
+	w.cmd.Process.Signal(syscall.SIGHUP)
+	w.reports(w.url(stays), 3)
+	if r := w.replica(w.url(dies)); r.Health == sandbox.Dead {
+		t.Errorf("got %+v with the engine alive, want no death reported", r)
+	}
+
+	w.configure(w.Token(), 1)
+	w.cmd.Process.Signal(syscall.SIGHUP)
+	w.becomes(dies, sandbox.Dead)
+	w.wantNoneRed()
 }

@@ -19,7 +19,7 @@ type fixed struct{ state State }
 // Always returns the duty of a daemon that is alone: it may report everything, and
 // that never changes. Its Run does nothing but wait, so that it need not be called.
 func Always() Duty {
-	return fixed{State{Engine: EngineNone, Scope: Everything, Since: time.Now(), Why: "this daemon is alone"}}
+	return &fixed{State{Engine: EngineNone, Scope: Everything, Since: time.Now(), Why: "this daemon is alone"}}
 }
 
 // AliveOnly returns the duty of one of several daemons that know nothing of each
@@ -27,10 +27,10 @@ func Always() Duty {
 // has seen alive. That never changes, and its Run does nothing but wait, so that it
 // need not be called.
 func AliveOnly(member string) Duty {
-	return fixed{State{Engine: EngineAlive, Scope: Alive, Since: time.Now(), Member: member, Why: "the page itself shows dead what no daemon sees alive"}}
+	return &fixed{State{Engine: EngineAlive, Scope: Alive, Since: time.Now(), Member: member, Why: "the page itself shows dead what no daemon sees alive"}}
 }
 
-func (f fixed) Run(ctx context.Context)  { <-ctx.Done() }
-func (f fixed) Scope() Scope             { return f.state.Scope }
-func (f fixed) Changed() <-chan struct{} { return nil }
-func (f fixed) State() State             { return f.state }
+func (f *fixed) Run(ctx context.Context)  { <-ctx.Done() }
+func (f *fixed) Scope() Scope             { return f.state.Scope }
+func (f *fixed) Changed() <-chan struct{} { return nil }
+func (f *fixed) State() State             { return f.state }
