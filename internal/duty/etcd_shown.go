@@ -71,11 +71,11 @@ func (e *etcd) announce() {
 	switch scope {
 	case Everything:
 		e.shown.Takeovers++
-		log.Info("on duty: everything is reported")
+		log.Warn("on duty: everything is reported")
 	case Alive:
 		log.Warn("no engine says who is on duty: what is healthy or sick is reported; dead is left to the page, which shows it by itself")
 	case Nothing:
-		log.Info("standby: nothing is reported")
+		log.Warn("standby: nothing is reported")
 	}
 }
 
@@ -108,7 +108,7 @@ func (e *etcd) decidedBy(g group) {
 		e.shown.took = before + " is no longer on duty"
 	}
 	if len(e.shown.logged) > 0 {
-		e.log.WithField("after", time.Since(e.shown.TroubleAt).Round(time.Second)).Info("etcd says again who is on duty")
+		e.log.WithField("after", time.Since(e.shown.TroubleAt).Round(time.Second)).Warn("etcd says again who is on duty")
 	}
 	e.shown.Trouble, e.shown.TroubleAt = "", time.Time{}
 	clear(e.shown.logged)
@@ -155,7 +155,7 @@ func (e *etcd) stall(err error) {
 		if err != nil {
 			e.log.WithError(err).Warn("the lease is not renewed: the scheduler or the outbox makes no progress")
 		} else {
-			e.log.Info("the lease is renewed again")
+			e.log.Warn("the lease is renewed again")
 		}
 	}
 	e.shown.stalled = why
