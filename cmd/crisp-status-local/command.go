@@ -34,8 +34,6 @@ type options struct {
 	configured, healthcheck bool
 }
 
-var errUsage = errors.New("see crisp-status-local --help")
-
 // errReaderGone is that nobody reads what a command writes any longer, as after
 // "| head": there is nobody to tell.
 var errReaderGone = errors.New("the reader of the output is gone")
@@ -115,9 +113,26 @@ func flagError(cmd *cobra.Command, err error, status int) error {
 	return usageError(status, "%w", err)
 }
 
-// usageError says what is wrong with the command line, and where to look.
+// usageMistake is something wrong with the command line.
+type usageMistake struct{ error }
+
+func (e usageMistake) Unwrap() error { return e.error }
+
+// usageError says what is wrong with the command line.
 func usageError(status int, format string, args ...any) error {
-	return statusError{fmt.Errorf("%w: %w", fmt.Errorf(format, args...), errUsage), status}
+	return statusError{usageMistake{fmt.Errorf(format, args...)}, status}
+}
+
+// withHelp adds to what is wrong with the command line where the help of cmd is.
+func withHelp(err error, cmd *cobra.Command) error {
+	if _, ok := errors.AsType[usageMistake](err); !ok {
+		return err
+	}
+	status, _ := errors.AsType[statusError](err)
+	if cmd.Name() == "help" {
+		cmd = cmd.Root()
+	}
+	return statusError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath()), status.status}
 }
 
 // noArguments refuses arguments. One may be a URL with a password, meant for another

@@ -51,6 +51,7 @@ func state() *status.Snapshot {
 		Promise: status.Promise{PromisedSeconds: 120, WorstGapSeconds: 120.1, Late: 2, NextCycle: now.Add(43 * time.Second)},
 		Counts:  status.Counts{Replicas: 3, Healthy: 1, Sick: 1, Dead: 1, Ignored: 1},
 		Ignored: []status.Ignored{{Entry: "tcp://10.0.0.9", Reason: "has no port"}},
+		Server:  &status.Server{Inet: "127.0.0.1:8112", Error: "127.0.0.1:8112 is in use"},
 		Replicas: []status.Replica{
 			{Replica: "http://a/", Health: "healthy", Since: now.Add(-time.Hour)},
 			{Replica: "http://b/?token=…", Health: "sick", Since: now.Add(-time.Hour), Reason: "answered after 1.5s, \x1b[2Jsick from 1s"},
@@ -100,6 +101,7 @@ func TestStatusOfARunningDaemon(t *testing.T) {
 			"no route to 10.1.0.0/16 since 12:16:01 (35 replicas without a verdict; the last verdict is repeated until 12:18:01)",
 			"down since 12:16:01: status 503; 212 verdicts wait; next try in 12s; map of 12:16:01 (unchanged)",
 			"2 reports were late since the start; worst gap 120.1 s of the 120 s promised; next cycle in 43s",
+			"endpoint    is not served: 127.0.0.1:8112 is in use; it is tried again at the next reload",
 			"3: 1 healthy, 1 sick, 1 dead; 1 entry of the map ignored",
 			"dead    14m   tcp://10.0.0.5:3306", "connection refused", "12:16:48", "12:19:28", "http://b/?token=…",
 		}, []string{"http://a/", "\x1b"}, 0},
@@ -153,6 +155,16 @@ func TestStatusSaysOneReasonOnce(t *testing.T) {
 		if stdout, _, _ := started(t.Context(), t, "status", "-c", path); strings.Count(stdout, "status 503") != 1 || !strings.Contains(stdout, name) {
 			t.Errorf("got\n%swant %q, and the reason once", stdout, name)
 		}
+	}
+}
+
+func TestWithoutAMapNothingIsPromised(t *testing.T) {
+	path, shown := write(t, ""), state()
+	shown.API.MapAt, shown.Promise, shown.Server.Error = time.Time{}, status.Promise{}, ""
+	asked(t, path, shown)
+	stdout, _, _ := started(t.Context(), t, "status", "-c", path)
+	if !strings.Contains(stdout, "promise     nothing is probed: there is no map yet\n") || strings.Contains(stdout, "next cycle") || strings.Contains(stdout, "endpoint") {
+		t.Errorf("got\n%swant no next cycle, and no word of an endpoint that is served", stdout)
 	}
 }
 
@@ -318,6 +330,20 @@ func TestArgumentsThatAreRefusedShowNoSecret(t *testing.T) {
 		stdout, stderr, exit := started(t.Context(), t, args...)
 		if exit != exitUsage || strings.Contains(stdout+stderr, "hunter2") || !strings.Contains(stderr, "http://***@h/?token=…") {
 			t.Errorf("%s: got exit status %d and\n%s%swant %d and the URL without its secrets", args[0], exit, stdout, stderr, exitUsage)
+		}
+	}
+}
+
+func TestAWrongCommandLinePointsToTheHelpOfItsCommand(t *testing.T) {
+	for want, args := range map[string][]string{
+		"crisp-status-local --help":            {"--fast"},
+		"crisp-status-local probe --help":      {"probe", "--fast"},
+		"crisp-status-local status --help":     {"status", "-o", "yaml"},
+		"crisp-status-local once --help":       {"once", "argument"},
+		"crisp-status-local completion --help": {"completion", "tcsh"},
+	} {
+		if _, stderr, exit := started(t.Context(), t, args...); exit != exitUsage && exit != exitBadProbe || !strings.HasSuffix(stderr, ": see "+want+"\n") {
+			t.Errorf("%q: got exit status %d and %q, want it to end with %q", args, exit, stderr, want)
 		}
 	}
 }

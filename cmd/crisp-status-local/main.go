@@ -137,10 +137,11 @@ func run(ctx context.Context, args []string, sys system) error {
 	root.SetArgs(append([]string{}, args...)) // without any, cobra takes those of the process
 	out := &stdout{Writer: sys.stdout}
 	root.SetOut(out)
-	if err := root.ExecuteContext(ctx); !out.gone {
-		return err
+	cmd, err := root.ExecuteContextC(ctx)
+	if out.gone {
+		return errReaderGone
 	}
-	return errReaderGone
+	return withHelp(err, cmd)
 }
 
 var errWaiting = errors.New("waiting for a token")

@@ -32,6 +32,7 @@ type observer struct {
 	log       *logrus.Logger
 	started   time.Time
 	facts     atomic.Pointer[facts]
+	server    atomic.Pointer[status.Server] // nil where nothing is to be served
 
 	// Of the goroutine that reloads.
 	served  *endpoint.Server
@@ -84,6 +85,7 @@ func (o *observer) serve(c config.Config) {
 	}
 	o.close()
 	if wanted.inet == "" {
+		o.server.Store(nil)
 		return
 	}
 	hosts := wanted.hosts
@@ -93,10 +95,12 @@ func (o *observer) serve(c config.Config) {
 	handler := endpoint.New(o, endpoint.Options{Hosts: hosts, AnyHost: endpoint.IsSocket(wanted.inet), ReplicaMetrics: wanted.replicaMetrics})
 	served, err := endpoint.Serve(wanted.inet, handler)
 	if err != nil {
+		o.server.Store(&status.Server{Inet: wanted.inet, Error: err.Error()})
 		o.log.WithError(err).Error("server.inet: metrics, health checks and page are not served; it is tried again at the next reload")
 		return
 	}
 	o.served, o.serving = served, wanted
+	o.server.Store(&status.Server{Inet: wanted.inet})
 	o.log.WithField("inet", wanted.inet).Info("serving metrics, health checks and page")
 }
 
@@ -176,7 +180,6 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 			ProbesInFlight:  shot.InFlight,
 			ProbesLimit:     shot.Limit,
 			ProbesNeeded:    shot.Needed,
-			NextCycle:       shot.Cycle.Add(shot.Interval).UTC(),
 		},
 		Counts: status.Counts{
 			Healthy: shot.Counts[probe.Healthy],
@@ -186,6 +189,10 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 			Ignored: len(ignored),
 		},
 		Ignored: ignored,
+		Server:  o.server.Load(),
+	}
+	if shot.Map.Held {
+		head.Promise.NextCycle = shot.Cycle.Add(shot.Interval).UTC()
 	}
 	c := &head.Counts
 	c.Replicas = c.Healthy + c.Sick + c.Dead + c.Unknown

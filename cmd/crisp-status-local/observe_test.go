@@ -120,8 +120,14 @@ func TestTheDaemonWatchesOnWhereItsEndpointCannotListen(t *testing.T) {
 	w.launch()
 	w.says("is the socket of a process that runs, want a path that is free")
 	w.becomes("target:tcp", sandbox.Healthy)
+	if stdout, _, exit := started(t.Context(), t, "status", "-c", w.config); exit != 0 || !strings.Contains(stdout, "endpoint    is not served: "+busy.Addr().String()) {
+		t.Errorf("got exit status %d and\n%swant that the endpoint is not served", exit, stdout)
+	}
 	busy.Close()
 	w.cmd.Process.Signal(syscall.SIGHUP)
 	w.wantAnswer(busy.Addr().String(), "/healthz", "ok", http.StatusOK)
+	if stdout, _, _ := started(t.Context(), t, "status", "-c", w.config); strings.Contains(stdout, "not served") {
+		t.Errorf("got\n%swant no word of the endpoint, which is served", stdout)
+	}
 	w.stop()
 }

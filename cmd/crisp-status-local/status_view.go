@@ -62,7 +62,16 @@ func (v statusView) head() string {
 		replicas += fmt.Sprintf("; %s of the map ignored (status --ignored)", count(c.Ignored, "entry", "entries"))
 	}
 	return v.screen.labelled("daemon", line) + v.host() + v.screen.labelled("Status API", v.api()) +
-		v.screen.labelled("promise", v.promise()) + v.screen.labelled("replicas", replicas)
+		v.screen.labelled("promise", v.promise()) + v.server() + v.screen.labelled("replicas", replicas)
+}
+
+// server is a line if metrics and page are to be served and are not.
+func (v statusView) server() string {
+	s := v.snapshot.Server
+	if s == nil || s.Error == "" {
+		return ""
+	}
+	return v.screen.labelled("endpoint", v.screen.paint("is not served: "+printable(s.Error), text.FgRed)+"; it is tried again at the next reload (SIGHUP)")
 }
 
 // userName returns whose a process is.
@@ -146,6 +155,9 @@ func since(t, now time.Time) string {
 // promise says whether every replica is reported in time.
 func (v statusView) promise() string {
 	p, s := v.snapshot.Promise, v.snapshot
+	if s.API.MapAt.IsZero() {
+		return "nothing is probed: there is no map yet"
+	}
 	parts := []string{v.screen.paint("no report was late", text.FgGreen)}
 	if p.Late > 0 {
 		parts[0] = v.screen.paint(count(p.Late, "report was late", "reports were late"), text.FgRed) + " since the start"

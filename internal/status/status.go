@@ -21,7 +21,14 @@ type Snapshot struct {
 	Promise         Promise   `json:"promise"`
 	Counts          Counts    `json:"counts"`
 	Ignored         []Ignored `json:"ignored"`
-	Replicas        []Replica `json:"replicas"` // last, since they are streamed
+	Server          *Server   `json:"server,omitempty"` // nil where nothing is to be served
+	Replicas        []Replica `json:"replicas"`         // last, since they are streamed
+}
+
+// Server is where all of this is served by HTTP.
+type Server struct {
+	Inet  string `json:"inet"`
+	Error string `json:"error,omitempty"` // why it is not, until the next reload
 }
 
 // Host is what this host cannot do.
