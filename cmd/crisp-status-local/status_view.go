@@ -155,7 +155,7 @@ func since(t, now time.Time) string {
 // promise says whether every replica is reported in time.
 func (v statusView) promise() string {
 	p, s := v.snapshot.Promise, v.snapshot
-	if s.API.MapAt.IsZero() {
+	if p.NextCycle.IsZero() {
 		return "nothing is probed: there is no map yet"
 	}
 	parts := []string{v.screen.paint("no report was late", text.FgGreen)}

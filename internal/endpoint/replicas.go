@@ -60,25 +60,60 @@ func (h handler) replicaMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 	out := bufio.NewWriterSize(w, pieceSize)
 	defer out.Flush()
-	escape := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+	named := labelsOf(state.Records)
 	var b []byte
 	for _, f := range families() {
 		out.WriteString("# HELP " + f.name + " " + f.help + "\n# TYPE " + f.name + " gauge\n")
 		for i := range state.Records {
-			record := &state.Records[i]
-			label, value, ok := f.sample(record)
+			label, value, ok := f.sample(&state.Records[i])
 			if !ok {
 				continue
 			}
-			b = append(append(b[:0], f.name...), `{service="`...)
-			b = append(append(b, escape.Replace(record.Check.ServiceID)...), `",node="`...)
-			b = append(append(b, escape.Replace(record.Check.NodeID)...), `",replica="`...)
-			b = append(append(b, escape.Replace(record.Check.Target.String())...), '"')
+			b = append(append(b[:0], f.name...), named.of(i)...)
 			b = append(append(b, label...), "} "...)
-			b = append(strconv.AppendFloat(b, value, 'g', -1, 64), '\n')
+			b = append(appendValue(b, value), '\n')
 			if _, err := out.Write(b); err != nil {
 				return // nobody reads on
 			}
 		}
 	}
+}
+
+// appendValue appends a value, whole numbers such as times without an exponent.
+func appendValue(b []byte, value float64) []byte {
+	if whole := int64(value); float64(whole) == value {
+		return strconv.AppendInt(b, whole, 10)
+	}
+	return strconv.AppendFloat(b, value, 'g', -1, 64)
+}
+
+// replicaLabels are those of each replica, as they are written, one after the other: a
+// replica has them in up to five metrics, and to write them costs most of all.
+type replicaLabels struct {
+	text []byte
+	ends []int
+}
+
+// labelsOf returns the labels of records.
+func labelsOf(records []status.Record) replicaLabels {
+	const usual = 160 // bytes of a replica
+	l := replicaLabels{make([]byte, 0, usual*len(records)), make([]int, len(records))}
+	escape := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+	for i := range records {
+		c := records[i].Check
+		l.text = append(append(l.text, `{service="`...), escape.Replace(c.ServiceID)...)
+		l.text = append(append(l.text, `",node="`...), escape.Replace(c.NodeID)...)
+		l.text = append(append(l.text, `",replica="`...), escape.Replace(c.Target.String())...)
+		l.text = append(l.text, '"')
+		l.ends[i] = len(l.text)
+	}
+	return l
+}
+
+// of returns the labels of the i-th replica, without the bracket that closes them.
+func (l *replicaLabels) of(i int) []byte {
+	if i == 0 {
+		return l.text[:l.ends[0]]
+	}
+	return l.text[l.ends[i-1]:l.ends[i]]
 }

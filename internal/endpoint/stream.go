@@ -74,8 +74,8 @@ func (h handler) replicas(w http.ResponseWriter, r *http.Request) {
 		if b = b[:0]; !first {
 			b = append(b, ',')
 		}
-		first = false
-		if _, err := out.Write(shown.AppendJSON(b)); err != nil {
+		first, b = false, shown.AppendJSON(b)
+		if _, err := out.Write(b); err != nil {
 			return // nobody reads on
 		}
 	}

@@ -152,7 +152,7 @@ func (s *Scheduler) fetchFailed(f *fetch) {
 // their turn.
 func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	old, replicas := s.replicas, make(map[probe.ID]*replica, len(m.Checks))
-	var added []*replica
+	ordered, added := make([]*replica, len(m.Checks)), []*replica(nil)
 	for i := range m.Checks {
 		c := &m.Checks[i]
 		id := c.ID()
@@ -167,14 +167,15 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 			added = append(added, r)
 		}
 		r.check = c
-		replicas[id] = r
+		replicas[id], ordered[i] = r, r
 	}
 	first, problems := s.currentMap == nil, []string(nil)
 	if !first {
 		problems = s.currentMap.Problems
 	}
 	before := s.currentMap
-	s.currentMap, s.replicas, s.noted, s.denials = m, replicas, make(map[note]bool), denials{}
+	s.currentMap, s.ordered, s.replicas = m, ordered, replicas
+	s.noted, s.denials = make(map[note]bool), denials{}
 	removed := s.remove(old)
 	if !first && m.Edited(before) {
 		s.outbox.Doubt() // of a replica that was removed and added again, say

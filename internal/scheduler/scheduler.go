@@ -131,6 +131,7 @@ type Scheduler struct {
 	// All following fields belong to the goroutine of Run.
 	settings     Settings
 	currentMap   *statusapi.Map // nil until the first has arrived
+	ordered      []*replica     // those of the current map, in its order
 	nextMap      mapRequests
 	replicas     map[probe.ID]*replica // of the current map, and those gone while in the pool
 	dead         int                   // of the current map's, by their last verdicts

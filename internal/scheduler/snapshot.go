@@ -98,28 +98,23 @@ func (s *Scheduler) snapshot(detail Detail) Snapshot {
 	}
 	shot.Map.Held, shot.Map.Current, shot.Problems = true, s.currentMap, s.currentMap.Problems
 	if detail == Replicas {
-		shot.Replicas = make([]status.Record, 0, len(s.currentMap.Checks))
+		shot.Replicas = make([]status.Record, len(s.ordered))
 	}
-	for i := range s.currentMap.Checks {
-		r := s.replicas[s.currentMap.Checks[i].ID()]
-		if r == nil {
-			continue
-		}
+	for i, r := range s.ordered {
 		shot.Counts[r.health]++
 		if detail == Replicas {
-			shot.Replicas = append(shot.Replicas, s.observe(r))
+			s.observe(r, &shot.Replicas[i])
 		}
 	}
 	return shot
 }
 
 // observe copies the state of a replica.
-func (s *Scheduler) observe(r *replica) status.Record {
-	o := status.Record{Check: r.check, History: r.history, Withheld: r.death != nil}
+func (s *Scheduler) observe(r *replica, o *status.Record) {
+	o.Check, o.History, o.Withheld = r.check, r.history, r.death != nil
 	if r.repeats != nil {
 		o.RepeatedUntil = r.repeats.since.Add(pace.RepeatFor(s.settings.Interval))
 	}
-	return o
 }
 
 // mapAnswered notes what came of a request for the map.
