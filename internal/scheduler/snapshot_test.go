@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,26 @@ func TestSnapshotShowsTheReplicasAsTheyAre(t *testing.T) {
 		}
 		if len(r.snapshot(Totals).Replicas) != 0 {
 			t.Error("got replicas with the totals, want none")
+		}
+	})
+}
+
+func TestSnapshotHasTheReplicasOfTheMapInItsOrder(t *testing.T) {
+	r := newRig(t, gives(mapOf(t, "tcp://a:1", "tcp://b:1", "tcp://c:1")))
+	r.run(func() {
+		r.until(10 * time.Second)
+		r.answer(gives(mapOf(t, "tcp://d:1", "tcp://c:1", "tcp://a:1")))
+		r.until(130 * time.Second)
+		got := r.snapshot(Replicas)
+		var shown []string
+		for i := range got.Replicas {
+			shown = append(shown, got.Replicas[i].Check.Target.String())
+		}
+		if want := []string{"tcp://d:1", "tcp://c:1", "tcp://a:1"}; !slices.Equal(shown, want) {
+			t.Errorf("got %q, want %q", shown, want)
+		}
+		if n := got.Counts[probe.Healthy]; n != 3 || r.snapshot(Totals).Counts[probe.Healthy] != 3 {
+			t.Errorf("got %d healthy replicas, want the three of the map", n)
 		}
 	})
 }
