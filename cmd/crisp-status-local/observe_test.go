@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
@@ -129,5 +132,41 @@ func TestTheDaemonWatchesOnWhereItsEndpointCannotListen(t *testing.T) {
 	if stdout, _, _ := started(t.Context(), t, "status", "-c", w.config); strings.Contains(stdout, "not served") {
 		t.Errorf("got\n%swant no word of the endpoint, which is served", stdout)
 	}
+	w.stop()
+}
+
+func TestReportsGoOnWhileEverythingIsAskedTenTimesASecond(t *testing.T) {
+	t.Parallel()
+	replicas := estate(300)
+	w := newWorld(t, sandbox.Options{}, replicas...)
+	socket := filepath.Join(t.TempDir(), "s")
+	w.serving(socket)
+	w.launch()
+	w.wantAnswer(socket, "/readyz", "ok", http.StatusOK)
+	ctx, stop := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	defer asking.Wait() // before the daemon ends
+	defer stop()
+	ask := func(what string, answered func() bool) {
+		asking.Go(func() {
+			tenth := time.NewTicker(100 * time.Millisecond)
+			defer tenth.Stop()
+			for ctx.Err() == nil {
+				if !answered() {
+					t.Errorf("%s is not answered", what)
+					return
+				}
+				<-tenth.C
+			}
+		})
+	}
+	for _, path := range []string{"/", "/healthz", "/readyz", "/metrics", "/metrics/replicas", "/replicas.json"} {
+		ask(path, func() bool { _, code := fetch(socket, path); return code == http.StatusOK })
+	}
+	ask("status", func() bool { return exec.Command(binary, "status", "-c", w.config).Run() == nil })
+	w.allReported(replicas, 4)
+	stop()
+	asking.Wait()
+	w.wantNoneRed()
 	w.stop()
 }
