@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command crisp-status-sandbox serves a stand-in for the Status API on this
 // machine, and a page of the reports that it takes, so that the daemon can be
 // watched, tried and measured without an account.
