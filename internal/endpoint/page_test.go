@@ -17,7 +17,7 @@ func browser(t *testing.T, url string) string {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("chromium is not installed (apt install chromium)")
+		missing(t, "chromium")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -60,5 +60,12 @@ func TestThePageInABrowser(t *testing.T) {
 	}
 	if strings.Contains(page, "<script>\"") || strings.Contains(page, secrets[0]) {
 		t.Error("the page takes a name for markup, or shows a secret")
+	}
+
+	one := browser(t, "http://"+s.Addr().String()+"/#tcp%3A%2F%2F10.0.0.7%3A1")
+	for _, want := range []string{`open="">`, `<h2 id="detail-title">tcp://10.0.0.7:1</h2>`, "service s, node n"} {
+		if !strings.Contains(one, want) {
+			t.Errorf("the page at the address of a replica lacks %q", want)
+		}
 	}
 }

@@ -77,6 +77,7 @@ function take(next, whole) {
   showHead();
   arrange();
   if (opened && replicas.has(opened) && $("detail").open) showDetail(opened);
+  else openAddressed();
 }
 
 // showHead shows the state of the API, of the reports and of this host.
@@ -200,11 +201,21 @@ function table(heads, lines) {
   return box;
 }
 
-// open shows one replica.
+// open shows one replica, and makes it the address of the page.
 function open(key) {
   opened = key;
   showDetail(key);
+  history.replaceState(null, "", "#" + encodeURIComponent(replicas.get(key).replica));
   if (!$("detail").open) $("detail").showModal();
+}
+
+// openAddressed shows the replica that the address names, if there is one.
+function openAddressed() {
+  let name = location.hash.slice(1);
+  try { name = decodeURIComponent(name); } catch { /* it is a name as it was typed */ }
+  if (!name || $("detail").open) return;
+  for (const [key, r] of replicas)
+    if (r.replica === name) return open(key);
 }
 
 function showDetail(key) {
@@ -269,6 +280,8 @@ $("list").addEventListener("keydown", (event) => {
 
 $("list").addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
 addEventListener("resize", draw);
+addEventListener("hashchange", openAddressed);
+$("detail").addEventListener("close", () => history.replaceState(null, "", location.pathname));
 for (const id of ["filter", "healths", "sort"]) $(id).addEventListener("input", arrange);
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("visibilitychange", () => { if (!document.hidden && state) draw(); });
