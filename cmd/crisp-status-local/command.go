@@ -303,6 +303,14 @@ package has all three. In a running bash:
 	}
 }
 
+// unquoteUsage takes the quotes from the words about flags by which pflag knows the
+// name of a value: a shell would show them.
+func unquoteUsage(root *cobra.Command) {
+	for _, cmd := range append(root.Commands(), root) {
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
+	}
+}
+
 // completion writes the completion script of shell to w.
 func completion(root *cobra.Command, shell string, w io.Writer) error {
 	switch shell {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -163,5 +164,75 @@ func TestBashCompletes(t *testing.T) {
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 	if out, err := cmd.Output(); err != nil || !strings.HasPrefix(string(out), "--version") {
 		t.Errorf("got %q, %v, want --version", out, err)
+	}
+}
+
+// missing skips the test for want of a tool, or fails it where all tools are to be
+// there.
+func missing(t *testing.T, tool string) {
+	t.Helper()
+	if os.Getenv("CRISP_REQUIRE_TOOLS") != "" {
+		t.Fatalf("%s is not installed", tool)
+	}
+	t.Skipf("%s is not installed", tool)
+}
+
+func TestFishCompletes(t *testing.T) {
+	if binary == "" {
+		t.Skip("there is no Go toolchain to build the daemon with")
+	}
+	if _, err := exec.LookPath("fish"); err != nil {
+		missing(t, "fish")
+	}
+	for line, want := range map[string]string{
+		"crisp-status-local pro":                 "probe\tProbe a URL from here",
+		"crisp-status-local status --ign":        "--ignored\tshow the entries",
+		"crisp-status-local probe --outp":        "--output\tthe FORM of the output",
+		"crisp-status-local probe --output js":   "json",
+		"crisp-status-local -c ../../config.cf":  "../../config.cfg",
+		"crisp-status-local completion f":        "fish",
+		"crisp-status-local status no-such-word": "",
+	} {
+		cmd := exec.Command("fish", "--no-config", "-c", "source ../../debian/completions/crisp-status-local.fish; complete -C $argv[1]", line)
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "HOME="+t.TempDir())
+		if out, err := cmd.Output(); err != nil || !strings.HasPrefix(string(out), want) || want == "" && len(out) > 0 {
+			t.Errorf("%q: got %q, %v, want %q", line, out, err, want)
+		}
+	}
+}
+
+// TestZshCompletes types into a zsh on a terminal, since it completes nowhere else.
+func TestZshCompletes(t *testing.T) {
+	if binary == "" {
+		t.Skip("there is no Go toolchain to build the daemon with")
+	}
+	if _, err := exec.LookPath("zsh"); err != nil {
+		missing(t, "zsh")
+	}
+	completions, err := filepath.Abs("../../debian/completions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := newTerminal(t, 200)
+	shell := term.program
+	cmd := exec.Command("zsh", "-f", "-i")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = shell, shell, shell
+	cmd.Env = append(os.Environ(), "TERM=dumb", "PS1=> ", "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "HOME="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	term.types(t, "unsetopt beep promptsp; fpath=("+completions+" $fpath); autoload -U compinit && compinit -u -D && echo re''ady\n", "ready")
+	for line, want := range map[string]string{
+		"pro":               "crisp-status-local probe ",
+		"status --ign":      "crisp-status-local status --ignored ",
+		"probe --output js": "crisp-status-local probe --output json ",
+		"completion f":      "crisp-status-local completion fish ",
+	} {
+		term.types(t, "\x15crisp-status-local "+line+"\t", want) // Ctrl-U empties the line
 	}
 }

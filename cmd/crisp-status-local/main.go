@@ -35,6 +35,7 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
 	_ "golang.org/x/crypto/x509roots/fallback" // a host without any CA bundle reaches the Status API all the same
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
@@ -135,6 +136,9 @@ type system struct {
 func run(ctx context.Context, args []string, sys system) error {
 	root := rootCommand(sys)
 	root.SetArgs(append([]string{}, args...)) // without any, cobra takes those of the process
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		unquoteUsage(root)
+	}
 	out := &stdout{Writer: sys.stdout}
 	root.SetOut(out)
 	cmd, err := root.ExecuteContextC(ctx)

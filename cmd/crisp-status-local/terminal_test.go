@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/sys/unix"
@@ -78,6 +79,20 @@ func (term *terminal) start(t *testing.T, stdout io.Writer, env []string, args .
 		t.Fatal(err)
 	}
 	return cmd
+}
+
+// types types keys and waits until the program has written want since.
+func (term *terminal) types(t *testing.T, keys, want string) {
+	t.Helper()
+	before := len(term.String())
+	if _, err := term.user.WriteString(keys); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); !strings.Contains(term.String()[before:], want); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %q got %q, want %q", keys, term.String()[before:], want)
+		}
+	}
 }
 
 const home = "\x1b[H\x1b[2J"

@@ -49,7 +49,7 @@ func TestAlertsAndDashboardAskForMetricsThatExist(t *testing.T) {
 func TestPromtoolAcceptsAlertsAndMetrics(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("promtool is not installed (apt install prometheus)")
+		missing(t, "prometheus")
 	}
 	if out, err := exec.Command(promtool, "check", "rules", monitoring+"alerts.yml").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)

@@ -61,16 +61,23 @@ type prometheusServer struct {
 	url string
 }
 
+// missing skips the test for want of a Debian package, or fails it where all are to
+// be there.
+func missing(t *testing.T, name string) {
+	t.Helper()
+	if os.Getenv("CRISP_REQUIRE_TOOLS") != "" {
+		t.Fatalf("%s is not installed", name)
+	}
+	t.Skipf("%s is not installed (apt install %s)", name, name)
+}
+
 // startPrometheus starts one whose rules are ours, without the minutes for which a
 // rule must hold.
 func startPrometheus(t *testing.T, endpoint string) prometheusServer {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
-		if os.Getenv("CRISP_REQUIRE_TOOLS") != "" {
-			t.Fatal("prometheus is not installed")
-		}
-		t.Skip("prometheus is not installed (apt install prometheus)")
+		missing(t, "prometheus")
 	}
 	folder := t.TempDir()
 	rules, err := os.ReadFile(monitoring + "alerts.yml")
