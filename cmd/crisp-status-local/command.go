@@ -156,7 +156,8 @@ func (o *options) run(ctx context.Context, sys system) error {
 	case o.version && o.configured, o.version && o.healthcheck, o.configured && o.healthcheck:
 		return usageError(exitUsage, "got more than one of --version, --configured and --healthcheck, want one")
 	case o.version:
-		return say(sys, "crisp-status-local "+versionText(debug.ReadBuildInfo()))
+		info, known := debug.ReadBuildInfo()
+		return say(sys, "crisp-status-local "+versionText(commit, info, known))
 	case o.configured:
 		return checkConfigured(o.config, sys)
 	case o.healthcheck:
@@ -174,18 +175,25 @@ func (o *options) run(ctx context.Context, sys system) error {
 }
 
 // versionText returns the version, with the commit and the Go that it was built
-// from where that is known.
-func versionText(info *debug.BuildInfo, ok bool) string {
+// from where that is known; a commit with a + is one whose files were changed.
+func versionText(commit string, info *debug.BuildInfo, ok bool) string {
 	if !ok {
 		return version
 	}
-	text := info.GoVersion
+	stamp := make(map[string]string)
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			text = "commit " + s.Value[:12] + ", " + text
+		stamp[s.Key] = s.Value
+	}
+	if revision := stamp["vcs.revision"]; commit == "" && len(revision) >= 12 {
+		commit = revision[:12]
+		if stamp["vcs.modified"] == "true" {
+			commit += "+"
 		}
 	}
-	return version + " (" + text + ")"
+	if commit == "" {
+		return version + " (" + info.GoVersion + ")"
+	}
+	return version + " (commit " + commit + ", " + info.GoVersion + ")"
 }
 
 // asCommand makes SIGHUP, by which a daemon reads its configuration again, that of

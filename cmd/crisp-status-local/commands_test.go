@@ -423,15 +423,21 @@ func TestCommandsEndWithTheirReader(t *testing.T) {
 }
 
 func TestVersionHasCommitAndGo(t *testing.T) {
-	info := &debug.BuildInfo{GoVersion: "go1.26.8", Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef0123"}}}
-	if got, want := versionText(info, true), version+" (commit 0123456789ab, go1.26.8)"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	revision := debug.BuildSetting{Key: "vcs.revision", Value: "0123456789abcdef0123"}
+	for want, tt := range map[string]struct {
+		linked   string
+		settings []debug.BuildSetting
+	}{
+		" (commit 0123456789ab, go1.26.8)":  {"", []debug.BuildSetting{revision, {Key: "vcs.modified", Value: "false"}}},
+		" (commit 0123456789ab+, go1.26.8)": {"", []debug.BuildSetting{revision, {Key: "vcs.modified", Value: "true"}}},
+		" (commit fedcba987654, go1.26.8)":  {"fedcba987654", []debug.BuildSetting{revision}},
+		" (go1.26.8)":                       {"", nil},
+	} {
+		if got := versionText(tt.linked, &debug.BuildInfo{GoVersion: "go1.26.8", Settings: tt.settings}, true); got != version+want {
+			t.Errorf("got %q, want %q", got, version+want)
+		}
 	}
-	info.Settings = nil
-	if got, want := versionText(info, true), version+" (go1.26.8)"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got := versionText(nil, false); got != version {
+	if got := versionText("", nil, false); got != version {
 		t.Errorf("got %q, want %q", got, version)
 	}
 }

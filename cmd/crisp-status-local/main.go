@@ -44,6 +44,10 @@ import (
 // version is what the program calls itself, everywhere.
 const version = "2.1.0"
 
+// commit is the one that a release is built from. The linker sets it: Go's own stamp
+// would make the bytes depend on the tags and the folders of whoever builds.
+var commit string
+
 // Exit statuses, besides 0 and 1.
 const (
 	exitUsage  = 2

@@ -285,8 +285,8 @@ func TestPackageForARM64(t *testing.T) {
 	dir := t.TempDir()
 	run(t, "dpkg-deb", "--extract", allPackages(t).deb("arm64"), dir)
 	program := []string{"qemu-aarch64-static", filepath.Join(dir, "usr/bin/crisp-status-local")}
-	if got := run(t, program[0], program[1], "--version"); !strings.HasPrefix(got, "crisp-status-local "+packages(t).version+" (go") {
-		t.Errorf("--version: got %q, want the version and the Go", got)
+	if got := run(t, program[0], program[1], "--version"); !regexp.MustCompile(`^crisp-status-local ` + regexp.QuoteMeta(packages(t).version) + ` \(commit [0-9a-f]{12}\+?, go`).MatchString(got) {
+		t.Errorf("--version: got %q, want the version, the commit and the Go", got)
 	}
 	runFails(t, "waiting for a token", program[0], program[1], "--configured", "-c", "config.cfg")
 

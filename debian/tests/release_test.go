@@ -47,17 +47,19 @@ func signer(t testing.TB) []string {
 func checkout(t testing.TB, dir string) {
 	t.Helper()
 	run(t, "cp", "-r", source(t), dir)
-	run(t, "rm", "-r", filepath.Join(dir, "vendor"))
+	run(t, "rm", "-r", filepath.Join(dir, "vendor"), filepath.Join(dir, ".commit"))
 	in(t, dir, "git", "init", "--quiet", "--initial-branch", "main")
 	commit(t, dir)
 	in(t, dir, "git", "tag", "v"+version(t))
 }
 
-// commit commits all there is in dir.
+// commit commits all there is in dir: the same files are the same commit, whenever
+// it is made.
 func commit(t testing.TB, dir string) {
 	t.Helper()
 	in(t, dir, "git", "add", "--all")
-	in(t, dir, "git", "-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "commit", "--quiet", "--message", "all of it")
+	date := []string{"GIT_AUTHOR_DATE=2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE=2026-01-01T00:00:00Z"}
+	must(t, commandIn(t, dir, date, "git", "-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "commit", "--quiet", "--message", "all of it"))
 }
 
 // in is run in another folder than the top.
@@ -192,7 +194,8 @@ func testTarball(t *testing.T, tree, arch string, runner []string) {
 	}
 
 	requireTools(t, runner...)
-	wantWords(t, "--version", run(t, "env", append(slices.Clone(runner), binary, "--version")...), "crisp-status-local "+v+" (")
+	wantWords(t, "--version", run(t, "env", append(slices.Clone(runner), binary, "--version")...),
+		"crisp-status-local "+v+" (commit "+in(t, tree, "git", "rev-parse", "HEAD")[:12]+", go")
 }
 
 // licenses are those of what the daemon is built from.
