@@ -17,7 +17,7 @@ import (
 // generateVariable, when it is set, has the test write what it would compare.
 const generateVariable = "GENERATE"
 
-// manualPage is the page whose section on the commands is generated.
+// manualPage is the page whose sections on the commands and on JSON are generated.
 const manualPage = "../../debian/crisp-status-local.8"
 
 // Lines of the manual page around what is generated.
@@ -38,7 +38,7 @@ func TestGenerated(t *testing.T) {
 	if !found || !ended {
 		t.Fatalf("%s has no place for what is generated, want it between %q and %q", manualPage, generatedFrom, generatedTo)
 	}
-	files := map[string]string{manualPage: before + generatedFrom + manualOf(root) + generatedTo + after}
+	files := map[string]string{manualPage: before + generatedFrom + manualOf(root) + manualOfJSON(t) + generatedTo + after}
 	for shell, file := range map[string]string{"bash": "crisp-status-local", "zsh": "_crisp-status-local", "fish": "crisp-status-local.fish"} {
 		var script bytes.Buffer
 		if err := completion(root, shell, &script); err != nil {

@@ -14,14 +14,14 @@ type Snapshot struct {
 	Go              string    `json:"go"`
 	Started         time.Time `json:"started"`
 	Now             time.Time `json:"now"`
-	Config          string    `json:"config"`
+	Config          string    `json:"config"`           // the path of the file
 	IntervalSeconds float64   `json:"interval_seconds"` // from probe to probe
 	Host            Host      `json:"host"`
 	API             API       `json:"api"`
 	Promise         Promise   `json:"promise"`
 	Counts          Counts    `json:"counts"`
 	Ignored         []Ignored `json:"ignored"`
-	Server          *Server   `json:"server,omitempty"` // nil where nothing is to be served
+	Server          *Server   `json:"server,omitempty"` // none where nothing is to be served
 	Replicas        []Replica `json:"replicas"`         // last, since they are streamed
 }
 
@@ -68,15 +68,15 @@ const (
 
 // API is the Status API as the daemon finds it.
 type API struct {
-	Endpoint   string     `json:"endpoint"`
-	State      APIState   `json:"state"`
+	Endpoint   string     `json:"endpoint"`       // its address
+	State      APIState   `json:"state"`          // answers, down, unauthorized or unknown
 	Since      time.Time  `json:"since,omitzero"` // when the state began
 	Error      string     `json:"error,omitempty"`
 	RTTSeconds float64    `json:"rtt_seconds,omitempty"` // smoothed, of reports that were taken
 	Waiting    int        `json:"waiting"`               // verdicts that were not taken yet
 	NextTry    time.Time  `json:"next_try,omitzero"`     // while it takes none
 	MapAt      time.Time  `json:"map_at,omitzero"`       // when it last confirmed or replaced the map
-	MapOutcome MapOutcome `json:"map_outcome,omitempty"`
+	MapOutcome MapOutcome `json:"map_outcome,omitempty"` // changed, unchanged or error
 	MapError   string     `json:"map_error,omitempty"`
 }
 
@@ -85,9 +85,9 @@ type Promise struct {
 	PromisedSeconds float64   `json:"promised_seconds"`            // within which the page is told to expect the next report of each replica
 	WorstGapSeconds float64   `json:"worst_gap_seconds,omitempty"` // between two reports of a replica that was up, over twice the promised time
 	Late            int       `json:"late"`                        // reports taken later than promised, since the start
-	ProbesInFlight  int       `json:"probes_in_flight"`
-	ProbesLimit     int       `json:"probes_limit"`
-	ProbesNeeded    int       `json:"probes_needed"` // to keep the promise if all but one stop answering
+	ProbesInFlight  int       `json:"probes_in_flight"`            // now
+	ProbesLimit     int       `json:"probes_limit"`                // at a time
+	ProbesNeeded    int       `json:"probes_needed"`               // to keep the promise if all but one stop answering
 	NextCycle       time.Time `json:"next_cycle,omitzero"`
 }
 
@@ -116,9 +116,9 @@ type Replica struct {
 	Health         string       `json:"health"`         // healthy, sick, dead or unknown
 	Since          time.Time    `json:"since,omitzero"` // when the health became that
 	Reason         string       `json:"reason,omitempty"`
-	Kind           string       `json:"kind,omitempty"`
+	Kind           string       `json:"kind,omitempty"` // of failure: dns, refused, timeout, unreachable, broken, tls, http, status, body, policy or local
 	LatencySeconds float64      `json:"latency_seconds,omitempty"`
-	Attempts       int          `json:"attempts,omitempty"`
+	Attempts       int          `json:"attempts,omitempty"` // of the last probe
 	ProbedAt       time.Time    `json:"probed_at,omitzero"` // when the last result came
 	Withheld       bool         `json:"withheld"`           // a death that is not reported yet awaits confirmation
 	Reported       *Report      `json:"reported,omitempty"`
