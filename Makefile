@@ -26,7 +26,7 @@ go:
 
 build: go ## Build the daemon and the sandbox into bin/, static
 	@echo "compiling; the first time this takes a minute or two, without a word"
-	$(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+	$(GO) build -trimpath -ldflags "-s -w -X main.commit=$$(debian/release/commit)" -o bin/ ./cmd/...
 
 demo: ## Watch the daemon work against a sandbox, until Ctrl-C; FLAGS are the sandbox's
 	@echo "Compiling the daemon and the sandbox; the first time takes a minute or so."

@@ -25,6 +25,7 @@ func TestService(t *testing.T) {
 		m.reportsAnew("with a token")
 		want(m, "its health, asked by its user", m.sh("runuser -u crisp-status-local"+ask), "ok\n")
 		m.shFails("ask as the user of the daemon", "runuser -u nobody"+ask)
+		m.shFails("runuser -u crisp-status-local"+ask, "crisp-status-local --healthcheck -c "+configFile)
 	})
 	m.step("reload", func() {
 		pid := m.property("MainPID")

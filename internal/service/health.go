@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -179,7 +181,7 @@ func CheckHealth(path string) error {
 		return fmt.Errorf("asking the daemon: %w", err)
 	}
 	if !trusted(p) { // whoever was there first can have that name
-		return fmt.Errorf("what runs with %s is process %d of uid %d, want one of uid %d or root, in the same container (ask as the user of the daemon)", path, p.Pid, p.Uid, os.Geteuid())
+		return untrusted(path, p, os.Geteuid())
 	}
 	conn.SetDeadline(time.Now().Add(checkPatience))
 	// A daemon before 2.1 reads nothing and answers at once.
@@ -202,6 +204,19 @@ func CheckHealth(path string) error {
 		return errors.New(strings.TrimSuffix(string(answer), "\n"))
 	}
 	return nil
+}
+
+// untrusted says why p, which has the name of the daemon with the file at path, is
+// not asked by a process of user uid, and how to ask.
+func untrusted(path string, p *syscall.Ucred, uid int) error {
+	want, how := fmt.Sprintf("uid %d or root", uid), "ask as the user of the daemon"
+	if uid == 0 {
+		want = "root"
+		if u, err := user.LookupId(strconv.FormatUint(uint64(p.Uid), 10)); err == nil {
+			how += fmt.Sprintf(": runuser -u %s -- crisp-status-local --healthcheck -c %s", u.Username, path)
+		}
+	}
+	return fmt.Errorf("what runs with %s is process %d of uid %d, want one of %s, in the same container (%s)", path, p.Pid, p.Uid, want, how)
 }
 
 // dial connects. The queue may be full for a moment, of others who are turned

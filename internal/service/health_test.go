@@ -8,9 +8,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -218,7 +220,21 @@ func TestOtherUsersAreNotBelieved(t *testing.T) {
 	})
 	defer lying.Wait()
 	defer impostor.Close()
-	wantError(t, CheckHealth(path), "of uid 65534, want one of uid 0 or root")
+	wantError(t, CheckHealth(path), "of uid 65534, want one of root")
+}
+
+func TestWhoMayNotAskIsToldHow(t *testing.T) {
+	own, err := user.Current()
+	if err != nil {
+		t.Skip(err)
+	}
+	uid, err := strconv.ParseUint(own.Uid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := &syscall.Ucred{Pid: 7, Uid: uint32(uid)}
+	wantError(t, untrusted("/etc/x.cfg", daemon, 0), "want one of root, in the same container (ask as the user of the daemon: runuser -u "+own.Username+" -- crisp-status-local --healthcheck -c /etc/x.cfg)")
+	wantError(t, untrusted("/etc/x.cfg", daemon, 1234), "want one of uid 1234 or root, in the same container (ask as the user of the daemon)")
 }
 
 func TestProcessesOfOtherContainersAreNotTrusted(t *testing.T) {
