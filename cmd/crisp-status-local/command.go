@@ -68,7 +68,7 @@ func rootCommand(sys system) *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		asCommand()
-		_ = emit(cmd.OutOrStdout(), helpText(cmd))
+		_ = emit(cmd.OutOrStdout(), newScreen(sys.stdout, sys.lookupEnv).foldHelp(helpText(cmd)))
 	})
 	root.AddCommand(statusCommand(sys), checkCommand(sys), probeCommand(sys), onceCommand(sys), completionCommand())
 	return root

@@ -77,7 +77,7 @@ func probeCommand(sys system) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err, exitBadProbe) })
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.IntVar(&o.retry, "retry", defaults.Retry, "further attempts after one that was down")
+	flags.IntVar(&o.retry, "retry", defaults.Retry, "make up to `NUMBER` further attempts after one that was down")
 	flags.IntVar(&o.deadAfter, "delay-dead", int(defaults.DeadAfter/time.Second), "an attempt that takes so many `SECONDS` is down")
 	flags.IntVar(&o.sickAfter, "delay-sick", 0, "one that takes so many `SECONDS` is sick; 0: none is")
 	flags.StringVar(&o.healthyMatch, "healthy-match", "", "the `TEXT` that the body must have")

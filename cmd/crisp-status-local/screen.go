@@ -120,6 +120,44 @@ func (s screen) fold(line string, indent int) string {
 	return b.String() + "\n"
 }
 
+// foldHelp returns text about options for a screen that has no room for two columns:
+// what stands in the second one is below the first, and paragraphs are broken anew.
+func (s screen) foldHelp(text string) string {
+	const usual, option, below = 80, 2, 6
+	if s.width == 0 || s.width >= usual {
+		return text
+	}
+	var b, paragraph strings.Builder
+	end := func() {
+		if paragraph.Len() > 0 {
+			b.WriteString(s.fold(strings.TrimSuffix(paragraph.String(), " "), 0))
+			paragraph.Reset()
+		}
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		words := strings.TrimLeft(line, " ")
+		switch indent := len(line) - len(words); {
+		case line == "":
+			end()
+			b.WriteString("\n")
+		case indent == 0:
+			paragraph.WriteString(line + " ")
+		case indent > 2*below: // goes on in the second column
+			b.WriteString(s.fold(strings.Repeat(" ", below)+words, below))
+		default:
+			end()
+			first, second, found := strings.Cut(words, "  ")
+			b.WriteString(s.fold(strings.Repeat(" ", option)+first, 2*option))
+			if found {
+				b.WriteString(s.fold(strings.Repeat(" ", below)+strings.TrimLeft(second, " "), below))
+			}
+		}
+	}
+	end()
+	return b.String()
+}
+
 // firstColumns returns the beginning of word that is so wide, at least a character.
 func firstColumns(word string, width int) string {
 	end := 0

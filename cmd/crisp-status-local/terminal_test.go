@@ -148,17 +148,26 @@ func TestATerminalOfFortyColumnsWithAndWithoutColours(t *testing.T) {
 	if binary == "" {
 		t.Skip("there is no Go toolchain to build the daemon with")
 	}
+	probed := []string{"probe", "--retry", "0", "tcp://127.0.0.1:1"}
 	for name, tt := range map[string]struct {
-		env  []string
-		want bool
-	}{"a terminal": {nil, true}, "NO_COLOR": {[]string{"NO_COLOR=1"}, false}, "a dumb terminal": {[]string{"TERM=dumb"}, false}} {
+		args, env []string
+		status    int
+		colours   bool
+	}{
+		"a verdict":                      {probed, nil, exitDead, true},
+		"a verdict with NO_COLOR":        {probed, []string{"NO_COLOR=1"}, exitDead, false},
+		"a verdict on a dumb terminal":   {probed, []string{"TERM=dumb"}, exitDead, false},
+		"the help of the program":        {[]string{"--help"}, nil, 0, false},
+		"the help of a command":          {[]string{"probe", "--help"}, nil, 0, false},
+		"the help of a command, by help": {[]string{"help", "status"}, nil, 0, false},
+	} {
 		term := newTerminal(t, 40)
-		cmd := term.start(t, nil, tt.env, "probe", "--retry", "0", "tcp://127.0.0.1:1")
+		cmd := term.start(t, nil, tt.env, tt.args...)
 		cmd.Wait()
 		term.program.Close()
 		<-term.read
-		if strings.Contains(term.String(), "\x1b[") != tt.want || cmd.ProcessState.ExitCode() != exitDead {
-			t.Errorf("%s: got exit status %d and\n%q\nwant colours: %v", name, cmd.ProcessState.ExitCode(), term, tt.want)
+		if strings.Contains(term.String(), "\x1b[") != tt.colours || cmd.ProcessState.ExitCode() != tt.status {
+			t.Errorf("%s: got exit status %d and\n%q\nwant %d and colours: %v", name, cmd.ProcessState.ExitCode(), term, tt.status, tt.colours)
 		}
 		for line := range strings.Lines(term.String()) {
 			if n := text.StringWidthWithoutEscSequences(strings.TrimRight(line, "\r\n")); n > 40 {
