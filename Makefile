@@ -25,11 +25,10 @@ go:
 		echo "Go $$(awk '$$1 == "go" { print $$2 }' go.mod) or newer is needed, but \"$(GO)\" cannot build it: $$(echo "$$reason" | tail -n 1)"; exit 1; } >&2
 
 build: go ## Build the daemon and the sandbox into bin/, static
-	@echo "compiling; the first time this takes a minute or two, without a word"
+	@echo "compiling the daemon and the sandbox; the first time this takes a minute or two, without a word"
 	$(GO) build -trimpath -ldflags "-s -w -X main.commit=$$(debian/release/commit)" -o bin/ ./cmd/...
 
 demo: ## Watch the daemon work against a sandbox, until Ctrl-C; FLAGS are the sandbox's
-	@echo "Compiling the daemon and the sandbox; the first time takes a minute or so."
 	@$(MAKE) --no-print-directory build
 	@exec bin/crisp-status-sandbox --interval 4s $(FLAGS) -- bin/crisp-status-local -c '{config}'
 
