@@ -91,6 +91,7 @@ func (l *checklist) notice(label, format string, args ...any) {
 
 // runCheck is the command check.
 func runCheck(ctx context.Context, sys system, path string) error {
+	trustPublicRoots()
 	c, err := config.Load(path, sys.lookupEnv)
 	if err != nil {
 		return withWarnings(err, c.Warnings)

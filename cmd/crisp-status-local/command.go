@@ -166,6 +166,7 @@ func (o *options) run(ctx context.Context, sys system) error {
 		}
 		return say(sys, "ok")
 	}
+	trustPublicRoots()
 	c, err := config.Load(o.config, sys.lookupEnv)
 	if err != nil {
 		return withWarnings(err, c.Warnings)

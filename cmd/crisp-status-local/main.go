@@ -36,7 +36,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
-	_ "golang.org/x/crypto/x509roots/fallback" // a host without any CA bundle reaches the Status API all the same
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 )

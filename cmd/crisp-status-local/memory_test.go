@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"testing/fstest"
 )
@@ -53,7 +54,8 @@ func TestCgroupMemory(t *testing.T) {
 // program carries, or it could never ask for a map.
 func TestRootsWithoutABundle(t *testing.T) {
 	const variable = "CRISP_STATUS_LOCAL_TEST_ROOTS"
-	if os.Getenv(variable) != "" {
+	if args, set := os.LookupEnv(variable); set {
+		started(t.Context(), t, strings.Fields(args)...)
 		// What its issuer is found by says that the roots are there.
 		_, err := new(x509.Certificate).Verify(x509.VerifyOptions{})
 		if _, none := err.(x509.SystemRootsError); none {
@@ -68,9 +70,11 @@ func TestRootsWithoutABundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^TestRootsWithoutABundle$")
-	cmd.Env = append(os.Environ(), variable+"=1", "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR="+t.TempDir())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+	for _, args := range []string{"-c /nowhere.cfg", "check -c /nowhere.cfg", "once -c /nowhere.cfg", "probe --retry 0 tcp://127.0.0.1:1"} {
+		cmd := exec.Command(self, "-test.run=^TestRootsWithoutABundle$")
+		cmd.Env = append(os.Environ(), variable+"="+args, "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", args, err, out)
+		}
 	}
 }

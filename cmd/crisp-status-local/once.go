@@ -66,6 +66,7 @@ func onceCommand(sys system) *cobra.Command {
 }
 
 func (o *onceFlags) run(ctx context.Context, sys system) error {
+	trustPublicRoots()
 	c, err := config.Load(o.config, sys.lookupEnv)
 	if err != nil {
 		return withWarnings(err, c.Warnings)

@@ -152,6 +152,7 @@ func (o *probeFlags) run(ctx context.Context, sys system, urls []string) error {
 	if err != nil {
 		return usageError(exitBadProbe, "%w", err)
 	}
+	trustPublicRoots()
 	prober := probe.New(userAgent)
 	defer prober.Close()
 	if o.caFile != "" {
