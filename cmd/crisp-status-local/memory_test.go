@@ -50,11 +50,14 @@ func TestCgroupMemory(t *testing.T) {
 	}
 }
 
+// rootsVariable, when it is set, has the arguments of the program whose roots a test
+// is to look at in its own process.
+const rootsVariable = "CRISP_STATUS_LOCAL_TEST_ROOTS"
+
 // TestRootsWithoutABundle: a host that has no certificates trusts those that the
 // program carries, or it could never ask for a map.
 func TestRootsWithoutABundle(t *testing.T) {
-	const variable = "CRISP_STATUS_LOCAL_TEST_ROOTS"
-	if args, set := os.LookupEnv(variable); set {
+	if args, set := os.LookupEnv(rootsVariable); set {
 		started(t.Context(), t, strings.Fields(args)...)
 		// What its issuer is found by says that the roots are there.
 		_, err := new(x509.Certificate).Verify(x509.VerifyOptions{})
@@ -72,7 +75,7 @@ func TestRootsWithoutABundle(t *testing.T) {
 	}
 	for _, args := range []string{"-c /nowhere.cfg", "check -c /nowhere.cfg", "once -c /nowhere.cfg", "probe --retry 0 tcp://127.0.0.1:1"} {
 		cmd := exec.Command(self, "-test.run=^TestRootsWithoutABundle$")
-		cmd.Env = append(os.Environ(), variable+"="+args, "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR="+t.TempDir())
+		cmd.Env = append(os.Environ(), rootsVariable+"="+args, "SSL_CERT_FILE=/dev/null", "SSL_CERT_DIR="+t.TempDir())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", args, err, out)
 		}
