@@ -55,7 +55,7 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	cmd := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
+	cmd := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe",
 		"--user-data-dir="+profile, "--window-size=1000,1400")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has helpers
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut}        // 3 and 4
