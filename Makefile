@@ -95,11 +95,11 @@ test-install: ## Install and run all of that for real; as root, it installs what
 	CGO_ENABLED=0 $(GO) test -tags install -c -o bin/install.test ./debian/tests
 	@cd debian/tests && exec $(CURDIR)/bin/install.test -test.parallel 4 -test.timeout 60m -test.v
 
-# As above, not by "go test".
+# As above, not by "go test". Its cases wait far more than they compute.
 test-faults: ## Break everything around the daemon for real, in namespaces; as root, it installs what it needs from Debian
 	debian/tests/prepare faults
 	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults
-	@cd cmd/crisp-status-local/faults && exec $(CURDIR)/bin/faults.test -test.skip '^TestSoak$$' -test.parallel 16 -test.timeout 20m -test.v
+	@cd cmd/crisp-status-local/faults && exec $(CURDIR)/bin/faults.test -test.skip '^TestSoak$$' -test.parallel $$((6 * $$(nproc))) -test.timeout 40m -test.v
 
 soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that fails, at random; as root
 	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults

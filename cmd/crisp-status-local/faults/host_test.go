@@ -19,7 +19,7 @@ func TestHost(t *testing.T) {
 	faults := []fault{
 		{name: "has no file descriptor left", lasts: 20 * time.Second, begin: withoutFiles},
 		{name: "has a full disk for the log", lasts: 15 * time.Second, begin: fillDisk, options: options{logFile: smallDisk}},
-		{name: "ends the daemon at random moments", lasts: 20 * time.Second, begin: killNowAndThen},
+		{name: "ends the daemon at random moments", lasts: 5 * time.Second, begin: killNowAndThen},
 	}
 	for _, pause := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
 		faults = append(faults, fault{name: fmt.Sprintf("stops the daemon for %v", pause), lasts: pause, begin: stopped})

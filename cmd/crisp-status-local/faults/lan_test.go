@@ -79,12 +79,12 @@ func listen(t *testing.T, address string) net.Listener {
 	return listener
 }
 
-// lanMap is the map of a LAN, with more replicas if there are any, and the seconds
-// after which a replica is dead.
-func lanMap(delayDead int, more ...string) sandbox.Map {
+// lanMap is the map of a LAN, with more replicas if there are any, the seconds after
+// which an attempt is down, and how often one is repeated.
+func lanMap(delayDead, retry int, more ...string) sandbox.Map {
 	replicas := slices.Concat(up, down, []string{goes, come}, more)
 	return sandbox.Map{
-		Metrics:  sandbox.Metrics{Retry: new(1), DelayDead: new(delayDead)},
+		Metrics:  sandbox.Metrics{Retry: new(retry), DelayDead: new(delayDead)},
 		Services: []sandbox.Service{{ID: "service", Nodes: []sandbox.Node{{ID: "node", Replicas: replicas}}}},
 	}
 }

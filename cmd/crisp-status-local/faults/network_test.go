@@ -78,10 +78,11 @@ func withoutLink(l *lab) func() {
 	}
 }
 
-// withoutPorts leaves two ports to connect from, and takes them.
+// withoutPorts leaves two ports to connect from, and takes them: those that no
+// connection had before.
 func withoutPorts(l *lab) func() {
-	end := l.helper("listen", "40000", "40001")
-	l.portsFrom("40000 40001")
+	end := l.helper("listen", "20000", "20001")
+	l.portsFrom("20000 20001")
 	return func() {
 		l.says("this host cannot probe")
 		l.portsFrom("32768 60999")

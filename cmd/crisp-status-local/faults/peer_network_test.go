@@ -3,6 +3,8 @@
 package faults
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -37,6 +39,14 @@ func (l *lab) askBy(args ...string) {
 	}
 	here(l.t, "ip addr add "+nameserver+"/32 dev lo")
 	serveBy(l.t, filepath.Join(l.t.TempDir(), "log"), "53", args...)
+	// The honest one listens on that port, too.
+	asking := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(nameserver, "53"))
+	}}
+	eventually(l.t, args[0]+" answers", func() bool {
+		_, err := asking.LookupNetIP(l.t.Context(), "ip4", "web.lan.")
+		return err == nil
+	})
 	if err := os.WriteFile("/etc/resolv.conf", []byte("nameserver "+nameserver+"\n"), 0o644); err != nil {
 		l.t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ var mariadb = peer{
 		run(l.t, "mariadb-install-db", "--no-defaults", "--user=mysql", "--datadir="+data, "--tmpdir="+dir, "--auth-root-authentication-method=normal", "--skip-test-db")
 		serveBy(l.t, log, "3306", "mariadbd", "--no-defaults", "--user=mysql", "--datadir="+data, "--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 			"--tmpdir="+dir, "--bind-address=0.0.0.0", "--performance-schema=ON", "--max-connect-errors=100", "--log-warnings=9", "--innodb-buffer-pool-size=8M")
+		eventually(l.t, "MariaDB has its socket", func() bool { _, err := os.Stat(filepath.Join(dir, "socket")); return err == nil })
 		query(l, dir, "CREATE USER visitor@'%' IDENTIFIED BY 'visits'")
 	},
 	check: func(l *lab, dir string) {
