@@ -18,6 +18,8 @@ type echo struct {
 	reply
 	packet       [echoLen]byte
 	timeout      *time.Timer
+	first        *echo       // of its ping, itself if it is that; the answer goes to that one's replied
+	number       int         // in its ping, from 0 on
 	replied      chan answer // has room for one; a zero answer means that none can come
 	networkError icmpError   // from the network; protected by the socket's mu
 	next         *echo       // another with the same sequence number; protected by the socket's mu
@@ -25,8 +27,9 @@ type echo struct {
 
 // answer is the answer to an echo.
 type answer struct {
-	at   time.Time  // when it was read
-	from netip.Addr // invalid: from where the echo went
+	at     time.Time  // when it was read
+	from   netip.Addr // invalid: from where the echo went
+	number int        // of the echo that it answers
 }
 
 // pong is the result of an echo that was answered.
@@ -35,49 +38,89 @@ type pong struct {
 	anomaly string // an oddity of the answer
 }
 
+// echoAgain is the time after which an echo without an answer is followed by another,
+// since a packet may be lost: the shortest that ping(8) allows its users. maxEchoes
+// is how many of them a ping of maxPing has.
+const (
+	echoAgain = 200 * time.Millisecond
+	maxEchoes = int(maxPing / echoAgain)
+)
+
+// train is the echoes of a ping.
+type train struct {
+	echoes [maxEchoes]*echo
+	sent   [maxEchoes]time.Time
+	n      int // of them
+}
+
 // ping is pinger.ping for an addr of the socket's family.
 func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
 	if ctx.Err() != nil {
 		return pong{}, context.Cause(ctx)
 	}
-	e, err := s.expect(addr)
-	if err != nil {
+	var t train
+	defer s.recycle(&t)
+	if err := s.follow(ctx, &t, addr, limit); err != nil {
 		return pong{}, err
 	}
-	defer s.recycle(e)
-	sent, err := s.launch(ctx, e, addr, limit)
-	if err != nil {
-		return pong{}, err
+	first := t.echoes[0]
+	for last := false; !last; {
+		left := limit - time.Since(t.sent[0])
+		last = left <= echoAgain || t.n == maxEchoes
+		if last {
+			first.timeout.Reset(left)
+		} else {
+			first.timeout.Reset(echoAgain)
+		}
+		select {
+		case got := <-first.replied:
+			return t.answered(got)
+		case <-ctx.Done():
+			return pong{}, context.Cause(ctx)
+		case <-first.timeout.C:
+		}
+		// After a stall of this process the timer fires before the receiver has run: an
+		// answer that the kernel has by now arrived in time.
+		s.collect()
+		if last {
+			s.withdraw(&t)
+		}
+		select {
+		case got := <-first.replied:
+			return t.answered(got)
+		default:
+		}
+		// It is for the worse case only, so it waits for nothing, and fails silently.
+		if !last && s.spare.take(time.Now()) {
+			_ = s.follow(ctx, &t, addr, 0)
+		}
 	}
-	e.timeout.Reset(limit)
-	select {
-	case got := <-e.replied:
-		return got.since(sent)
-	case <-ctx.Done():
-		return pong{}, context.Cause(ctx)
-	case <-e.timeout.C:
-	}
-	// After a stall of this process the timer fires before the receiver has run: an
-	// answer that the kernel has by now arrived in time.
-	s.collect()
-	s.withdraw(e)
-	select {
-	case got := <-e.replied:
-		return got.since(sent)
-	default:
-	}
-	if said := e.networkError.ofEcho(); said != nil {
-		return pong{}, said
+	for _, e := range t.echoes[:t.n] {
+		if said := e.networkError.ofEcho(); said != nil {
+			return pong{}, said
+		}
 	}
 	return pong{}, noAnswer(limit)
 }
 
-// since returns the result of an echo that was sent at sent and was answered by a.
-func (a answer) since(sent time.Time) (pong, error) {
+// follow sends another echo of t to addr. It waits at most limit while the send buffer
+// is full.
+func (s *echoSocket) follow(ctx context.Context, t *train, addr netip.Addr, limit time.Duration) error {
+	e, err := s.expect(addr, t)
+	if err != nil {
+		return err
+	}
+	t.sent[e.number], err = s.launch(ctx, e, addr, limit)
+	return err
+}
+
+// answered returns the result of a ping whose echo got answers. The round trip is that
+// of this echo: what was lost before it is no latency.
+func (t *train) answered(a answer) (pong, error) {
 	if a.at.IsZero() {
 		return pong{}, socketClosed()
 	}
-	p := pong{rtt: a.at.Sub(sent)}
+	p := pong{rtt: a.at.Sub(t.sent[a.number])}
 	if a.from.IsValid() {
 		p.anomaly = "answered from another address, " + a.from.String()
 	}
@@ -162,15 +205,19 @@ func (e icmpError) ofEcho() *Error {
 	return fromNetwork(e.errno)
 }
 
-// expect returns an echo to send to addr, whose answer deliver will find. The caller
-// passes it to recycle in the end.
-func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
+// expect returns the next echo of t, to send to addr, whose answer deliver will find.
+// The caller passes t to recycle in the end.
+func (s *echoSocket) expect(addr netip.Addr, t *train) (*echo, error) {
 	e, ok := s.idle.Get().(*echo)
 	if !ok {
 		e = &echo{timeout: time.NewTimer(time.Hour), replied: make(chan answer, 1)}
 	}
 	e.addr, e.networkError = addr.WithZone(""), icmpError{}
 	e.reply = reply{id: s.id, seq: uint16(rand.Uint32()), token: rand.Uint64() | 1}
+	e.first, e.number = e, t.n
+	if t.n > 0 {
+		e.first, e.seq = t.echoes[0], t.echoes[t.n-1].seq+1
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting == nil {
@@ -183,6 +230,8 @@ func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
 			e.next = s.waiting[e.seq]
 			s.waiting[e.seq] = e
 			marshalEcho(&e.packet, s.request, e.reply)
+			t.echoes[t.n] = e
+			t.n++
 			return e, nil
 		}
 		e.seq++
@@ -190,11 +239,13 @@ func (s *echoSocket) expect(addr netip.Addr) (*echo, error) {
 	return nil, failure(KindLocal, "65536 ICMP echoes to it wait for an answer, which is all that there can be")
 }
 
-// withdraw makes e unknown to deliver and hear.
-func (s *echoSocket) withdraw(e *echo) {
+// withdraw makes t unknown to deliver and noteError.
+func (s *echoSocket) withdraw(t *train) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forgetLocked(e)
+	for _, e := range t.echoes[:t.n] {
+		s.forgetLocked(e)
+	}
 }
 
 func (s *echoSocket) forgetLocked(e *echo) {
@@ -213,14 +264,17 @@ func (s *echoSocket) forgetLocked(e *echo) {
 	e.next = nil
 }
 
-func (s *echoSocket) recycle(e *echo) {
-	s.withdraw(e)
-	e.timeout.Stop()
-	select {
-	case <-e.replied: // too late
-	default:
+func (s *echoSocket) recycle(t *train) {
+	s.withdraw(t)
+	for _, e := range t.echoes[:t.n] {
+		e.timeout.Stop()
+		select {
+		case <-e.replied: // too late
+		default:
+		}
+		e.first = nil
+		s.idle.Put(e)
 	}
-	s.idle.Put(e)
 }
 
 // deliver hands packet, read at the time at, to the echo that it answers. Any
@@ -240,12 +294,20 @@ func (s *echoSocket) deliver(packet []byte, from netip.Addr, at time.Time) {
 	if e == nil {
 		return
 	}
-	s.forgetLocked(e) // a second answer would find the channel full
-	got := answer{at: at}
+	s.forgetLocked(e)
+	got := answer{at: at, number: e.number}
 	if from != e.addr {
 		got.from = from
 	}
-	e.replied <- got
+	e.tell(got)
+}
+
+// tell hands an answer to the ping of e, unless it has one already.
+func (e *echo) tell(got answer) {
+	select {
+	case e.first.replied <- got:
+	default:
+	}
 }
 
 // noteError keeps an ICMP message about the echo to an address; packet is the start of
@@ -292,7 +354,7 @@ func (s *echoSocket) abandon() {
 	defer s.mu.Unlock()
 	for _, first := range s.waiting {
 		for e := first; e != nil; e = e.next {
-			e.replied <- answer{}
+			e.tell(answer{})
 		}
 	}
 	s.waiting = nil

@@ -86,9 +86,14 @@ func TestPingsFetchAnswersWithoutTheReceiver(t *testing.T) {
 func TestPingTakesTheAnswerThatTheKernelHoldsWhenTimeIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEchoSocket(unix.AF_INET)
-		var answer []byte
-		s.send = func(packet []byte, _ netip.Addr) error { answer = echoAnswer(packet); return nil }
-		s.collect = func() { s.deliver(answer, echoV4, time.Now()) }
+		began := time.Now()
+		var answers [][]byte
+		s.send = func(packet []byte, _ netip.Addr) error { answers = append(answers, echoAnswer(packet)); return nil }
+		s.collect = func() {
+			if time.Since(began) == time.Second {
+				s.deliver(answers[0], echoV4, time.Now())
+			}
+		}
 		if answer, err := s.ping(t.Context(), echoV4, time.Second); answer.rtt != time.Second || err != nil {
 			t.Errorf("got %v, %v, want it up after 1s", answer.rtt, err)
 		}
@@ -249,6 +254,7 @@ func TestPingSaysWhyThereIsNoAnswer(t *testing.T) {
 func TestPingWaitsForRoomInTheSendBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEchoSocket(unix.AF_INET)
+		s.collect = func() {}
 		began := time.Now()
 		s.send = func(packet []byte, _ netip.Addr) error {
 			if time.Since(began) < 900*time.Millisecond {
@@ -284,7 +290,7 @@ func TestEchoesAreUnpredictable(t *testing.T) {
 	tokens, seqs, ids := map[uint64]bool{}, map[uint16]bool{}, map[uint16]bool{}
 	for range 100 {
 		s := newEchoSocket(unix.AF_INET)
-		e, err := s.expect(echoV4)
+		e, err := s.expect(echoV4, new(train))
 		if err != nil {
 			t.Fatal(err)
 		}

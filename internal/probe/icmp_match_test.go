@@ -137,9 +137,9 @@ func TestPingIgnoresDuplicatesAndLateAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEchoSocket(unix.AF_INET)
 		s.collect = func() {}
-		var answers [][]byte
+		var before, answers [][]byte
 		s.send = func(packet []byte, _ netip.Addr) error {
-			for _, answer := range answers { // to the pings before
+			for _, answer := range before { // to the pings before
 				if !bytes.Equal(answer[6:8], packet[6:8]) { // one in 65,536 has the same number
 					s.deliver(answer, echoV4, time.Now())
 				}
@@ -152,9 +152,10 @@ func TestPingIgnoresDuplicatesAndLateAnswers(t *testing.T) {
 		for i := range 5 {
 			_, err := s.ping(t.Context(), echoV4, time.Second)
 			wantPingError(t, err, KindTimeout, "no answer within 1s")
-			if len(answers) != i+1 {
-				t.Fatalf("%d echoes left, want %d", len(answers), i+1)
+			if want := (i + 1) * maxEchoes; len(answers) != want {
+				t.Fatalf("%d echoes left, want %d", len(answers), want)
 			}
+			before = answers
 		}
 		s.send = func(packet []byte, _ netip.Addr) error {
 			for range 3 {
@@ -265,24 +266,25 @@ func TestEchoesToOneAddressDifferInTheirNumbers(t *testing.T) {
 	s := newEchoSocket(unix.AF_INET)
 	other := netip.MustParseAddr("192.0.2.2")
 	seqs := map[uint16]bool{}
-	var last *echo
+	var last *train
 	for range 1 << 16 {
-		e, err := s.expect(echoV4)
+		last = new(train)
+		e, err := s.expect(echoV4, last)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seqs[e.seq], last = true, e
+		seqs[e.seq] = true
 	}
 	if len(seqs) != 1<<16 {
 		t.Errorf("%d echoes have %d numbers, want one each", 1<<16, len(seqs))
 	}
-	_, err := s.expect(echoV4)
+	_, err := s.expect(echoV4, new(train))
 	wantPingError(t, err, KindLocal, "65536 ICMP echoes")
-	if _, err := s.expect(other); err != nil {
+	if _, err := s.expect(other, new(train)); err != nil {
 		t.Errorf("to another address: got %v, want an echo", err)
 	}
 	s.recycle(last)
-	if _, err := s.expect(echoV4); err != nil {
+	if _, err := s.expect(echoV4, new(train)); err != nil {
 		t.Errorf("after one was given back: got %v, want an echo", err)
 	}
 }
@@ -293,11 +295,12 @@ func TestEchoesOfOneNumberAreToldApart(t *testing.T) {
 	s := newEchoSocket(unix.AF_INET)
 	var echoes []*echo
 	for i := range 3 {
-		e, err := s.expect(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}))
+		var alone train
+		e, err := s.expect(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), &alone)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.withdraw(e)
+		s.withdraw(&alone)
 		e.seq, e.next = 7, s.waiting[7]
 		s.waiting[7] = e
 		marshalEcho(&e.packet, s.request, e.reply)

@@ -31,6 +31,7 @@ type echoSocket struct {
 	closing  atomic.Bool   // the receiver is to end
 	ended    chan struct{} // closed when it has
 	launched atomic.Uint32 // echoes sent
+	spare    spareEchoes
 
 	reading sync.Mutex     // held from reading a packet until it is delivered
 	buffer  [16 << 10]byte // of a longer packet the checksum would be wrong; no echo of ours has such an answer
@@ -80,6 +81,7 @@ func newEchoSocket(family int) *echoSocket {
 		request: icmpv4Echo, reply: icmpv4Reply,
 		id:      uint16(rand.Uint32()),
 		ended:   make(chan struct{}),
+		spare:   spareEchoes{most: leastSpare},
 		waiting: make(map[uint16]*echo),
 	}
 	if family == unix.AF_INET6 {
@@ -102,6 +104,9 @@ func (s *echoSocket) tune(fd int) {
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size)
+	}
+	if room, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
+		s.spare.most = max(leastSpare, room/8/queuedEcho)
 	}
 
 	// Besides the messages of routers, this makes a raw socket report echoes that this

@@ -1,0 +1,40 @@
+package probe
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// neighbourTime is for how long an echo to an absent neighbour occupies the send
+	// buffer: three questions for its address, a second apart.
+	neighbourTime = 3 * time.Second
+	// queuedEcho is what an echo takes of the send buffer, in bytes, at most.
+	queuedEcho = 1 << 10
+	leastSpare = 32
+)
+
+// spareEchoes bounds the echoes that follow others, so that those to absent
+// neighbours leave most of the send buffer to the first ones: an echo that finds no
+// room is this host's trouble.
+type spareEchoes struct {
+	most int // in neighbourTime
+
+	mu    sync.Mutex // protects all following fields
+	began time.Time
+	taken int
+}
+
+// take reports whether another echo may be sent now.
+func (s *spareEchoes) take(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.began) >= neighbourTime {
+		s.began, s.taken = now, 0
+	}
+	if s.taken >= s.most {
+		return false
+	}
+	s.taken++
+	return true
+}
