@@ -31,18 +31,32 @@ func (p *Policy) CheckName(name string, port uint16) error {
 	if p == nil {
 		return nil
 	}
-	name = strings.TrimSuffix(name, ".")
-	for _, e := range p.deny {
-		if e.matchesName(name, port) {
-			return denied(name, port, "denied by the entry %q of [probe] deny", e.text)
-		}
+	if err := p.CheckAlias(name, port); err != nil {
+		return err
 	}
+	name = strings.TrimSuffix(name, ".")
 	for _, e := range p.allow {
 		if e.matchesName(name, port) || e.prefix.IsValid() && e.matchesPort(port) {
 			return nil
 		}
 	}
 	return p.unlisted(name, port)
+}
+
+// CheckAlias returns a *Denied if an entry of deny matches name, which is what
+// another name leads to: the canonical one, say, or one with a search domain. No
+// entry of allow is asked: who gives a name away does not say where it may lead.
+func (p *Policy) CheckAlias(name string, port uint16) error {
+	if p == nil {
+		return nil
+	}
+	name = strings.TrimSuffix(name, ".")
+	for _, e := range p.deny {
+		if e.matchesName(name, port) {
+			return denied(name, port, "denied by the entry %q of [probe] deny", e.text)
+		}
+	}
+	return nil
 }
 
 // Check returns a *Denied if a connection to addr, an address of name, may not be

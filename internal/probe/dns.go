@@ -16,7 +16,8 @@ import (
 // up, its last addresses stand in (see serveStale).
 type resolver struct {
 	lookup func(ctx context.Context, host string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error)
-	notify func(name, trouble string) // takes hints for the operator, and may block; may be nil
+	notify func(name, trouble string)           // takes hints for the operator, and may block; may be nil
+	refuse func(name string, port uint16) error // the error of a name that may not lead to addresses; may be nil
 
 	mu         sync.Mutex // protects all following fields
 	cycleNo    int
@@ -127,6 +128,13 @@ func (r *resolver) namedAddrs(ctx context.Context, t Target, a attempt) ([]netip
 	case found.truncated && t.Scheme() == ICMP:
 		return nil, failure(KindLocal, "looking up %q: the answer is truncated, and the rest could not be had over TCP: is TCP to the nameservers permitted?", t.host)
 	}
+	if r.refuse != nil {
+		for _, name := range found.names {
+			if err := r.refuse(name, t.port); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return found.addrs, nil
 }
 
@@ -205,7 +213,7 @@ func (r *resolver) finish(n *name, c *lookupCall, found hostAddrs, err error) {
 	c.answer, c.err, c.ended = found, err, time.Now()
 	switch {
 	case err == nil:
-		n.lastGood = goodAddrs{addrs: found.addrs, at: c.ended}
+		n.lastGood = goodAddrs{hostAddrs: found, at: c.ended}
 	case err == errNoName: // which is believed at once
 		n.lastGood = goodAddrs{}
 	default:

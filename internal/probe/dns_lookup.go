@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type hostAddrs struct {
 	addrs     []netip.Addr // at least one, at most maxAddresses
 	total     int          // how many the name has
+	names     []string     // that led to them, but for those of the hosts file
 	truncated bool         // some of them are not known
 }
 
@@ -180,7 +182,10 @@ func noAddress(got [2]dnsReply, errs [2]error) error {
 // more than maxAddresses, each family has its share.
 func (s *stub) merge(got [2]dnsReply) hostAddrs {
 	v4, v6 := got[0].addrs, got[1].addrs
-	all := hostAddrs{total: got[0].total + got[1].total, truncated: got[0].truncated || got[1].truncated}
+	all := hostAddrs{
+		total: got[0].total + got[1].total, truncated: got[0].truncated || got[1].truncated,
+		names: slices.Concat(got[0].names, got[1].names),
+	}
 	if most := max(maxAddresses/2, maxAddresses-len(v6)); len(v4) > most {
 		v4 = v4[:most]
 	}

@@ -13,6 +13,10 @@ import (
 // thousands, and an icmp replica asks every one.
 const maxAddresses = 64
 
+// maxAliases bounds the CNAME records from a name to its addresses: resolvers follow
+// 8 to 16.
+const maxAliases = 64
+
 // dnsQuestion is a question to a nameserver: one name, one address family.
 type dnsQuestion struct {
 	name   dnsmessage.Name // fully qualified, in lower case
@@ -45,6 +49,7 @@ func (q dnsQuestion) pack(id uint16) ([]byte, error) {
 type dnsReply struct {
 	addrs     []netip.Addr // each once, at most maxAddresses
 	total     int          // the number in the answer
+	names     []string     // that led to addrs: the one asked for, and its aliases
 	noName    bool         // the name does not exist, for any type
 	truncated bool         // the answer has more than was sent
 }
@@ -110,13 +115,17 @@ func (q dnsQuestion) collect(p dnsmessage.Parser) (dnsReply, error) {
 		}
 	})
 	chain := map[dnsmessage.Name]bool{q.name: true}
+	r := dnsReply{names: []string{q.name.String()}}
 	for at, ok := aliases[q.name]; ok; at, ok = aliases[at] {
 		if chain[at] {
 			return dnsReply{}, answerError("CNAME loop")
 		}
+		if len(chain) > maxAliases {
+			return dnsReply{}, answerError(fmt.Sprintf("over %d CNAME records one after another", maxAliases))
+		}
 		chain[at] = true
+		r.names = append(r.names, at.String())
 	}
-	var r dnsReply
 	eachRecord(p, func(h dnsmessage.ResourceHeader, p *dnsmessage.Parser) {
 		if h.Type != q.family || h.Class != dnsmessage.ClassINET || !chain[lowered(h.Name)] {
 			return

@@ -3,18 +3,17 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 )
 
 // goodAddrs is the result of the last look-up of a name that succeeded, which is
 // used while the name cannot be looked up.
 type goodAddrs struct {
-	addrs  []netip.Addr // of the last look-up that succeeded
-	at     time.Time    // when that was
-	failed time.Time    // when the first look-up after it failed; zero: none did
-	cycle  int          // in which cycle that was
-	alone  time.Time    // since when it fails although other names resolve; zero: it does not
+	hostAddrs           // of the last look-up that succeeded
+	at        time.Time // when that was
+	failed    time.Time // when the first look-up after it failed; zero: none did
+	cycle     int       // in which cycle that was
+	alone     time.Time // since when it fails although other names resolve; zero: it does not
 }
 
 // maxStale bounds the use of the stale addresses of a name that fails alone.
@@ -50,7 +49,7 @@ func (r *resolver) serveStale(n *name, t Target, err error, wait time.Duration) 
 	case now.Sub(n.lastGood.alone) >= maxStale:
 		return hostAddrs{}, &Error{Kind: KindDNS, Reason: fmt.Sprintf("%s (for over %v, while other names are resolved)", failed.Reason, maxStale), Err: err}
 	}
-	return hostAddrs{addrs: n.lastGood.addrs}, nil
+	return hostAddrs{addrs: n.lastGood.addrs, names: n.lastGood.names}, nil
 }
 
 // failsAlone reports whether other names were resolved since n began to fail, in

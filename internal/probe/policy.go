@@ -27,6 +27,15 @@ func (p *Prober) addrs(ctx context.Context, t Target, a attempt) ([]netip.Addr, 
 	return p.resolver.addrs(ctx, t, a)
 }
 
+// permitAlias returns an *Error of KindPolicy if an entry of deny is about the name,
+// which the look-up of another one led through.
+func (p *Prober) permitAlias(name string, port uint16) error {
+	if err := p.policy.Load().CheckAlias(name, port); err != nil {
+		return denied(err)
+	}
+	return nil
+}
+
 // permit returns an *Error of KindPolicy unless an attempt for t may connect to
 // that address. It is asked right before, so that neither a name that changes,
 // nor a CNAME, nor a redirect leads around it.

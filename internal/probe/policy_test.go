@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
+
 	"github.com/crisp-im/crisp-status-local/v2/internal/policy"
 )
 
@@ -306,5 +308,57 @@ func TestNoPacketLeavesForWhatIsDenied(t *testing.T) {
 	all(func(string, error) {})
 	if got := sent() - before; got < 5 {
 		t.Errorf("%d packets left where they may, want some", got)
+	}
+}
+
+// TestNoNameOfAnAddressIsDenied: an entry of deny holds for every name that the
+// look-up leads through, not for the one of the map alone.
+func TestNoNameOfAnAddressIsDenied(t *testing.T) {
+	t.Parallel()
+	port := serveAll(t, []func(asked) []byte{func(q asked) []byte {
+		answers := map[string][]string{
+			"web.lan.":  {"web.lan. a.db.lan.", "a.db.lan. web2.lan.", "web2.lan. 127.0.0.1"},
+			"b.db.lan.": {"b.db.lan. 127.0.0.1"},
+			"free.lan.": {"free.lan. web2.lan.", "web2.lan. 127.0.0.1"},
+		}[q.name]
+		if answers == nil {
+			return nxdomain(q)
+		}
+		m := q.respond(dnsmessage.RCodeSuccess)
+		for _, record := range answers {
+			owner, value, _ := strings.Cut(record, " ")
+			if r := recordOf(owner, value); typeOf(r) == q.family || typeOf(r) == dnsmessage.TypeCNAME {
+				m.Answers = append(m.Answers, r)
+			}
+		}
+		return packed(m)
+	}}, nil, false)
+	for _, tt := range []struct{ deny, host, by string }{
+		{"*.db.lan", "web.lan", "a.db.lan"},
+		{"A.DB.lan", "web.lan", "a.db.lan"},
+		{"web2.lan", "web.lan", "web2.lan"},
+		{"*.db.lan:80", "web.lan", "a.db.lan"},
+		{"*.db.lan", "b", "b.db.lan"}, // by the search list
+		{"*.db.lan", "free.lan", ""},
+		{"*.db.lan:81", "web.lan", ""},
+		{"", "web.lan", ""},
+	} {
+		r, _, _ := resolverAt(t, port, nameserverLines(1)+"search db.lan\n", "")
+		p := testProber()
+		p.resolver = r
+		r.refuse = p.permitAlias
+		p.Restrict(policyOf(t, "", tt.deny))
+		connected := 0
+		p.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { connected++; return nil }
+		got := p.Probe(t.Context(), Task{Check: Check{Target: mustParse(t, "tcp://"+tt.host+":80")}, Budget: time.Minute})
+		if tt.by == "" {
+			if got.Health != Healthy {
+				t.Errorf("deny %q, %s: got %q, %v, want it healthy", tt.deny, tt.host, got.Health, got.Err)
+			}
+			continue
+		}
+		if !IsDenied(got.Err) || connected > 0 || !strings.Contains(got.Reason(), tt.by+" port 80 is denied by the entry") {
+			t.Errorf("deny %q, %s: got %v after %d connections, want it denied since it leads to %s", tt.deny, tt.host, got.Err, connected, tt.by)
+		}
 	}
 }

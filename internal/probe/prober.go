@@ -51,6 +51,7 @@ func New(userAgent string) *Prober {
 		costly:    make(chan struct{}, 1),
 		extra:     make(extraDials, maxExtraDials(openFiles())),
 	}
+	p.resolver.refuse = p.permitAlias
 	p.connectHalfOpen = p.connector.connectHalfOpen
 	p.connect = p.connector.connect
 	p.ping = p.pinger.ping
