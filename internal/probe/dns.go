@@ -119,7 +119,13 @@ func (r *resolver) namedAddrs(ctx context.Context, t Target, a attempt) ([]netip
 	}
 	switch {
 	case err == errNoName:
-		return nil, &Error{Kind: KindDNS, Reason: fmt.Sprintf("looking up %q: no such host", t.host), Err: err}
+		denied := time.Now()
+		found, err = r.deny(ctx, c, n, t, min(wait, max(0, a.left()/2)))
+		a.lookups.add(t.host, time.Since(denied))
+		if err != nil {
+			return nil, err
+		}
+		a.lookups.addStale(t.host)
 	case err != nil:
 		if found, err = r.serveStale(n, t, err, wait); err != nil {
 			return nil, err
@@ -214,8 +220,7 @@ func (r *resolver) finish(n *name, c *lookupCall, found hostAddrs, err error) {
 	switch {
 	case err == nil:
 		n.lastGood = goodAddrs{hostAddrs: found, at: c.ended}
-	case err == errNoName: // which is believed at once
-		n.lastGood = goodAddrs{}
+	case err == errNoName: // see deny
 	default:
 		return
 	}

@@ -14,6 +14,7 @@ type goodAddrs struct {
 	failed    time.Time // when the first look-up after it failed; zero: none did
 	cycle     int       // in which cycle that was
 	alone     time.Time // since when it fails although other names resolve; zero: it does not
+	denied    time.Time // since when it is said not to exist, as others are; zero: it is not
 }
 
 // maxStale bounds the use of the stale addresses of a name that fails alone.

@@ -42,9 +42,8 @@ func TestResolver(t *testing.T) {
 		}},
 		{name: "fails", lasts: 20 * time.Second, begin: lying(code(2))},
 		{name: "refuses", lasts: 20 * time.Second, begin: lying(code(5))},
-		// Whoever denies a name has answered: a name that is removed is dead.
-		{name: "knows no name", lasts: 20 * time.Second, begin: lying(code(3)), unsure: named},
-		{name: "knows no address", lasts: 20 * time.Second, begin: lying(code(0)), unsure: named},
+		{name: "knows no name", lasts: 20 * time.Second, begin: lying(code(3))},
+		{name: "knows no address", lasts: 20 * time.Second, begin: lying(code(0))},
 		{name: "answers with random bytes", lasts: 20 * time.Second, begin: lying(func(query, _ []byte) []byte {
 			reply := append([]byte(nil), query...)
 			for i := 2; i < len(reply); i++ {

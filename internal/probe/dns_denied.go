@@ -1,0 +1,106 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// maxControls is how many other names tell whether a denial is believed: of those
+	// that share most of the name's domain, since a private one may be gone alone.
+	maxControls = 2
+	// maxCandidates bounds the names that these are chosen from, at random.
+	maxCandidates = 64
+)
+
+// deny returns what it comes to that c, the look-up of n, found no such name. A
+// nameserver is believed at once, unless it denies other names as well that it has
+// known: then it is no more the one that knew them (a VPN is down, a private zone is
+// not asked any more), which is this host's trouble. The stale addresses serve for
+// maxStale, then the name is dead. The error is an *Error, or the cause of ctx's end.
+func (r *resolver) deny(ctx context.Context, c *lookupCall, n *name, t Target, wait time.Duration) (hostAddrs, error) {
+	failed := &Error{Kind: KindDNS, Reason: fmt.Sprintf("looking up %q: no such host", t.host), Err: errNoName}
+	calls, others := r.askControls(ctx, n, wait)
+	believed := len(calls) == 0
+	began := time.Now()
+	for _, control := range calls {
+		if _, err := r.await(ctx, control, t, max(0, wait-time.Since(began))); err == nil {
+			believed = true
+		}
+	}
+	if ctx.Err() != nil {
+		return hostAddrs{}, context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, good := time.Now(), &n.lastGood
+	if good.denied.IsZero() {
+		good.denied = now
+	}
+	switch {
+	case good.at.After(c.ended): // it resolves by now
+		return good.hostAddrs, nil
+	case believed, now.Sub(good.denied) >= maxStale:
+		*good = goodAddrs{}
+		return hostAddrs{}, failed
+	}
+	r.warnHourlyLocked("any name", fmt.Sprintf("%s, nor of %s: its addresses of %v ago are used, for %v at most: does /etc/resolv.conf name the right nameservers?",
+		failed.Reason, strings.Join(others, " and "), rounded(now.Sub(good.at)), maxStale))
+	return good.hostAddrs, nil
+}
+
+// askControls looks other names up that had addresses when they were last looked up;
+// none if n itself never had any. The caller awaits every look-up.
+func (r *resolver) askControls(ctx context.Context, n *name, wait time.Duration) (calls []*lookupCall, hosts []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(n.lastGood.addrs) == 0 {
+		return nil, nil
+	}
+	now := time.Now()
+	for _, other := range r.controlsLocked(n) {
+		if other.last == nil || !other.last.serves(now, now) {
+			other.last = r.startLookup(ctx, other, wait)
+		}
+		other.last.waiters++
+		calls, hosts = append(calls, other.last), append(hosts, fmt.Sprintf("%q", other.host))
+	}
+	return calls, hosts
+}
+
+// controlsLocked returns the names nearest to n. The caller holds the lock.
+func (r *resolver) controlsLocked(n *name) []*name {
+	var nearest []*name
+	seen := 0
+	for _, other := range r.names {
+		if other == n || len(other.lastGood.addrs) == 0 {
+			continue
+		}
+		if seen++; seen > maxCandidates {
+			break
+		}
+		nearest = append(nearest, other)
+		for i := len(nearest) - 1; i > 0 && sharedLabels(nearest[i].host, n.host) > sharedLabels(nearest[i-1].host, n.host); i-- {
+			nearest[i], nearest[i-1] = nearest[i-1], nearest[i]
+		}
+		nearest = nearest[:min(len(nearest), maxControls)]
+	}
+	return nearest
+}
+
+// sharedLabels returns how many labels two names share, from the right.
+func sharedLabels(a, b string) int {
+	a, b = strings.TrimSuffix(a, "."), strings.TrimSuffix(b, ".")
+	for n := 0; ; n++ {
+		i, j := strings.LastIndexByte(a, '.'), strings.LastIndexByte(b, '.')
+		if !strings.EqualFold(a[i+1:], b[j+1:]) {
+			return n
+		}
+		if i < 0 || j < 0 {
+			return n + 1
+		}
+		a, b = a[:i], b[:j]
+	}
+}
