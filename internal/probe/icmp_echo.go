@@ -100,6 +100,9 @@ func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Durat
 			return pong{}, said
 		}
 	}
+	if fault := s.fault.Swap(nil); fault != nil {
+		return pong{}, fault
+	}
 	return pong{}, noAnswer(limit)
 }
 

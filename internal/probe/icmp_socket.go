@@ -32,6 +32,7 @@ type echoSocket struct {
 	ended    chan struct{} // closed when it has
 	launched atomic.Uint32 // echoes sent
 	spare    spareEchoes
+	fault    atomic.Pointer[Error] // of a packet that could not be taken; nil: none was
 
 	reading sync.Mutex     // held from reading a packet until it is delivered
 	buffer  [16 << 10]byte // of a longer packet the checksum would be wrong; no echo of ours has such an answer
@@ -178,7 +179,7 @@ func (s *echoSocket) drain(fd int) bool {
 		n, from, err := syscall.Recvfrom(fd, s.buffer[:], 0)
 		switch err {
 		case nil:
-			s.deliver(s.buffer[:n], addrOf(from), time.Now())
+			s.survive(func() { s.deliver(s.buffer[:n], addrOf(from), time.Now()) })
 			failed = 0
 		case syscall.EAGAIN:
 			s.drainErrors(fd)
@@ -194,6 +195,17 @@ func (s *echoSocket) drain(fd int) bool {
 	return false
 }
 
+// survive takes a packet by take. One that trips it up must not end the receiver, and
+// the daemon with it: it is lost, and why is the failure of a ping without an answer.
+func (s *echoSocket) survive(take func()) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.fault.Store(Panicked(fault))
+		}
+	}()
+	take()
+}
+
 // drainErrors passes the messages of the error queue to noteError.
 func (s *echoSocket) drainErrors(fd int) {
 	for range 4096 {
@@ -201,7 +213,7 @@ func (s *echoSocket) drainErrors(fd int) {
 		if err != nil {
 			return
 		}
-		s.noteError(s.buffer[:n], addrOf(to), parseError(s.control[:c]))
+		s.survive(func() { s.noteError(s.buffer[:n], addrOf(to), parseError(s.control[:c])) })
 	}
 }
 

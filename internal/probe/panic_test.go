@@ -5,7 +5,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestPanicIsThatProbesFailure: wherever it happens, also in a goroutine of the
@@ -34,6 +37,32 @@ func TestPanicIsThatProbesFailure(t *testing.T) {
 	if !isLocal(err) {
 		t.Errorf("a panic in a look-up: got %v, want a local failure", err)
 	}
+}
+
+// TestPacketThatTripsUpTheReceiverIsLost: the daemon lives, and a replica whose answer
+// it may have been is not dead by it.
+func TestPacketThatTripsUpTheReceiverIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEchoSocket(unix.AF_INET)
+		s.collect = func() {}
+		s.send = func(packet []byte, _ netip.Addr) error {
+			answer := echoAnswer(packet)
+			time.AfterFunc(time.Millisecond, func() {
+				s.survive(func() { s.deliver(answer, echoV4, time.Now()); panicHere() })
+			})
+			return nil
+		}
+		if _, err := s.ping(t.Context(), echoV4, time.Second); err != nil {
+			t.Errorf("got %v, want it up", err)
+		}
+		s.send = func([]byte, netip.Addr) error { return nil }
+		_, err := s.ping(t.Context(), echoV4, time.Second)
+		if e, ok := err.(*Error); !ok || e.Kind != KindLocal || !strings.Contains(e.Stack, "panicHere") {
+			t.Errorf("got %#v, want a local failure with the stack", err)
+		}
+		_, err = s.ping(t.Context(), echoV4, time.Second)
+		wantPingError(t, err, KindTimeout, "no answer")
+	})
 }
 
 func panicHere() { panic("index out of range") }
