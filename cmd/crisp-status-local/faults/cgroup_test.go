@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -31,7 +32,7 @@ func TestLittleCPU(t *testing.T) {
 	try(t, []fault{
 		{name: "a tenth", lasts: 30 * time.Second, begin: func(l *lab) func() {
 			return l.starve(10_000)
-		}},
+		}, options: options{delaySick: 1, healthy: slices.Concat(spread(20, "tcp://%s:80"), spread(20, "http://%s/"), spread(20, "https://%s/"), spread(20, "icmp://%s"))}},
 		{name: "two busy processes", lasts: 30 * time.Second, begin: func(l *lab) func() {
 			heal := l.starve(40_000)
 			wrapper := append([]string{"nice", "-n", "-15"}, joining(l.group)...)

@@ -81,7 +81,7 @@ func (l *lab) promise(f fault, ended time.Time) {
 	var worst, behind time.Duration
 	longest, mostBehind := l.longest(), longestBehind+l.late.total()
 	reports, dead := 0, make(map[string]int)
-	for _, replica := range up {
+	for _, replica := range l.up {
 		before := time.Time{}
 		for _, report := range l.api.of(replica) {
 			gap := report.at.Sub(before)
@@ -98,6 +98,9 @@ func (l *lab) promise(f fault, ended time.Time) {
 			reports++
 			if report.health == sandbox.Dead {
 				dead[replica]++
+			}
+			if report.health == sandbox.Sick {
+				l.t.Errorf("%s was reported sick, %v after the end of the fault: that was this host", replica, report.at.Sub(ended))
 			}
 			if report.health == sandbox.Dead && !slices.Contains(f.unsure, replica) {
 				l.t.Errorf("%s is up and was reported dead, %v after the end of the fault", replica, report.at.Sub(ended))

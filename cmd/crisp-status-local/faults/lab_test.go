@@ -47,6 +47,7 @@ type lab struct {
 	wrapper  []string // runs the daemon as its arguments say
 	group    string   // the control group that the daemon was moved to
 	interval time.Duration
+	up       []string // the replicas that are
 	late     lateness // of this machine
 	cmd      *exec.Cmd
 }
@@ -57,6 +58,8 @@ type options struct {
 	interval  time.Duration // 0: interval
 	delayDead int           // seconds; 0: 5
 	retry     int           // 0: 1
+	delaySick int           // seconds; 0: nothing is sick
+	healthy   []string      // replicas that are up, beside those of every LAN
 	secureAPI bool
 	wrapper   []string
 	logFile   func(t *testing.T) string // nil: a file with room enough
@@ -70,7 +73,12 @@ func newLab(t *testing.T, o options) *lab {
 	if o.secureAPI {
 		certificate = l.lan.authority.certificate(t, time.Now().Add(time.Hour))
 	}
-	l.api = newStatusAPI(t, lanMap(cmp.Or(o.delayDead, 5), cmp.Or(o.retry, 1), o.replicas...), certificate)
+	m := lanMap(cmp.Or(o.delayDead, 5), cmp.Or(o.retry, 1), slices.Concat(o.healthy, o.replicas)...)
+	if o.delaySick > 0 {
+		m.Metrics.DelaySick = &o.delaySick
+	}
+	l.up = slices.Concat(up, o.healthy)
+	l.api = newStatusAPI(t, m, certificate)
 	dir := t.TempDir()
 	l.config, l.log = filepath.Join(dir, "config.cfg"), filepath.Join(dir, "log")
 	if o.logFile != nil {
@@ -208,7 +216,7 @@ func (l *lab) settled(after time.Time) {
 	}
 	l.reported(goes, goesIs, after)
 	l.reported(come, comeIs, after)
-	for _, replica := range up {
+	for _, replica := range l.up {
 		l.reported(replica, sandbox.Healthy, after)
 	}
 	for _, replica := range down {

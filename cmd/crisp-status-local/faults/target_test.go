@@ -3,8 +3,16 @@
 package faults
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +59,68 @@ func TestTargets(t *testing.T) {
 		begin: func(l *lab) func() { return func() { l.expect(verdicts) } },
 	}
 	f.run(t)
+}
+
+// TestCostlyCertificates holds that targets whose certificates take long to verify, as
+// many as they like to send, take no other replica's time.
+func TestCostlyCertificates(t *testing.T) {
+	t.Parallel()
+	if !inside(t) {
+		return
+	}
+	chain := costlyChain(t, 110)
+	listener := tls.NewListener(listen(t, ":7006"), &tls.Config{Certificates: []tls.Certificate{chain}})
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _ = conn.(*tls.Conn).HandshakeContext(t.Context()); conn.Close() }()
+		}
+	})
+	t.Cleanup(func() { listener.Close(); serving.Wait() })
+	f := fault{
+		name: "40 targets with 110 certificates of P-521", lasts: 20 * time.Second,
+		options: options{
+			delaySick: 1, replicas: spread(40, "https://%s:7006/"),
+			healthy: slices.Concat(spread(20, "tcp://%s:80"), spread(20, "http://%s/"), spread(20, "https://%s/"), spread(20, "icmp://%s")),
+		},
+		begin: func(*lab) func() { return func() {} },
+	}
+	f.run(t)
+}
+
+// costlyChain returns a certificate behind so many others, each of which signs the one
+// before it, with keys that take long to check.
+func costlyChain(t *testing.T, n int) tls.Certificate {
+	t.Helper()
+	var chain tls.Certificate
+	var parent *x509.Certificate
+	var parentKey *ecdsa.PrivateKey
+	for i := range n {
+		key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: fmt.Sprintf("number %d", i)},
+			NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(1, 0, 0),
+			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, BasicConstraintsValid: true, IsCA: true,
+		}
+		if parent == nil {
+			parent, parentKey = template, key
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain.Certificate = append([][]byte{der}, chain.Certificate...)
+		parent, parentKey = template, key
+	}
+	chain.PrivateKey = parentKey
+	return chain
 }
 
 // expect checks that a replica never had another verdict.
