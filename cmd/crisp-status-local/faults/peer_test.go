@@ -24,13 +24,18 @@ type peer struct {
 	program  string
 	replicas []string
 	start    func(l *lab, dir string) // writes into dir, the log into dir/log
-	noise    string                   // what the log must not say, an expression
+	noise    string                   // an expression for a line that the log must not have
 	check    func(l *lab, dir string) // nil: nothing more
 }
 
 // probes is how many of each peer are waited for: MySQL's limit of failed
 // connections is a hundred.
 const probes = 300
+
+// tolerated is how many of them a peer may notice: the kernel completes a handshake
+// 40 ms after the answer, whenever this machine lets the daemon run. A daemon that
+// connected as others do would be noticed every time.
+const tolerated = probes / 30
 
 func TestPeers(t *testing.T) {
 	t.Parallel()
@@ -73,8 +78,8 @@ func (p peer) run(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found := regexp.MustCompile(p.noise).Find(written); found != nil {
-		t.Errorf("the log of %s has %q after %d probes:\n%s", p.name, found, probes, written[:min(len(written), 4<<10)])
+	if found := regexp.MustCompile(`.*(`+p.noise+`).*`).FindAll(written, -1); len(found) > tolerated {
+		t.Errorf("the log of %s has %d lines such as %q after %d probes, want %d at most:\n%s", p.name, len(found), found[0], probes, tolerated, written[:min(len(written), 4<<10)])
 	}
 	if p.check != nil {
 		p.check(l, dir)
