@@ -27,12 +27,6 @@ func TestHost(t *testing.T) {
 	try(t, faults)
 }
 
-// TestWallClock says what cannot be tried: a time namespace has no wall clock of
-// its own, and that of the machine is not a test's to set.
-func TestWallClock(t *testing.T) {
-	t.Skip("the wall clock of a process cannot be set alone: that the daemon keeps to the monotonic one is tested in faked time only")
-}
-
 func stopped(l *lab) func() {
 	_ = l.cmd.Process.Signal(syscall.SIGSTOP)
 	return func() { _ = l.cmd.Process.Signal(syscall.SIGCONT) }

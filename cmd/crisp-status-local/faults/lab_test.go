@@ -46,6 +46,7 @@ type lab struct {
 	log      string   // the file with what the daemon writes
 	wrapper  []string // runs the daemon as its arguments say
 	group    string   // the control group that the daemon was moved to
+	program  string
 	interval time.Duration
 	up       []string // the replicas that are
 	late     lateness // of this machine
@@ -61,6 +62,7 @@ type options struct {
 	delaySick int           // seconds; 0: nothing is sick
 	healthy   []string      // replicas that are up, beside those of every LAN
 	secureAPI bool
+	program   string // empty: the daemon as an operator gets it
 	wrapper   []string
 	logFile   func(t *testing.T) string // nil: a file with room enough
 	before    func(l *lab)              // starts what else the far side needs; nil: nothing
@@ -68,7 +70,7 @@ type options struct {
 
 func newLab(t *testing.T, o options) *lab {
 	t.Helper()
-	l := &lab{t: t, wire: newWire(t), lan: newLAN(t), resolver: newResolver(t), wrapper: o.wrapper}
+	l := &lab{t: t, wire: newWire(t), lan: newLAN(t), resolver: newResolver(t), wrapper: o.wrapper, program: cmp.Or(o.program, os.Getenv(binaryVariable))}
 	var certificate *tls.Certificate
 	if o.secureAPI {
 		certificate = l.lan.authority.certificate(t, time.Now().Add(time.Hour))
@@ -118,9 +120,9 @@ func (l *lab) start() {
 		l.t.Fatal(err)
 	}
 	defer log.Close()
-	args := slices.Concat([]string{"nice", "-n", fmt.Sprint(ahead), "nsenter", "-t", fmt.Sprint(l.wire.near), "-n"}, l.wrapper, []string{os.Getenv(binaryVariable), "-c", l.config})
+	args := slices.Concat([]string{"nice", "-n", fmt.Sprint(ahead), "nsenter", "-t", fmt.Sprint(l.wire.near), "-n"}, l.wrapper, []string{l.program, "-c", l.config})
 	l.cmd = exec.Command(args[0], args[1:]...)
-	l.cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(filepath.Dir(l.config), "ca.pem"))
+	l.cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(filepath.Dir(l.config), "ca.pem"), clockVariable+"="+l.clock())
 	l.cmd.Stdout, l.cmd.Stderr = log, log
 	if err := l.cmd.Start(); err != nil {
 		l.t.Fatal(err)

@@ -60,7 +60,7 @@ func newLAN(t *testing.T) *lan {
 	mux.HandleFunc("/come", answer(l.changed.Load))
 	plain := &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
 	secure := &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
-		Certificates: []tls.Certificate{*l.authority.certificate(t, time.Now().Add(time.Hour))},
+		Certificates: []tls.Certificate{*l.authority.certificate(t, time.Now().AddDate(0, 1, 0))},
 	}}
 	var serving sync.WaitGroup
 	on80, on443 := listen(t, ":80"), listen(t, ":443")
