@@ -59,7 +59,7 @@ func TestService(t *testing.T) {
 		const socket = "/run/crisp-status-local/http"
 		m.configure(strings.Replace(plain, "[server]\n", "[server]\ninet = \""+socket+"\"\n", 1))
 		m.opensSocket(socket)
-		m.kill()
+		m.kill("KILL")
 		m.opensSocket(socket)
 		m.configure(plain)
 	})
@@ -82,13 +82,15 @@ func TestService(t *testing.T) {
 		m.sh("systemctl restart crisp-status-local")
 	})
 	m.step("killed", func() {
-		m.kill()
+		m.kill("KILL")
 		m.reportsAnew("after it was killed")
 		// At the pace of the unit, so many deaths would take longer than systemd counts them for.
 		m.dropIn("[Service]\nRestartSec=10ms")
 		for range 6 {
-			m.kill()
+			m.kill("KILL")
 		}
+		m.kill("TERM") // it ends well then, and nobody asked for it
+		m.kill("INT")
 		m.reportsAnew("after it was killed many times")
 	})
 	m.step("stopped by a person", func() {
@@ -172,11 +174,11 @@ func (m *machine) opensSocket(path string) {
 	want(m, "the socket", m.owned(path), "660 crisp-status-local:crisp-status-local")
 }
 
-// kill ends the service as nothing else does, and waits until it is back.
-func (m *machine) kill() {
+// kill ends the service by a signal, which nothing else does, and waits until it is back.
+func (m *machine) kill(signal string) {
 	m.Helper()
 	pid := m.property("MainPID")
-	m.sh("kill -KILL " + pid)
+	m.sh("kill -" + signal + " " + pid)
 	eventually(m, "the service comes back", func() string {
 		if now := m.property("ActiveState", "MainPID"); !strings.HasPrefix(now, "active ") || now == "active "+pid {
 			return now
