@@ -38,6 +38,7 @@ type Prober struct {
 	connectHalfOpen func(ctx context.Context, addr netip.AddrPort, a attempt) error
 	connect         func(ctx context.Context, addr netip.AddrPort, a attempt) (net.Conn, error)
 	ping            func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error)
+	way             func(netip.Addr) error
 }
 
 // New returns a Prober that names itself userAgent to HTTP servers. It opens
@@ -55,6 +56,7 @@ func New(userAgent string) *Prober {
 	p.connectHalfOpen = p.connector.connectHalfOpen
 	p.connect = p.connector.connect
 	p.ping = p.pinger.ping
+	p.way = wayTo
 	return p
 }
 
@@ -154,6 +156,11 @@ func (r Result) cancelled(ctx context.Context) Result {
 func (p *Prober) measure(ctx context.Context, c Check, a attempt) (latency time.Duration, err error) {
 	defer recoverPanic(&err)
 	latency, err = c.Target.scheme.method().attempt(p, ctx, c, a)
+	if isTimeout(err) && a.record != nil {
+		if lost := lostWay(&a.record.phases, p.way); lost != nil {
+			err = lost
+		}
+	}
 	return latency, a.lookups.localIfStale(err)
 }
 

@@ -16,6 +16,7 @@ func testProber() *Prober {
 	p := &Prober{userAgent: "crisp-status-local/test", resolver: newResolver(), connector: newConnector(), pinger: new(pinger), costly: make(chan struct{}, 1)}
 	p.stalls.clock = func() time.Duration { return 0 } // however slow the machine is
 	p.connectHalfOpen, p.connect, p.ping = p.connector.connectHalfOpen, p.connector.connect, p.pinger.ping
+	p.way = func(netip.Addr) error { return nil }
 	return p
 }
 
