@@ -58,3 +58,24 @@ func TestNodesWithTheSameRulesShareThem(t *testing.T) {
 		t.Error("want the rules shared by those that have the same, and by no others")
 	}
 }
+
+// TestAMillionNodesWithRulesOfTheirOwnAreRefused: rules are shared by those that have the
+// same, so the most costly map is one in which none has.
+func TestAMillionNodesWithRulesOfTheirOwnAreRefused(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(`{"data":{"services":[{"id":"s","nodes":[`)
+	for i := range 1_000_000 {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		fmt.Fprintf(&text, `{"id":"%d","replicas":["http://h/"],"http":{"body":{"dead_match":"%d"}}}`, i, i)
+	}
+	text.WriteString("]}]}}")
+	before := heapAllocated()
+	if _, err := decodeMap(strings.NewReader(text.String())); !errors.Is(err, errMapTooLarge) && !errors.Is(err, errMapTooMany) {
+		t.Errorf("got %v, want it refused", err)
+	}
+	if cost, most := heapAllocated()-before, uint64(3*maxMap); cost > most {
+		t.Errorf("%d MiB allocated for a map of %d MiB that is refused, want at most %d", cost>>20, text.Len()>>20, most>>20)
+	}
+}
