@@ -31,6 +31,23 @@ func wrong(change func(*dnsmessage.Message)) func(asked) []byte {
 	}
 }
 
+// chained leads any name to 10.0.0.5 over n CNAME records.
+func chained(n int) func(asked) []byte {
+	return func(q asked) []byte {
+		m := q.respond(dnsmessage.RCodeSuccess)
+		name := q.name
+		for i := range n {
+			next := fmt.Sprintf("c%d.test.", i)
+			m.Answers = append(m.Answers, recordOf(name, next))
+			name = next
+		}
+		if q.family == typeA {
+			m.Answers = append(m.Answers, recordOf(name, "10.0.0.5"))
+		}
+		return packed(m)
+	}
+}
+
 func TestWhatNameserversDo(t *testing.T) {
 	fail := func(code dnsmessage.RCode) func(asked) []byte { return refuses(code) }
 	garbage := func(q asked) []byte { return binary.BigEndian.AppendUint16(nil, q.message.ID) }
@@ -65,6 +82,8 @@ func TestWhatNameserversDo(t *testing.T) {
 			m.Answers[0].Header.Name = dnsmessage.MustNewName("b.test.")
 			m.Answers = append(m.Answers, recordOf("A.test.", "b.test."), recordOf("web.test.", "a.test."))
 		})}, want: "10.0.0.5 2001:db8::5"},
+		{name: "a chain of 64 CNAME records", servers: []func(asked) []byte{chained(64)}, want: "10.0.0.5"},
+		{name: "a chain of 65 CNAME records", servers: []func(asked) []byte{chained(65)}, err: "over 64 CNAME records"},
 		{name: "a CNAME loop", servers: []func(asked) []byte{wrong(func(m *dnsmessage.Message) {
 			m.Answers = []dnsmessage.Resource{recordOf("web.test.", "a.test."), recordOf("a.test.", "web.test.")}
 		})}, err: "CNAME loop"},
