@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,11 +87,7 @@ var failures failed
 func (f *failed) add(name string, lines []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	text := "FAIL " + name
-	for _, line := range lines {
-		text += "\n" + line
-	}
-	f.cases = append(f.cases, text)
+	f.cases = append(f.cases, strings.Join(append([]string{"FAIL " + name}, lines...), "\n"))
 }
 
 // print says at the end of all output what failed: who looks at it sees the end.
