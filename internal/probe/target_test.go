@@ -446,8 +446,13 @@ func TestSchemesAreThoseThatURLsCanHave(t *testing.T) {
 			t.Errorf("%s: got the target %v, %v, want one of that scheme", scheme, target, err)
 		}
 	}
-	table := methods()
-	if got := len(Schemes()); got != len(table) {
-		t.Errorf("got %d schemes, want the %d of the table", got, len(table))
+	rows := 0
+	for _, m := range methods() {
+		if m.attempt != nil {
+			rows++
+		}
+	}
+	if got := len(Schemes()); got != rows {
+		t.Errorf("got %d schemes, want the %d of the table", got, rows)
 	}
 }
