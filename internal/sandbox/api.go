@@ -33,14 +33,14 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if got := r.UserAgent(); !userAgent.MatchString(got) {
 		s.traffic.recordViolation("User-Agent must be crisp-status-local/<version>", strconv.Quote(got))
 	}
-	path := r.URL.EscapedPath()
+	member, path, ok := s.members.route(r.URL.EscapedPath())
 	switch {
-	case path == mapPath:
-		s.answer(w, r, Request{}, s.serveMap)
-	case strings.HasPrefix(path, reportPath):
-		s.serveReport(w, r, strings.TrimPrefix(path, reportPath))
+	case ok && path == mapPath:
+		s.answer(w, r, Request{Member: member}, func(w http.ResponseWriter, r *http.Request) { s.serveMap(w, r, member) })
+	case ok && strings.HasPrefix(path, reportPath):
+		s.serveReport(w, r, member, strings.TrimPrefix(path, reportPath))
 	default:
-		s.traffic.recordViolation("a client must request only the map and reports", r.Method+" "+path)
+		s.traffic.recordViolation("a client must request only the map and reports", r.Method+" "+r.URL.EscapedPath())
 		http.NotFound(w, r)
 	}
 }
@@ -91,10 +91,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (s *Server) serveMap(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveMap(w http.ResponseWriter, r *http.Request, member string) {
 	if !s.preflight(w, r, http.MethodGet) {
 		return
 	}
+	s.members.change(member, func(m *Member) {
+		m.Requests++
+		m.LastAsked = time.Now()
+	})
 	query := r.URL.Query()
 	for key := range query {
 		if key != "since" {
@@ -118,7 +122,7 @@ func (s *Server) serveMap(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(active.body)
 }
 
-func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, ids string) {
+func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, member, ids string) {
 	accepted := false
 	defer func() {
 		if !accepted {
@@ -127,7 +131,7 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, ids string)
 	}()
 	node, found := s.parseIDs(ids)
 	report, malformed := s.readReport(r)
-	about := Request{node.Service, node.Node, report.Replica}
+	about := Request{member, node.Service, node.Node, report.Replica}
 	refuse := func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !s.preflight(w, r, http.MethodPost):
@@ -141,7 +145,7 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, ids string)
 		s.answer(w, r, about, refuse)
 		return
 	}
-	own, before := s.startReport(replicaKey{node, report.Replica})
+	own, before := s.startReport(replicaKey{member, node, report.Replica})
 	defer s.endReport(own, http.ErrAbortHandler) // if a fault ends it without an answer
 	if before != nil {
 		s.awaitReport(before)
@@ -150,11 +154,18 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, ids string)
 		if !s.preflight(w, r, http.MethodPost) {
 			return
 		}
-		if !s.judge.Accept(node, report.Replica, report.Health, time.Duration(report.Interval)*time.Second, time.Now()) {
+		now := time.Now()
+		if !s.judge.AcceptFrom(member, node, report.Replica, report.Health, time.Duration(report.Interval)*time.Second, now) {
 			http.Error(w, "no such replica", http.StatusNotFound)
 			return
 		}
 		accepted = true
+		s.members.change(member, func(m *Member) {
+			m.Requests++
+			m.Reports++
+			m.ByHealth[report.Health]++
+			m.LastReport = now
+		})
 		s.endReport(own, r.Context().Err()) // a fault may prolong the body
 		w.WriteHeader(http.StatusOK)
 	})

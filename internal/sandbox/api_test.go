@@ -267,7 +267,7 @@ func TestOneRequestPerReplicaAtATime(t *testing.T) {
 	newest := func() *flight {
 		c.server.flightMu.Lock()
 		defer c.server.flightMu.Unlock()
-		return c.server.flights[replicaKey{judge.NodeID{Service: "S", Node: "N"}, "tcp://h:1"}]
+		return c.server.flights[replicaKey{"", judge.NodeID{Service: "S", Node: "N"}, "tcp://h:1"}]
 	}
 	send("tcp://h:1")
 	one = <-held

@@ -28,7 +28,13 @@ func newBubble(t *testing.T, o Options) bubble {
 
 func (b bubble) request(method, path, body string) int {
 	b.t.Helper()
-	r := httptest.NewRequest(method, "http://api.example.com/v1"+path, strings.NewReader(body))
+	return b.requestTo("", method, path, body)
+}
+
+// requestTo is a request to the endpoint of one of several daemons.
+func (b bubble) requestTo(endpoint, method, path, body string) int {
+	b.t.Helper()
+	r := httptest.NewRequest(method, "http://api.example.com"+endpoint+"/v1"+path, strings.NewReader(body))
 	r.SetBasicAuth("", b.s.Token())
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "crisp-status-local/2.0.0")

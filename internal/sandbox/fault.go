@@ -8,24 +8,30 @@ import (
 	"time"
 )
 
-// Request describes a request for the aim of a fault. Service and Node are ids as sent,
-// Replica is the replica_id of the body; all are empty for a map request.
+// Request describes a request for the aim of a fault. Member is the daemon whose
+// endpoint it came to, empty at the ordinary one. Service and Node are ids as sent,
+// Replica is the replica_id of the body; these are empty for a map request.
 type Request struct {
-	Service, Node, Replica string
+	Member, Service, Node, Replica string
 }
 
 // All aims a fault at every request.
 func All(Request) bool { return true }
 
 // Maps aims a fault at map requests.
-func Maps(r Request) bool { return r == Request{} }
+func Maps(r Request) bool { return r == Request{Member: r.Member} }
 
 // Reports aims a fault at reports.
-func Reports(r Request) bool { return r != Request{} }
+func Reports(r Request) bool { return !Maps(r) }
 
 // ReportsOf aims a fault at the reports of one replica, in whichever node.
 func ReportsOf(replica string) func(Request) bool {
 	return func(r Request) bool { return r.Replica == replica }
+}
+
+// From aims a fault at every request of one of several daemons.
+func From(member string) func(Request) bool {
+	return func(r Request) bool { return r.Member == member }
 }
 
 // Fault answers a request instead of the protocol.

@@ -6,10 +6,11 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/judge"
 )
 
-// replicaKey names one replica of the map.
+// replicaKey names one replica of the map, as one of several daemons reports it.
 type replicaKey struct {
-	node judge.NodeID
-	url  string
+	member string
+	node   judge.NodeID
+	url    string
 }
 
 // flight is a report that is not answered yet.

@@ -17,7 +17,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +36,8 @@ type Options struct {
 	Generate *Generated                 // used without MapFile, in the place of Map
 	Listen   string                     // host:port of page and API; empty: a free port on 127.0.0.1
 	TLS      bool                       // serve the API over HTTPS, with HTTP/2 (on a port of its own)
+	Members  []string                   // several daemons, each with an endpoint of its own: see Server.EndpointOf
+	Takeover time.Duration              // that a daemon of Members needs to take the place of another: it is not late before
 	APIDelay time.Duration              // before every answer of the API
 	Log      io.Writer                  // takes a line when the map file breaks and when it is good again; nil: none
 	Page     func(*Server) http.Handler // serves everything but the API; nil: nothing does
@@ -47,6 +48,7 @@ type Server struct {
 	options   Options
 	judge     *judge.Judge
 	traffic   traffic
+	members   *members
 	authority *target.Authority
 	listeners *target.Listeners // of a generated map
 	plain     net.Listener
@@ -97,6 +99,7 @@ func newServer(o Options) (*Server, error) {
 	s := &Server{
 		options:   o,
 		judge:     judge.New(grace),
+		members:   newMembers(o.Members),
 		authority: ca,
 		listeners: target.NewListeners(ca),
 		active:    &activeMap{},
@@ -104,6 +107,7 @@ func newServer(o Options) (*Server, error) {
 		flights:   make(map[replicaKey]*flight),
 		token:     o.Token,
 	}
+	s.judge.AllowTakeover(o.Takeover)
 	if err := s.firstMap(); err != nil {
 		s.Close()
 		return nil, err
@@ -171,7 +175,7 @@ func (s *Server) Handler() http.Handler {
 		page = s.options.Page(s)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path := r.URL.EscapedPath(); path == apiRoot || strings.HasPrefix(path, apiRoot+"/") {
+		if _, _, ok := s.members.route(r.URL.EscapedPath()); ok {
 			s.serveAPI(w, r)
 			return
 		}

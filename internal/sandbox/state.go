@@ -14,6 +14,7 @@ type State struct {
 	MapFile  string    `json:"map_file,omitempty"`
 	MapError string    `json:"map_error,omitempty"` // the reason why the file as it is now is not in force
 	Summary  Summary   `json:"summary"`
+	Members  []Member  `json:"members,omitempty"` // where several daemons report
 	judge.State
 }
 
@@ -35,6 +36,7 @@ func (s *Server) State() State {
 		MapFile:  s.options.MapFile,
 		MapError: s.mapError,
 		Summary:  Summary{summary, s.traffic.snapshot()},
+		Members:  s.members.list(),
 		State:    judged,
 	}
 }

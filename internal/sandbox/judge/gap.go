@@ -31,11 +31,11 @@ func (w *worstGaps) add(g gap) {
 }
 
 // slack returns the time by which a gap may exceed the promised interval.
-func slack(prompt bool) time.Duration {
+func (j *Judge) slack(prompt bool) time.Duration {
 	if prompt {
-		return promptSlack
+		return j.takeover + promptSlack
 	}
-	return otherSlack
+	return j.takeover + otherSlack
 }
 
 // openGapLocked returns the gap since the newest report of the replica. A replica
@@ -44,7 +44,7 @@ func slack(prompt bool) time.Duration {
 // the first report is late after the same time from the entry into the map.
 func (j *Judge) openGapLocked(r *Replica, now time.Time) gap {
 	want := r.Expectation.at(now, j.settleLocked())
-	allowed := slack(want != "" && want != Dead)
+	allowed := j.slack(want != "" && want != Dead)
 	if r.reports == 0 {
 		return gap{late: !r.entered.IsZero() && now.Sub(r.entered) > j.promisedLocked()+allowed}
 	}

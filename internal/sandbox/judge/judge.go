@@ -21,7 +21,8 @@ const (
 // Judge keeps the page's view of every replica, and the daemon's mistakes. All
 // of it is safe for concurrent use.
 type Judge struct {
-	grace time.Duration // after the promised interval, before the page says dead
+	grace    time.Duration // after the promised interval, before the page says dead
+	takeover time.Duration // that another daemon needs to take the place of one that is gone
 
 	mu          sync.Mutex // protects all following fields, and every replica of the map
 	current     *Map
@@ -49,6 +50,10 @@ func New(grace time.Duration) *Judge {
 		offsets: map[Health]*durations{Healthy: {}, Sick: {}, Dead: {}},
 	}
 }
+
+// AllowTakeover lets reports of several daemons be later by the time that one needs
+// to take the place of another. It is called before the first of them.
+func (j *Judge) AllowTakeover(d time.Duration) { j.takeover = d }
 
 // Install puts a map in force. A replica that the map before has too keeps its
 // record; the gap of one that leaves ends now.
@@ -109,6 +114,11 @@ func (j *Judge) Has(id NodeID, url string) bool {
 
 // Accept takes one report, and reports whether the map in force has its replica.
 func (j *Judge) Accept(id NodeID, url string, health Health, interval time.Duration, now time.Time) bool {
+	return j.AcceptFrom("", id, url, health, interval, now)
+}
+
+// AcceptFrom is Accept for one of several daemons, by its name.
+func (j *Judge) AcceptFrom(member string, id NodeID, url string, health Health, interval time.Duration, now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.current.index[id][url]
@@ -128,17 +138,17 @@ func (j *Judge) Accept(id NodeID, url string, health Health, interval time.Durat
 	prompt := r.prompt(want, health)
 	if r.first.IsZero() {
 		r.first = now
-		if !r.entered.IsZero() && now.Sub(r.entered) > interval+slack(prompt) {
+		if !r.entered.IsZero() && now.Sub(r.entered) > interval+j.slack(prompt) {
 			r.late++
 		}
 	} else {
 		closed := gap{length: now.Sub(r.last), prompt: prompt}
-		closed.late = closed.length > r.interval+slack(prompt) // as the report before promised
+		closed.late = closed.length > r.interval+j.slack(prompt) // as the report before promised
 		r.worst = max(r.worst, closed.length)
 		r.late += closed.count()
 		j.worst.add(closed)
 	}
-	r.last, r.health, r.interval = now, health, interval
+	r.last, r.health, r.interval, r.by = now, health, interval, member
 	r.reports++
 	j.offsets[health].add(j.recordCycleLocked(r, now))
 	return true

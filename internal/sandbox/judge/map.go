@@ -45,6 +45,7 @@ type Replica struct {
 	first    time.Time // the first accepted report; zero: none yet
 	last     time.Time // the newest accepted report
 	health   Health    // of the newest report
+	by       string    // which of several daemons sent that
 	interval time.Duration
 	reports  int
 	worst    time.Duration // the longest gap between two accepted reports

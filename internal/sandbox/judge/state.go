@@ -46,6 +46,7 @@ type ReplicaState struct {
 	Expected   Health  `json:"expected,omitempty"` // the right verdict now, where it is known
 	Status     Status  `json:"status"`
 	Health     Health  `json:"health,omitempty"` // in the newest report
+	By         string  `json:"by,omitempty"`     // which of several daemons sent that
 	Reports    int     `json:"reports"`
 	Age        float64 `json:"age"`         // of the newest report
 	Interval   float64 `json:"interval"`    // that it promised
@@ -141,6 +142,7 @@ func (j *Judge) replicaStateLocked(r *Replica, now time.Time) ReplicaState {
 		Expected: r.Expectation.at(now, j.settleLocked()),
 		Status:   j.statusLocked(r, now),
 		Health:   r.health,
+		By:       r.by,
 		Reports:  r.reports,
 		Interval: r.interval.Seconds(),
 		WorstGap: max(r.worst, open.length).Seconds(),
