@@ -64,7 +64,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	})
 	d.outbox = report.New(d.client, terms(c), d.log)
 	d.scheduler = scheduler.New(d.settings(), d.prober, d.outbox, d.log)
-	d.observer = newObserver(d.scheduler, d.outbox, d.log, c)
+	d.observer = newObserver(d.scheduler, d.outbox, nil, d.log, c)
 	d.duty = newDutyKeeper(d, c)
 	return d
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
 	"github.com/crisp-im/crisp-status-local/v2/internal/endpoint"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
@@ -29,6 +30,7 @@ import (
 type observer struct {
 	scheduler *scheduler.Scheduler
 	outbox    *report.Outbox
+	duty      duty.Duty // nil for a daemon by itself
 	log       *logrus.Logger
 	started   time.Time
 	facts     atomic.Pointer[facts]
@@ -52,8 +54,8 @@ type endpointSettings struct {
 	replicaMetrics bool
 }
 
-func newObserver(s *scheduler.Scheduler, o *report.Outbox, log *logrus.Logger, c config.Config) *observer {
-	ob := &observer{scheduler: s, outbox: o, log: log, started: time.Now()}
+func newObserver(s *scheduler.Scheduler, o *report.Outbox, d duty.Duty, log *logrus.Logger, c config.Config) *observer {
+	ob := &observer{scheduler: s, outbox: o, duty: d, log: log, started: time.Now()}
 	ob.taken(c)
 	return ob
 }
@@ -120,17 +122,46 @@ func (o *observer) Alive(ctx context.Context) error {
 	return o.outbox.Ping(ctx)
 }
 
+// cluster returns who reports; nil for a daemon by itself.
+func (o *observer) cluster() *status.Cluster {
+	if o.duty == nil {
+		return nil
+	}
+	return clusterOf(o.duty.State())
+}
+
 // Ready returns nil if the daemon can do its work: it turns, it has a map, and
-// the Status API takes its reports, or has not for no longer than an interval.
-func (o *observer) Ready(ctx context.Context) error {
+// the Status API takes its reports, or has not for no longer than an interval. A
+// standby has none to be taken. One without its engine is ready too, since to
+// start it anew helps nobody; the note says so.
+func (o *observer) Ready(ctx context.Context) (string, error) {
 	shot, err := o.scheduler.Snapshot(ctx, scheduler.Totals)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := o.outbox.Ping(ctx); err != nil {
-		return err
+		return "", err
 	}
-	m, out := shot.Map, o.outbox.Snapshot()
+	c := o.cluster()
+	return dutyNote(c), notReady(shot, o.outbox.Snapshot(), c)
+}
+
+// dutyNote says whose duty it is, and why the engine cannot be asked; nothing of a
+// daemon by itself.
+func dutyNote(c *status.Cluster) string {
+	note := c.Word()
+	if c.Alone() {
+		note += fmt.Sprintf("; the engine cannot be asked since %s: %s", c.TroubleSince.Format(time.RFC3339), c.Trouble)
+	}
+	return note
+}
+
+// notReady returns why the daemon cannot do its work, nil if it can.
+func notReady(shot scheduler.Snapshot, out report.Snapshot, c *status.Cluster) error {
+	m := shot.Map
+	if c.StandsBy() { // what came of its reports is from before
+		out.API = status.APIUnknown
+	}
 	failing := !m.FailingSince.IsZero() && time.Since(m.FailingSince) > shot.Interval
 	switch {
 	case m.Unauthorized || out.API == status.APIUnauthorized:
@@ -162,7 +193,7 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 	if err != nil {
 		return endpoint.State{}, err
 	}
-	out, f := o.outbox.Snapshot(), o.facts.Load()
+	out, f, cluster := o.outbox.Snapshot(), o.facts.Load(), o.cluster()
 	ignored := ignoredOf(shot.Problems)
 	head := status.Snapshot{
 		Version:         version,
@@ -172,7 +203,8 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 		Config:          f.path,
 		IntervalSeconds: shot.Interval.Seconds(),
 		Host:            status.Host{Trouble: troubleOf(shot.Replicas)},
-		API:             apiOf(f.endpoint, shot, out),
+		API:             apiOf(f.endpoint, shot, out, cluster),
+		Cluster:         cluster,
 		Promise: status.Promise{
 			PromisedSeconds: out.Within.Seconds(),
 			WorstGapSeconds: out.Promise.WorstGap.Seconds(),
@@ -213,9 +245,16 @@ func (o *observer) reported(id probe.ID) *status.Report {
 }
 
 // apiOf returns the state of the Status API by its answers to reports and to
-// requests for the map; the latter decide where they say more.
-func apiOf(address string, shot scheduler.Snapshot, out report.Snapshot) status.API {
+// requests for the map; the latter decide where they say more, and of a standby,
+// which sends no reports, alone.
+func apiOf(address string, shot scheduler.Snapshot, out report.Snapshot, c *status.Cluster) status.API {
 	m := shot.Map
+	if c.StandsBy() {
+		out.API, out.Since, out.LastErr, out.RTT, out.NextTry = status.APIUnknown, time.Time{}, "", 0, time.Time{}
+		if m.Err == nil && !m.At.IsZero() {
+			out.API = status.APIAnswers
+		}
+	}
 	api := status.API{
 		Endpoint: address, State: out.API, Since: out.Since.UTC(), Error: out.LastErr, RTTSeconds: out.RTT.Seconds(), Waiting: out.Waiting,
 		NextTry: out.NextTry.UTC(), MapAt: m.At.UTC(), MapOutcome: m.Outcome,

@@ -12,6 +12,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/report"
 	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
 	"github.com/crisp-im/crisp-status-local/v2/internal/service"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
 
 // statusPause is the shortest time between two looks at what the service manager
@@ -25,11 +26,13 @@ type summary struct {
 	healthy, sick, dead int // by their last verdicts; the rest have none yet
 	nextCycle           time.Time
 	promise             report.Promise
+	duty                string // in a clause; empty for a daemon by itself
+	standsBy            bool
 }
 
 // summarize returns the state in numbers.
-func summarize(shot scheduler.Snapshot, p report.Promise) summary {
-	s := summary{hasMap: shot.Map.Held, nextCycle: shot.Cycle.Add(shot.Interval), promise: p}
+func summarize(shot scheduler.Snapshot, p report.Promise, c *status.Cluster) summary {
+	s := summary{hasMap: shot.Map.Held, nextCycle: shot.Cycle.Add(shot.Interval), promise: p, duty: c.Word(), standsBy: c.StandsBy()}
 	for _, n := range shot.Counts {
 		s.replicas += n
 	}
@@ -39,15 +42,23 @@ func summarize(shot scheduler.Snapshot, p report.Promise) summary {
 
 // statusLine returns the line that the service manager shows of a daemon at a time.
 func statusLine(now time.Time, s summary) string {
+	var parts []string
+	if s.duty != "" {
+		parts = append(parts, s.duty)
+	}
 	if !s.hasMap {
-		return "no map yet; nothing is probed"
+		return strings.Join(append(parts, "no map yet", "nothing is probed"), "; ")
 	}
 	health := fmt.Sprintf("%s: %d healthy, %d sick, %d dead", replicas(s.replicas), s.healthy, s.sick, s.dead)
 	if unknown := s.replicas - s.healthy - s.sick - s.dead; unknown > 0 {
 		health += fmt.Sprintf(", %d without a verdict", unknown)
 	}
+	parts = append(parts, health)
+	if !s.standsBy { // whose reports are another daemon's
+		parts = append(parts, promiseLine(s.promise))
+	}
 	next := max(s.nextCycle.Sub(now), 0).Round(time.Second)
-	return strings.Join([]string{health, promiseLine(s.promise), fmt.Sprintf("next cycle in %v", next)}, "; ")
+	return strings.Join(append(parts, fmt.Sprintf("next cycle in %v", next)), "; ")
 }
 
 // promiseLine says whether the page gets its reports in time.
@@ -80,7 +91,7 @@ func (d *daemon) showStatus(ctx context.Context) {
 	var shown summary
 	for {
 		if shot, err := d.scheduler.Snapshot(ctx, scheduler.Totals); err == nil {
-			if s := summarize(shot, d.outbox.Snapshot().Promise); s != shown || shown == (summary{}) {
+			if s := summarize(shot, d.outbox.Snapshot().Promise, d.observer.cluster()); s != shown || shown == (summary{}) {
 				shown = s
 				d.notify(service.Status(statusLine(time.Now(), s)))
 			}

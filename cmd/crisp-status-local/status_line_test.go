@@ -36,6 +36,17 @@ func TestStatusLine(t *testing.T) {
 			report.Promise{Overdue: 3},
 			"3 replicas: 3 healthy, 0 sick, 0 dead; reports of 3 replicas are overdue; next cycle in 2m0s",
 		},
+		{summary{duty: "standby: host-b is on duty", standsBy: true}, report.Promise{}, "standby: host-b is on duty; no map yet; nothing is probed"},
+		{
+			summary{hasMap: true, replicas: 3, healthy: 3, nextCycle: in(2 * time.Minute), duty: "standby: host-b is on duty", standsBy: true},
+			report.Promise{Overdue: 3},
+			"standby: host-b is on duty; 3 replicas: 3 healthy, 0 sick, 0 dead; next cycle in 2m0s",
+		},
+		{
+			summary{hasMap: true, replicas: 3, healthy: 3, nextCycle: in(2 * time.Minute), duty: "on duty"},
+			report.Promise{WorstGap: 120100 * time.Millisecond},
+			"on duty; 3 replicas: 3 healthy, 0 sick, 0 dead; reports on time (worst gap 120.1 s); next cycle in 2m0s",
+		},
 	} {
 		tt.summary.promise = tt.promise
 		if got := statusLine(now, tt.summary); got != tt.want {

@@ -61,7 +61,7 @@ func (v statusView) head() string {
 	if c.Ignored > 0 {
 		replicas += fmt.Sprintf("; %s of the map ignored (status --ignored)", count(c.Ignored, "entry", "entries"))
 	}
-	return v.screen.labelled("daemon", line) + v.host() + v.screen.labelled("Status API", v.api()) +
+	return v.screen.labelled("daemon", line) + v.host() + v.cluster() + v.screen.labelled("Status API", v.api()) +
 		v.screen.labelled("promise", v.promise()) + v.server() + v.screen.labelled("replicas", replicas)
 }
 
@@ -125,7 +125,11 @@ func (v statusView) api() string {
 		}
 		parts = append(parts, line)
 	}
-	parts = append(parts, count(a.Waiting, "verdict waits", "verdicts wait"))
+	if v.snapshot.Cluster.StandsBy() {
+		parts = append(parts, count(a.Waiting, "verdict is", "verdicts are")+" kept, to be sent on taking over")
+	} else {
+		parts = append(parts, count(a.Waiting, "verdict waits", "verdicts wait"))
+	}
 	if !a.NextTry.IsZero() && a.NextTry.After(now) {
 		parts = append(parts, "next try in "+short(a.NextTry.Sub(now)))
 	}
@@ -162,7 +166,9 @@ func (v statusView) promise() string {
 	if p.Late > 0 {
 		parts[0] = v.screen.paint(count(p.Late, "report was late", "reports were late"), text.FgRed) + " since the start"
 	}
-	if p.WorstGapSeconds > 0 {
+	if s.Cluster.StandsBy() {
+		parts[0] = "kept by another daemon"
+	} else if p.WorstGapSeconds > 0 {
 		parts = append(parts, fmt.Sprintf("worst gap %.1f s of the %g s promised", p.WorstGapSeconds, p.PromisedSeconds))
 	}
 	if p.ProbesNeeded > p.ProbesLimit {
@@ -197,7 +203,9 @@ func (v statusView) replicas(chosen []*status.Replica) string {
 	now := v.snapshot.Now
 	for _, r := range chosen {
 		row := table.Row{v.health(r), v.age(r), printable(r.Replica), printable(r.Reason), "nothing", "–", "–"}
-		if r.Reported != nil {
+		if v.snapshot.Cluster.StandsBy() {
+			row[4] = "–"
+		} else if r.Reported != nil {
 			row[4], row[5], row[6] = printable(r.Reported.Health), clock(r.Reported.At, now), clock(r.Reported.Due, now)
 		}
 		t.AppendRow(row)
@@ -235,7 +243,10 @@ func (v statusView) title(r *status.Replica) string {
 
 // taken says what the page last took of r.
 func (v statusView) taken(r *status.Replica) string {
-	if r.Reported == nil {
+	switch {
+	case v.snapshot.Cluster.StandsBy():
+		return "another daemon reports it"
+	case r.Reported == nil:
 		return "the page has taken nothing yet"
 	}
 	now := v.snapshot.Now

@@ -49,7 +49,7 @@ type Source interface {
 	Totals(ctx context.Context) (State, error)
 	Replicas(ctx context.Context) (State, error)
 	Alive(ctx context.Context) error
-	Ready(ctx context.Context) error
+	Ready(ctx context.Context) (note string, err error) // the note says how it is ready, if there is more to say
 }
 
 //go:embed page
@@ -142,17 +142,24 @@ func isKnown(host string, names []string) bool {
 
 type handler struct{ source Source }
 
-func (h handler) healthz(w http.ResponseWriter, r *http.Request) { answer(w, r, h.source.Alive) }
-func (h handler) readyz(w http.ResponseWriter, r *http.Request)  { answer(w, r, h.source.Ready) }
+func (h handler) healthz(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (string, error) { return "", h.source.Alive(ctx) })
+}
 
-// answer writes ok, or the line that says why not.
-func answer(w http.ResponseWriter, r *http.Request, ask func(context.Context) error) {
+func (h handler) readyz(w http.ResponseWriter, r *http.Request) { answer(w, r, h.source.Ready) }
+
+// answer writes ok and the note, or the line that says why not.
+func answer(w http.ResponseWriter, r *http.Request, ask func(context.Context) (string, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	if err := ask(ctx); err != nil {
+	note, err := ask(ctx)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	if note != "" {
+		note = ": " + note
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte("ok\n"))
+	w.Write([]byte("ok" + note + "\n"))
 }

@@ -27,12 +27,13 @@ type fake struct {
 	state State
 	err   error
 	ready error
+	note  string
 }
 
 func (f *fake) Totals(context.Context) (State, error)   { return f.state, f.err }
 func (f *fake) Replicas(context.Context) (State, error) { return f.state, f.err }
 func (f *fake) Alive(context.Context) error             { return f.err }
-func (f *fake) Ready(context.Context) error             { return f.ready }
+func (f *fake) Ready(context.Context) (string, error)   { return f.note, f.ready }
 
 // secrets are in the URLs of the fake's replicas and must never be shown.
 var secrets = []string{"hunter2", "topsecret", "fragment"}
@@ -69,6 +70,10 @@ func newFake(t testing.TB) *fake {
 		f.state.Records = append(f.state.Records, rec)
 	}
 	f.state.Maps.Count("changed", time.Second)
+	f.state.Head.Cluster = &status.Cluster{
+		Engine: "etcd", Group: "office", Member: "host-a", Scope: status.ReportsEverything, Since: now, Why: "this daemon holds the lease", Holder: "host-a", Takeovers: 1,
+		Members: []status.ClusterMember{{Name: "host-a", Version: "1.2.3", Healthy: 1, Sick: 1, Dead: 1, APIAnswers: true}, {Name: "host-b", Version: "1.2.2", Healthy: 3}},
+	}
 	return f
 }
 

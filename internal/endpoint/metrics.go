@@ -47,6 +47,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	m := emitter{metrics}
 	m.state(&state)
+	m.cluster(state.Head.Cluster)
 	m.requests(&state)
 	m.probing(&state.Probing)
 }
@@ -109,13 +110,35 @@ func (m emitter) state(s *State) {
 	m.gauge("probes_in_flight_limit", "How many probes may be under way.", float64(h.Promise.ProbesLimit))
 	m.gauge("probes_in_flight_needed", "How many probes the map needs to keep the promise if all but one replica stop answering.", float64(h.Promise.ProbesNeeded))
 	m.gauge("cycle_last_timestamp_seconds", "When the last cycle began.", unix(s.CycleBegan))
-	successful := 1.0
-	if s.Reloaded.Failed {
-		successful = 0
-	}
-	m.gauge("config_last_reload_successful", "Whether the configuration was taken up when it was last read.", successful)
+	m.gauge("config_last_reload_successful", "Whether the configuration was taken up when it was last read.", number(!s.Reloaded.Failed))
 	m.gauge("config_last_reload_success_timestamp_seconds", "When the configuration was last taken up.", unix(s.Reloaded.At))
-	m.gauge("reporting", "Whether this daemon reports: 1 the reporter, 0 a standby.", 1)
+}
+
+// cluster emits who reports. A daemon by itself, of which c is nil, reports
+// everything, and has no more to say.
+func (m emitter) cluster(c *status.Cluster) {
+	reporting := status.ReportsEverything
+	if c != nil {
+		reporting = c.Scope
+	}
+	for _, scope := range []status.Scope{status.ReportsEverything, status.ReportsAlive, status.ReportsNothing} {
+		m.emit(prometheus.GaugeValue, "reporting", "How much this daemon reports, 1 for that: everything is on duty, alive is healthy and sick alone, nothing is a standby.", number(scope == reporting), labels{"scope"}, string(scope))
+	}
+	if c == nil {
+		return
+	}
+	m.emit(prometheus.GaugeValue, "cluster_info", "Always 1; the labels say in which group this daemon watches, as which member, and what decides who is on duty.", 1, labels{"engine", "group", "member"}, c.Engine, c.Group, c.Member)
+	m.counter("takeovers_total", "How often this daemon has taken over the duty.", float64(c.Takeovers), nil)
+	m.gauge("members", "Daemons of the group that are known; 0 where the engine knows none.", float64(len(c.Members)))
+	m.gauge("engine_reachable", "Whether the engine that decides who is on duty can be asked.", number(!c.Alone()))
+}
+
+// number returns 1 for true.
+func number(so bool) float64 {
+	if so {
+		return 1
+	}
+	return 0
 }
 
 // requests emits what came of requests to the Status API.

@@ -50,7 +50,8 @@ func TestThePageInABrowser(t *testing.T) {
 	}
 	defer s.Close()
 	page := browser(t, "http://"+s.Addr().String()+"/")
-	for _, want := range []string{"10000 of 10000 replicas", "(1 dead) Crisp Status Local", ">connection refused, for 0s<", `class="health dead">dead<`, `aria-label="last verdicts: healthy"`, ">live, "} {
+	for _, want := range []string{"10000 of 10000 replicas", "(1 dead) Crisp Status Local", ">connection refused, for 0s<", `class="health dead">dead<`, `aria-label="last verdicts: healthy"`, ">live, ",
+		">on duty: this daemon holds the lease, for 0s; taken over 1 time<", "host-a (this daemon), on duty: 1 healthy, 1 sick, 1 dead<", "host-b: 3 healthy, 0 sick, 0 dead; the Status API does not answer it; version 1.2.2<"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -47,6 +47,9 @@ func (l *living) Totals(context.Context) (State, error) {
 		head.Promise.Late++
 		head.Promise.ProbesNeeded, head.API.Waiting = 1000, 3
 		state.CycleBegan = time.Now().Add(-time.Hour)
+		cluster := *head.Cluster
+		cluster.Scope, cluster.Trouble = status.ReportsAlive, "connection refused"
+		head.Cluster = &cluster
 	}
 	shown := *state
 	shown.Maps, shown.Reports, shown.Probing = state.Maps.Clone(), state.Reports.Clone(), state.Probing.Clone()
@@ -232,7 +235,7 @@ func TestPrometheusScrapesAlertsAndDraws(t *testing.T) {
 	}
 
 	daemon.fail()
-	want := []string{"CrispStatusLocalReplicasDead", "CrispStatusLocalReportsLate", "CrispStatusLocalReportsWait", "CrispStatusLocalStandsStill", "CrispStatusLocalTooFewProbes"}
+	want := []string{"CrispStatusLocalEngineUnreachable", "CrispStatusLocalNobodyOnDuty", "CrispStatusLocalReplicasDead", "CrispStatusLocalReportsLate", "CrispStatusLocalReportsWait", "CrispStatusLocalStandsStill", "CrispStatusLocalTooFewProbes"}
 	p.await("the alerts of a daemon in trouble", func() bool {
 		firing := p.firing()
 		return !slices.ContainsFunc(want, func(name string) bool { return !slices.Contains(firing, name) })

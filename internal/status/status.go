@@ -18,6 +18,7 @@ type Snapshot struct {
 	IntervalSeconds float64   `json:"interval_seconds"` // from probe to probe
 	Host            Host      `json:"host"`
 	API             API       `json:"api"`
+	Cluster         *Cluster  `json:"cluster"` // null without an engine: this daemon is by itself
 	Promise         Promise   `json:"promise"`
 	Counts          Counts    `json:"counts"`
 	Ignored         []Ignored `json:"ignored"`

@@ -87,15 +87,17 @@ function showHead() {
   let text = { answers: "answers", down: "is down", unauthorized: "does not accept the token", unknown: "not asked yet" }[api.state] || api.state;
   if (api.state === "answers" && api.rtt_seconds) text += " (" + millis(api.rtt_seconds) + ")";
   if (api.state !== "answers" && api.since) text += " since " + ago(api.since) + (api.error ? ": " + api.error : "");
-  if (api.waiting) text += "; " + api.waiting + " verdicts wait";
+  const standsBy = state.cluster && state.cluster.scope === "nothing";
+  if (api.waiting) text += "; " + api.waiting + (standsBy ? " verdicts are kept to be sent on taking over" : " verdicts wait");
   $("api").textContent = text;
   $("api").className = api.state === "answers" || api.state === "unknown" ? "" : "bad";
   const limit = promise.promised_seconds + 40;
   const gap = promise.worst_gap_seconds || 0;
   text = promise.late ? promise.late + " late since the start" : "on time";
   if (gap) text += " (worst gap " + gap.toFixed(1) + " s)";
+  if (standsBy) text = "none: this daemon stands by";
   $("promise").textContent = text;
-  $("promise").className = gap > limit ? "bad" : "";
+  $("promise").className = gap > limit && !standsBy ? "bad" : "";
   text = counts.replicas + " replicas" + (counts.ignored ? ", " + counts.ignored + " entries ignored" : "");
   text += api.map_at ? ", confirmed " + ago(api.map_at) + " ago" : ", none yet";
   if (api.map_error) text += ": " + api.map_error;
@@ -103,9 +105,31 @@ function showHead() {
   $("map").className = api.map_error ? "bad" : "";
   for (const label of $("healths").querySelectorAll("label"))
     label.querySelector("b").textContent = counts[label.querySelector("input").value];
-  $("troubles").replaceChildren(...(state.host.trouble || []).map((t) =>
-    element("p", "", "This host: " + t.reason + " (" + t.replicas + " replicas without a verdict since " + ago(t.since) + ")")));
+  const troubles = (state.host.trouble || []).map((t) =>
+    element("p", "", "This host: " + t.reason + " (" + t.replicas + " replicas without a verdict since " + ago(t.since) + ")"));
+  $("troubles").replaceChildren(...showCluster(), ...troubles);
   document.title = (counts.dead ? "(" + counts.dead + " dead) " : "") + "Crisp Status Local";
+}
+
+// showCluster shows who reports, and returns what is wrong with that.
+function showCluster() {
+  const c = state.cluster;
+  $("cluster").hidden = $("members").hidden = !c;
+  if (!c) return [];
+  let text = { everything: "on duty", alive: "healthy and sick alone are reported", nothing: "standby" }[c.scope] || c.scope;
+  if (c.why) text += ": " + c.why;
+  if (c.since) text += ", for " + ago(c.since);
+  if (c.takeovers) text += "; taken over " + c.takeovers + (c.takeovers === 1 ? " time" : " times");
+  $("duty").textContent = text;
+  $("duty").className = c.trouble ? "bad" : "";
+  $("members").replaceChildren(...c.members.map((m) => {
+    let line = m.name + (m.name === c.member ? " (this daemon)" : "") + (m.name === c.holder ? ", on duty" : "") + ": " +
+      m.healthy + " healthy, " + m.sick + " sick, " + m.dead + " dead";
+    if (!m.api_answers) line += "; the Status API does not answer it";
+    if (m.version && m.version !== state.version) line += "; version " + m.version;
+    return element("li", m.api_answers ? "" : "bad", line);
+  }));
+  return c.trouble ? [element("p", "", "The engine " + c.engine + " cannot be asked since " + ago(c.trouble_since) + ": " + c.trouble)] : [];
 }
 
 const orders = {

@@ -1,0 +1,89 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
+)
+
+// clusterOf returns who reports, as it is shown; nil for a daemon by itself.
+func clusterOf(s duty.State) *status.Cluster {
+	if s.Engine == "" || s.Engine == "none" {
+		return nil
+	}
+	c := &status.Cluster{
+		Engine: s.Engine, Group: s.Group, Member: s.Member, Scope: status.Scope(s.Scope.String()), Since: s.Since.UTC(), Why: s.Why,
+		Holder: s.Holder, Takeovers: s.Takeovers, Members: make([]status.ClusterMember, 0, len(s.Members)), Trouble: s.Trouble,
+	}
+	if s.Trouble != "" {
+		c.TroubleSince = s.TroubleAt.UTC()
+	}
+	for _, m := range s.Members {
+		c.Members = append(c.Members, status.ClusterMember{Name: m.Name, Version: m.Version, Healthy: m.Healthy, Sick: m.Sick, Dead: m.Dead, APIAnswers: m.API})
+	}
+	return c
+}
+
+// cluster returns the lines about who reports; none of a daemon by itself.
+func (v statusView) cluster() string {
+	c, now := v.snapshot.Cluster, v.snapshot.Now
+	if c == nil {
+		return ""
+	}
+	colour := map[status.Scope]text.Color{status.ReportsEverything: text.FgGreen, status.ReportsAlive: text.FgYellow, status.ReportsNothing: text.FgCyan}
+	words := map[status.Scope]string{status.ReportsEverything: "on duty", status.ReportsAlive: "reports healthy and sick alone", status.ReportsNothing: "standby"}
+	word := words[c.Scope]
+	if word == "" { // of another version
+		word = printable(string(c.Scope))
+	}
+	line := v.screen.paint(word, colour[c.Scope]) + since(c.Since, now)
+	if c.Why != "" {
+		line += ": " + printable(c.Why)
+	}
+	if c.Takeovers > 0 {
+		line += fmt.Sprintf("; taken over %s since the start", count(int(c.Takeovers), "time", "times"))
+	}
+	lines := v.screen.labelled("duty", line)
+	about := "engine " + printable(c.Engine)
+	if c.Group != "" {
+		about += ", group " + printable(c.Group)
+	}
+	if c.Member != "" {
+		about += ", member " + printable(c.Member)
+	}
+	if c.Trouble != "" {
+		about += "; " + v.screen.paint("cannot be asked", text.FgRed, text.Bold) + since(c.TroubleSince, now) + ": " + printable(c.Trouble)
+	}
+	lines += v.screen.labelled("cluster", about)
+	for _, m := range c.Members {
+		lines += v.screen.labelled("member", v.member(m))
+	}
+	return lines
+}
+
+// member says what a daemon of the group sees.
+func (v statusView) member(m status.ClusterMember) string {
+	c := v.snapshot.Cluster
+	line := printable(m.Name)
+	if m.Name == c.Member {
+		line += " (this daemon)"
+	}
+	if m.Name == c.Holder {
+		line += ", on duty"
+	}
+	line += fmt.Sprintf(": %d healthy, %d sick, %d dead; ", m.Healthy, m.Sick, m.Dead)
+	if m.APIAnswers {
+		line += "the Status API answers it"
+	} else {
+		line += v.screen.paint("the Status API does not answer it", text.FgRed)
+	}
+	if m.Version != "" && m.Version != v.snapshot.Version {
+		line += "; version " + printable(m.Version)
+	}
+	return line
+}

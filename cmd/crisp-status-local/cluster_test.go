@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
+	"github.com/crisp-im/crisp-status-local/v2/internal/report"
+	"github.com/crisp-im/crisp-status-local/v2/internal/scheduler"
+	"github.com/crisp-im/crisp-status-local/v2/internal/service"
+	"github.com/crisp-im/crisp-status-local/v2/internal/status"
+)
+
+// clustered is the state of a daemon that stands by, and whose engine is gone.
+func clustered() *status.Snapshot {
+	s := state()
+	s.API = status.API{State: status.APIAnswers, Waiting: 3, MapAt: s.Now.Add(-time.Minute), MapOutcome: status.MapUnchanged}
+	s.Cluster = clusterOf(duty.State{
+		Engine: "etcd", Scope: duty.Nothing, Since: s.Now.Add(-15 * time.Minute), Why: "host-b is on duty", Holder: "host-b", Member: "host-a", Group: "office", Takeovers: 1,
+		Members: []duty.Member{
+			{Name: "host-a", Version: version, Healthy: 1, Sick: 1, Dead: 1, API: true},
+			{Name: "host-b", Version: "2.9.0\x1b[2J", Healthy: 2, Sick: 1},
+		},
+	})
+	return s
+}
+
+func TestStatusSaysWhoReports(t *testing.T) {
+	lacks := func(s *status.Snapshot) {
+		s.Cluster.Trouble, s.Cluster.TroubleSince = "connection refused", s.Now.Add(-time.Minute)
+	}
+	for _, tt := range []struct {
+		name         string
+		change       func(*status.Snapshot)
+		args         []string
+		want, absent []string
+	}{
+		{"a standby", func(*status.Snapshot) {}, nil, []string{
+			"duty        standby since 12:02:01: host-b is on duty; taken over 1 time since the start\n",
+			"cluster     engine etcd, group office, member host-a\n",
+			"member      host-a (this daemon): 1 healthy, 1 sick, 1 dead; the Status API answers it\n",
+			"member      host-b, on duty: 2 healthy, 1 sick, 0 dead; the Status API does not answer it; version 2.9.0�[2J\n",
+			"Status API  answers; 3 verdicts are kept, to be sent on taking over;", "promise     kept by another daemon; next cycle",
+		}, []string{"verdicts wait", "reports were late", "worst gap", "12:19:28", "\x1b"}},
+		{"a replica of a standby", func(*status.Snapshot) {}, []string{"10.0.0.5"}, []string{"another daemon reports it"}, []string{"must take the next"}},
+		{"the holder", func(s *status.Snapshot) {
+			s.Cluster.Scope, s.Cluster.Why = status.ReportsEverything, "this daemon holds the lease"
+		}, nil,
+			[]string{"duty        on duty since 12:02:01: this daemon holds the lease;", "3 verdicts wait", "worst gap", "12:19:28"}, []string{"standby"}},
+		{"one without its engine", func(s *status.Snapshot) {
+			lacks(s)
+			s.Cluster.Scope, s.Cluster.Why, s.Cluster.Members = status.ReportsAlive, "the engine has not answered for 15s", nil
+		}, nil, []string{
+			"duty        reports healthy and sick alone since 12:02:01: the engine has not answered for 15s;",
+			"cluster     engine etcd, group office, member host-a; cannot be asked since 12:16:01: connection refused\n",
+		}, []string{"member      "}},
+		{"one by itself", func(s *status.Snapshot) { s.Cluster = nil }, nil, []string{"promise     "}, []string{"duty", "cluster", "member"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path, shown := write(t, ""), clustered()
+			tt.change(shown)
+			asked(t, path, shown)
+			stdout, _, exit := started(t.Context(), t, append([]string{"status", "-c", path}, tt.args...)...)
+			if exit != 0 {
+				t.Errorf("got exit status %d, want 0", exit)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("got\n%swant %q in it", stdout, want)
+				}
+			}
+			for _, absent := range tt.absent {
+				if strings.Contains(stdout, absent) {
+					t.Errorf("got\n%swant no %q in it", stdout, absent)
+				}
+			}
+		})
+	}
+}
+
+func TestNoLineAboutAClusterIsWiderThanTheTerminal(t *testing.T) {
+	snapshot := clustered()
+	snapshot.Cluster.Members = append(snapshot.Cluster.Members, status.ClusterMember{Name: strings.Repeat("a-long-name.", 9), Version: "1"})
+	snapshot.Cluster.Trouble = strings.Repeat("https://10.0.0.1:2379: connection refused, ", 3)
+	for _, width := range []int{40, 80, 110, 200} {
+		for _, colored := range []bool{false, true} {
+			v := statusView{screen: screen{width: width, height: 24, colored: colored}, snapshot: snapshot, peer: service.Peer{PID: 1, UID: 0}}
+			for line := range strings.Lines(v.head()) {
+				if n := text.StringWidthWithoutEscSequences(strings.TrimRight(line, "\n")); n > width {
+					t.Errorf("got %d columns, want %d at most: %s", n, width, line)
+				}
+			}
+		}
+	}
+}
+
+func TestADaemonByItselfHasNoCluster(t *testing.T) {
+	for _, engine := range []string{"", "none"} {
+		if got := clusterOf(duty.State{Engine: engine, Scope: duty.Everything}); got != nil {
+			t.Errorf("got %+v with the engine %q, want nil", got, engine)
+		}
+	}
+	if got := clusterOf(duty.State{Engine: "alive", Scope: duty.Alive, TroubleAt: time.Now()}); got == nil || got.Members == nil || !got.TroubleSince.IsZero() {
+		t.Errorf("got %+v with the engine alive, want one with an empty list of members and no trouble", got)
+	}
+}
+
+func TestReadinessSaysWhoseDutyItIs(t *testing.T) {
+	since := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	for want, c := range map[string]*status.Cluster{
+		"":                           nil,
+		"standby: host-b is on duty": {Scope: status.ReportsNothing, Why: "host-b is on duty"},
+		"healthy and sick alone are reported; the engine cannot be asked since 2026-05-01T12:00:00Z: connection refused": {
+			Scope: status.ReportsAlive, Trouble: "connection refused", TroubleSince: since,
+		},
+	} {
+		if got := dutyNote(c); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestAStandbyIsReadyThoughItSendsNothing(t *testing.T) {
+	shot := scheduler.Snapshot{Interval: time.Minute}
+	shot.Map.Held, shot.Map.At = true, time.Now()
+	down := report.Snapshot{API: status.APIDown, Since: time.Now().Add(-time.Hour), LastErr: "status 503"}
+	standby := &status.Cluster{Scope: status.ReportsNothing}
+	if err := notReady(shot, down, nil); err == nil {
+		t.Error("a daemon whose reports are not taken for an hour is ready, want that it says why not")
+	}
+	if err := notReady(shot, down, standby); err != nil {
+		t.Errorf("got %v of a standby whose reports were not taken when it last sent any, want it ready", err)
+	}
+	if api := apiOf("https://api.example", shot, down, standby); api.State != status.APIAnswers || api.Error != "" || !api.Since.IsZero() {
+		t.Errorf("got the API %+v of a standby that has its map, want that it answers", api)
+	}
+	shot.Map.Err, shot.Map.FailingSince = errors.New("status 502"), time.Now().Add(-time.Hour)
+	if err := notReady(shot, down, standby); err == nil || !strings.Contains(err.Error(), "status 502") {
+		t.Errorf("got %v of a standby that gets no map, want the reason", err)
+	}
+	if api := apiOf("https://api.example", shot, down, standby); api.State != status.APIDown || api.Error != "status 502" {
+		t.Errorf("got the API %+v of a standby that gets no map, want it down", api)
+	}
+}

@@ -1,0 +1,61 @@
+package status
+
+import "time"
+
+// Scope is how much a daemon may report, where several watch for one page.
+type Scope string
+
+// The scopes.
+const (
+	ReportsEverything Scope = "everything" // it is on duty
+	ReportsAlive      Scope = "alive"      // healthy and sick; dead is left to the page
+	ReportsNothing    Scope = "nothing"    // it stands by: another one is on duty
+)
+
+// Cluster is who reports, where several daemons watch for one page.
+type Cluster struct {
+	Engine       string          `json:"engine"`           // alive, address or etcd
+	Group        string          `json:"group,omitempty"`  // of the daemons that share the duty
+	Member       string          `json:"member,omitempty"` // this daemon
+	Scope        Scope           `json:"scope"`
+	Since        time.Time       `json:"since,omitzero"`   // when the scope began
+	Why          string          `json:"why,omitempty"`    // the reason for it
+	Holder       string          `json:"holder,omitempty"` // the member on duty, as far as it is known
+	Takeovers    uint64          `json:"takeovers"`        // by this daemon, since its start
+	Members      []ClusterMember `json:"members"`          // this one among them; empty where the engine knows none
+	Trouble      string          `json:"trouble,omitempty"`
+	TroubleSince time.Time       `json:"trouble_since,omitzero"` // why, and since when, the engine cannot be asked
+}
+
+// ClusterMember is a daemon of a group, as it says itself.
+type ClusterMember struct {
+	Name       string `json:"name"`
+	Version    string `json:"version,omitempty"`
+	Healthy    int    `json:"healthy"` // replicas, as it sees them
+	Sick       int    `json:"sick"`
+	Dead       int    `json:"dead"`
+	APIAnswers bool   `json:"api_answers"` // the Status API has answered it lately
+}
+
+// StandsBy reports whether another daemon is on duty; false of nil, which is a
+// daemon by itself.
+func (c *Cluster) StandsBy() bool { return c != nil && c.Scope == ReportsNothing }
+
+// Alone reports whether c is without its engine, which decides who is on duty.
+func (c *Cluster) Alone() bool { return c != nil && c.Trouble != "" }
+
+// Word says in a clause whose duty it is: a status line and a page have room for no
+// more.
+func (c *Cluster) Word() string {
+	switch {
+	case c == nil:
+		return ""
+	case c.Scope == ReportsEverything:
+		return "on duty"
+	case c.Scope == ReportsAlive:
+		return "healthy and sick alone are reported"
+	case c.Why != "":
+		return "standby: " + c.Why
+	}
+	return "standby"
+}
