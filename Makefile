@@ -32,6 +32,11 @@ demo: ## Watch the daemon work against a sandbox, until Ctrl-C; FLAGS are the sa
 	@$(MAKE) --no-print-directory build
 	@exec bin/crisp-status-sandbox --interval 4s $(FLAGS) -- bin/crisp-status-local -c '{config}'
 
+demo-cluster: ## Watch three daemons of which one is on duty, and kill any of them, until Ctrl-C; FLAGS as above
+	@echo "Compiling the daemon and the sandbox; the first time takes a minute or so."
+	@$(MAKE) --no-print-directory build
+	@exec bin/crisp-status-sandbox --interval 4s --members 3 $(FLAGS) -- bin/crisp-status-local -c '{config}'
+
 pictures: build ## Draw the pictures of README anew, with chromium
 	.github/pictures/draw
 
@@ -108,4 +113,4 @@ soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that f
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help go build demo pictures test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install test-faults soak clean
+.PHONY: help go build demo demo-cluster pictures test check generate vulnerabilities fuzz bench scale deb apt-repo image release test-peers test-install test-faults soak clean

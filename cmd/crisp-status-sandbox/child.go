@@ -5,11 +5,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -28,22 +26,21 @@ type child struct {
 	meter   meter
 }
 
-// startChild starts the command with the configuration's path in its arguments. The
+// startChild starts the command with the configuration's path in its arguments.
+func startChild(s settings, configFile string, stdout, stderr io.Writer) (*child, error) {
+	return startCommand(withConfig(s.command, configFile), environment(s, filepath.Dir(configFile)), stdout, stderr)
+}
+
+// startCommand starts a command in an environment, nil for that of this process. The
 // child gets its own process group: with ours, Ctrl-C would signal it twice, by the
 // terminal and by stop, and a second signal ends a daemon at once.
-func startChild(s settings, configFile string, stdout, stderr io.Writer) (*child, error) {
-	args := make([]string, len(s.command)-1)
-	for i, arg := range s.command[1:] {
-		args[i] = strings.ReplaceAll(arg, "{config}", configFile)
-	}
+func startCommand(command, env []string, stdout, stderr io.Writer) (*child, error) {
 	c := &child{ended: make(chan struct{}), out: &lines{to: stdout}, err: &lines{to: stderr}}
-	c.cmd = exec.Command(s.command[0], args...)
+	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.err
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM} // if the sandbox is killed
 	c.cmd.WaitDelay = time.Second                                                       // for grandchildren that keep its output open
-	if s.tls {
-		c.cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(filepath.Dir(configFile), "ca.pem"))
-	}
+	c.cmd.Env = env
 	started := make(chan error)
 	go func() {
 		// To the kernel the parent is the thread, so the thread must outlive the child.

@@ -31,7 +31,16 @@ type told struct {
 		Error   string    `json:"error"`
 		Waiting int       `json:"waiting"`
 	} `json:"api"`
+	Cluster  *toldCluster  `json:"cluster"` // nil: it is by itself
 	Replicas []toldReplica `json:"replicas"`
+}
+
+// toldCluster is what a daemon says about its duty.
+type toldCluster struct {
+	Scope   string    `json:"scope"`
+	Since   time.Time `json:"since"`
+	Why     string    `json:"why"`
+	Trouble string    `json:"trouble"`
 }
 
 // toldReplica is what the daemon says about a replica.
@@ -82,6 +91,22 @@ func (d daemon) ask(ctx context.Context) *told {
 		return nil
 	}
 	return &t
+}
+
+// Duty says what a daemon may report, and why; nothing where it says nothing.
+func (t *told) Duty() string {
+	if t == nil || t.Cluster == nil {
+		return ""
+	}
+	c := t.Cluster
+	text := map[string]string{"everything": "on duty", "alive": "reports healthy and sick alone", "nothing": "standby"}[c.Scope]
+	if !c.Since.IsZero() {
+		text += " for " + seconds(t.Now.Sub(c.Since).Round(time.Second).Seconds())
+	}
+	if c.Why != "" {
+		text += ": " + c.Why
+	}
+	return text
 }
 
 // api returns what the daemon says about the Status API while that does not take its

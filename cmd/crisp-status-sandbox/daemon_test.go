@@ -54,7 +54,7 @@ func TestPageHasTheWordsOfTheDaemon(t *testing.T) {
 			b.fetch()
 			b.report("tcp://h:1", sandbox.Dead)
 			w := httptest.NewRecorder()
-			newPage(b.s, tt.beside).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			newPage(b.s, tt.beside, nil).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 			text := w.Body.String()
 			if w.Code != http.StatusOK || !strings.Contains(text, "1 of 1 replica is down") || !strings.Contains(text, "the longest open gap now is") {
 				t.Errorf("got the page %d %s, want the replica and the promise, whatever the daemon says", w.Code, text)

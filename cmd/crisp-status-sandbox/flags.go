@@ -33,6 +33,8 @@ type settings struct {
 	duration  time.Duration // 0: until a signal
 	cycles    int           // 0: until a signal
 	json      string        // file; empty: none
+	members   int           // daemons of one group; 0: one daemon by itself
+	engine    string        // of the group; empty: etcd where it is installed, else alive
 	command   []string      // empty: no child
 }
 
@@ -141,6 +143,8 @@ func (s *settings) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.logLevel, "log-level", "info", "the log level of the configuration: debug, info, warn or error")
 	fs.DurationVar(&s.duration, "for", 0, "stop after this time")
 	fs.IntVar(&s.cycles, "cycles", 0, "stop when this number of cycles is complete")
+	fs.IntVar(&s.members, "members", 0, "run this `number` of COMMANDs beside each other, a group of which one is on duty; the page can stop and start each")
+	fs.StringVar(&s.engine, "engine", "", "what decides who of the group is on duty: `etcd or alive` (default: etcd where it is installed)")
 	fs.StringVar(&s.json, "json", "", "also write the summary to this `file`")
 }
 
@@ -202,6 +206,16 @@ func (s *settings) check(maps int) error {
 		return fmt.Errorf("--promise is %v, want --interval (%v) to 1h in whole seconds", s.promise, s.interval)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, s.logLevel):
 		return fmt.Errorf("--log-level is %q, want debug, info, warn or error", s.logLevel)
+	case s.engine != "" && s.engine != engineEtcd && s.engine != engineAlive:
+		return fmt.Errorf("--engine is %q, want etcd or alive", s.engine)
+	case s.engine != "" && s.members == 0:
+		return errors.New("--engine is for a group: it needs --members")
+	case s.members < 0 || s.members > mostMembers:
+		return fmt.Errorf("--members is %d, want 1 to %d", s.members, mostMembers)
+	case s.members > 0 && len(s.command) == 0:
+		return errors.New("--members: want a command after --")
+	case s.members > 0 && maps > 0:
+		return errors.New("--members and --replicas: want one of them")
 	case s.apiDelay < 0 || s.duration < 0 || s.cycles < 0:
 		return errors.New("--api-delay, --for and --cycles: want nothing below 0")
 	case strings.ContainsAny(s.token, "\"\\$\n\r") || strings.TrimSpace(s.token) != s.token:

@@ -16,6 +16,7 @@ type load struct {
 	settings   settings
 	server     *sandbox.Server
 	serving    context.Context // ends with the server; a load lives no longer
+	group      *group          // nil: one child, or none
 	configFile string
 	stdout     io.Writer
 	stderr     io.Writer
@@ -29,7 +30,10 @@ func (l *load) run(ctx context.Context) (*childUsage, error) {
 		ctx, cancel = context.WithTimeout(ctx, l.settings.duration)
 		defer cancel()
 	}
-	if len(l.settings.command) == 0 {
+	switch {
+	case l.group != nil:
+		return nil, l.runGroup(ctx)
+	case len(l.settings.command) == 0:
 		return nil, l.wait(ctx, nil)
 	}
 	daemon, err := startChild(l.settings, l.configFile, l.stdout, l.stderr)
@@ -45,6 +49,18 @@ func (l *load) run(ctx context.Context) (*childUsage, error) {
 		daemon.stop()
 	}
 	return daemon.usage(), failed
+}
+
+// runGroup starts a group, waits until the run is over, and stops it. That one of
+// its programs ends is no error: a person may have killed it.
+func (l *load) runGroup(ctx context.Context) error {
+	defer l.group.end()
+	if err := l.group.begin(ctx); err != nil {
+		return err
+	}
+	failed := l.wait(ctx, nil)
+	fmt.Fprintln(l.stdout, "\nstopping")
+	return failed
 }
 
 // wait returns nil when the run is over, and an error when it cannot go on. The

@@ -6,6 +6,7 @@
 //
 //	crisp-status-sandbox                                        a sample map, and a configuration to paste
 //	crisp-status-sandbox -- crisp-status-local -c {config}      the same, with a daemon beside it
+//	crisp-status-sandbox --members 3 -- crisp-status-local -c {config}      three daemons, of which one is on duty
 //	crisp-status-sandbox --map FILE                             a map of your own; edit it while it runs
 //	crisp-status-sandbox --replicas 10000 --dead 50% --cycles 5 -- crisp-status-local -c {config}
 //	crisp-status-sandbox --replicas 1000,10000 --cycles 2 -- crisp-status-local -c {config}

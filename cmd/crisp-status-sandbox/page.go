@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -21,14 +22,15 @@ var pageFiles embed.FS
 type page struct {
 	server   *sandbox.Server
 	daemon   daemon
+	group    *group // nil: one daemon, or none
 	template *template.Template
 	breakage breakage
 }
 
-// newPage returns the handler of the page and its parts, beside a daemon that is
-// asked for its reasons.
-func newPage(server *sandbox.Server, beside daemon) http.Handler {
-	p := &page{server: server, daemon: beside, breakage: breakage{server: server, mode: failureModes[0].Name}}
+// newPage returns the handler of the page and its parts, beside a daemon, or several,
+// that are asked for their reasons.
+func newPage(server *sandbox.Server, beside daemon, several *group) http.Handler {
+	p := &page{server: server, daemon: beside, group: several, breakage: breakage{server: server, mode: failureModes[0].Name}}
 	p.template = template.Must(template.New("page.html").Funcs(template.FuncMap{
 		"seconds": seconds,
 		"ago":     ago,
@@ -43,6 +45,7 @@ func newPage(server *sandbox.Server, beside daemon) http.Handler {
 	mux.HandleFunc("GET /state.json", p.serveState)
 	mux.HandleFunc("POST /target", p.changeTarget)
 	mux.HandleFunc("POST /failure-mode", p.changeFailureMode)
+	mux.HandleFunc("POST /program", p.changeProgram)
 	for name, media := range map[string]string{"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", media)
@@ -62,17 +65,28 @@ func newPage(server *sandbox.Server, beside daemon) http.Handler {
 
 func (p *page) state() pageState {
 	mode, until := p.breakage.current()
-	return pageState{p.server.State(), mode, until}
+	return pageState{p.server.State(), mode, until, p.group.states()}
+}
+
+// words returns what each daemon says, by its name; one by itself has none.
+func (p *page) words(ctx context.Context) map[string]*told {
+	if p.group != nil {
+		return p.group.ask(ctx)
+	}
+	if t := p.daemon.ask(ctx); t != nil {
+		return map[string]*told{"": t}
+	}
+	return nil
 }
 
 func (p *page) servePage(w http.ResponseWriter, r *http.Request) {
 	var (
 		b     bytes.Buffer
-		words *told
+		words map[string]*told
 		state = p.state()
 	)
 	if state.Summary.Counts.Replicas <= mostRows {
-		words = p.daemon.ask(r.Context())
+		words = p.words(r.Context())
 	}
 	if err := p.template.Execute(&b, newView(state, words)); err != nil {
 		http.Error(w, "rendering the page: "+err.Error(), http.StatusInternalServerError)
@@ -108,6 +122,20 @@ func (p *page) changeTarget(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// changeProgram stops or starts the daemon or the server that a form names.
+func (p *page) changeProgram(w http.ResponseWriter, r *http.Request) {
+	program := p.group.find(r.PostFormValue("name"))
+	if program == nil {
+		http.Error(w, "no such program", http.StatusNotFound)
+		return
+	}
+	if err := program.do(action(r.PostFormValue("do"))); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)

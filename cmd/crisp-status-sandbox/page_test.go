@@ -23,7 +23,7 @@ type bubble struct {
 
 func newBubble(t *testing.T, o sandbox.Options) bubble {
 	t.Helper()
-	o.Page = func(s *sandbox.Server) http.Handler { return newPage(s, daemon{}) }
+	o.Page = func(s *sandbox.Server) http.Handler { return newPage(s, daemon{}, nil) }
 	s, err := sandbox.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,13 @@ func newBubble(t *testing.T, o sandbox.Options) bubble {
 
 func (b bubble) request(method, path, body string) int {
 	b.t.Helper()
-	r := httptest.NewRequest(method, "http://api.example.com/v1"+path, strings.NewReader(body))
+	return b.requestTo("", method, path, body)
+}
+
+// requestTo is a request to the endpoint of one of several daemons.
+func (b bubble) requestTo(endpoint, method, path, body string) int {
+	b.t.Helper()
+	r := httptest.NewRequest(method, "http://api.example.com"+endpoint+"/v1"+path, strings.NewReader(body))
 	r.SetBasicAuth("", b.s.Token())
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "crisp-status-local/2.0.0")

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
@@ -38,7 +39,8 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 		}
 	}
 	beside := daemonOf(s, folder)
-	server, err := sandbox.New(sandbox.Options{
+	var several *group
+	o := sandbox.Options{
 		Token:    s.token,
 		MapFile:  s.mapFile,
 		Generate: s.generated,
@@ -46,9 +48,21 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 		TLS:      s.tls,
 		APIDelay: s.apiDelay,
 		Log:      stderr,
-		Page:     func(server *sandbox.Server) http.Handler { return newPage(server, beside) },
-	})
+		Page:     func(server *sandbox.Server) http.Handler { return newPage(server, beside, several) },
+	}
+	if s.members > 0 {
+		o.Members, o.Takeover = memberNames(s.members), groupTTL+2*time.Second
+	}
+	server, err := sandbox.New(o)
 	if err != nil {
+		return nil, err
+	}
+	configFile, err := writeConfigs(folder, server, s, beside)
+	if err == nil && s.members > 0 {
+		several, err = newGroup(s, folder, server, stdout, stderr)
+	}
+	if err != nil {
+		server.Close()
 		return nil, err
 	}
 	// The child must be able to deliver its verdicts after ctx is done.
@@ -58,18 +72,17 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 	defer work.Wait()
 	defer stopServing(nil)
 
-	configFile, err := writeConfig(folder, server, s, beside)
-	if err != nil {
-		return nil, err
-	}
 	printBanner(stdout, server, s, configFile)
-	l := load{settings: s, server: server, serving: serving, configFile: configFile, stdout: stdout, stderr: stderr}
-	child, failed := l.run(ctx)
-	o := outcome{server.Summary(), ownCPU() - before, child}
-	if child != nil && o.Reports > 0 {
-		child.FirstReport = o.Began.Sub(child.started).Seconds() + o.FirstReport
+	if several != nil {
+		several.print(stdout, s.command)
 	}
-	return &o, cmp.Or(failed, o.write(stdout))
+	l := load{settings: s, server: server, serving: serving, group: several, configFile: configFile, stdout: stdout, stderr: stderr}
+	child, failed := l.run(ctx)
+	done := outcome{server.Summary(), ownCPU() - before, child}
+	if child != nil && done.Reports > 0 {
+		child.FirstReport = done.Began.Sub(child.started).Seconds() + done.FirstReport
+	}
+	return &done, cmp.Or(failed, done.write(stdout))
 }
 
 // daemonOf returns the endpoint of the daemon of this run. It has none in a generated
@@ -77,18 +90,24 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) (*outcome,
 // path would be too long for a socket.
 func daemonOf(s settings, folder string) daemon {
 	socket := filepath.Join(folder, "endpoint.sock")
-	if len(s.command) == 0 || s.generated != nil || len(socket) > longestSocket || !filepath.IsAbs(socket) {
+	if len(s.command) == 0 || s.members > 0 || s.generated != nil || len(socket) > longestSocket || !filepath.IsAbs(socket) {
 		return daemon{}
 	}
 	return daemon{socket}
 }
 
-// writeConfig writes the configuration that leads a daemon to the sandbox.
-func writeConfig(folder string, server *sandbox.Server, s settings, beside daemon) (string, error) {
-	caFile := filepath.Join(folder, "ca.pem")
-	if err := os.WriteFile(caFile, server.CA(), 0o644); err != nil {
+// writeConfigs writes the certificate of the sandbox, and the configuration that
+// leads a daemon to it, whose path it returns.
+func writeConfigs(folder string, server *sandbox.Server, s settings, beside daemon) (string, error) {
+	if err := os.WriteFile(filepath.Join(folder, "ca.pem"), server.CA(), 0o644); err != nil {
 		return "", err
 	}
+	return writeConfig(filepath.Join(folder, "config.cfg"), server, s, beside, server.Endpoint(), "")
+}
+
+// writeConfig writes the configuration of a daemon that reports to an endpoint of
+// the sandbox, with more at its end.
+func writeConfig(path string, server *sandbox.Server, s settings, beside daemon, endpoint, more string) (string, error) {
 	inet := ""
 	if beside.socket != "" {
 		inet = fmt.Sprintf("inet = %q\n", beside.socket)
@@ -107,8 +126,7 @@ token = %q
 [probe]
 interval = %d
 ca_file = %q
-`, s.logLevel, inet, server.Endpoint(), server.Token(), promise, int(s.interval.Seconds()), caFile)
-	path := filepath.Join(folder, "config.cfg")
+%s`, s.logLevel, inet, endpoint, server.Token(), promise, int(s.interval.Seconds()), filepath.Join(filepath.Dir(path), "ca.pem"), more)
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,6 +32,8 @@ type pageState struct {
 	sandbox.State
 	FailureMode  string    `json:"failure_mode"`           // normal unless a person chose another
 	FailureUntil time.Time `json:"failure_until,omitzero"` // zero: until a person chooses another
+
+	Programs []programState `json:"programs,omitempty"` // of a group
 }
 
 // view is a state, arranged for the template.
@@ -38,7 +41,10 @@ type view struct {
 	pageState
 	Level        judge.Status // the worst status of any replica: it colours the headline
 	Head         string
-	DaemonOnAPI  string  // the daemon's words about an API that takes no reports
+	DaemonOnAPI  []string // the daemons' words about an API that takes no reports
+	Reporter     string   // who sent the newest report: a daemon's name, or "the daemon"
+	Crew         []crew   // the daemons of a group
+	Servers      []programState
 	OpenGap      float64 // seconds since the report that is the oldest of all newest ones
 	Large        bool    // by node, not by replica
 	Refresh      int     // milliseconds until the page is fetched again
@@ -47,7 +53,19 @@ type view struct {
 	FailureModes []failureMode
 	Tiles        []tile
 
-	told map[toldKey]toldReplica
+	told map[string]map[toldKey]toldReplica // by daemon
+}
+
+// crew is a daemon of a group as the page shows it: its process, what the page has
+// of it, and what it says.
+type crew struct {
+	sandbox.Member
+	Program programState
+	Duty    string // in its own words
+	OnDuty  bool
+	Trouble string  // why its engine cannot be asked
+	Age     float64 // of its newest report, in seconds
+	Dead    int     // reports that a replica is dead
 }
 
 // toldKey finds the daemon's words about a replica.
@@ -61,7 +79,16 @@ type row struct {
 
 // Row returns a replica with what the daemon says about it.
 func (v view) Row(service judge.ServiceState, node judge.NodeState, r judge.ReplicaState) row {
-	return row{r, service.Name, node.Name, v.told[toldKey{service.ID, node.ID, r.Replica}]}
+	key := toldKey{service.ID, node.ID, r.Replica}
+	said, ok := v.told[r.By][key]
+	if !ok { // who reported it last is gone: any other will do
+		for _, name := range slices.Sorted(maps.Keys(v.told)) {
+			if said, ok = v.told[name][key]; ok {
+				break
+			}
+		}
+	}
+	return row{r, service.Name, node.Name, said}
 }
 
 type tile struct {
@@ -84,8 +111,8 @@ func word(status judge.Status) string {
 	return "No report yet"
 }
 
-// newView arranges a state and the daemon's words, which are nil where it has none.
-func newView(state pageState, words *told) view {
+// newView arranges a state and the words of the daemons, by their names.
+func newView(state pageState, words map[string]*told) view {
 	c := state.Summary.Counts
 	v := view{
 		pageState:    state,
@@ -93,21 +120,54 @@ func newView(state pageState, words *told) view {
 		Refresh:      1000,
 		FailureModes: failureModes,
 		Tiles:        []tile{{healthy, c.Healthy}, {sick, c.Sick}, {dead, c.Dead}, {judge.Late, c.Late}, {judge.Silent, c.Silent}},
-		DaemonOnAPI:  words.api(),
 		OpenGap:      openGap(state.Services),
-		told:         make(map[toldKey]toldReplica),
+		told:         make(map[string]map[toldKey]toldReplica),
 	}
-	if words != nil {
-		for _, r := range words.Replicas {
-			v.told[toldKey{r.Service, r.Node, r.Replica}] = r
+	for _, name := range slices.Sorted(maps.Keys(words)) {
+		v.told[name] = make(map[toldKey]toldReplica)
+		for _, r := range words[name].Replicas {
+			v.told[name][toldKey{r.Service, r.Node, r.Replica}] = r
+		}
+		if said := words[name].api(); said != "" {
+			v.DaemonOnAPI = append(v.DaemonOnAPI, cmp.Or(name, "The daemon")+" says: "+said)
 		}
 	}
+	v.arrangeGroup(words)
 	v.Level, v.Head = headline(state.Summary)
 	if v.Large {
 		v.Refresh = 5000 // a large page takes longer to make
 		v.Trouble, v.Sample = pick(state.Services)
 	}
 	return v
+}
+
+// arrangeGroup arranges the daemons of a group, and says who reported last.
+func (v *view) arrangeGroup(words map[string]*told) {
+	v.Reporter = "the daemon"
+	var newest time.Time
+	programs := make(map[string]programState)
+	for _, p := range v.Programs {
+		programs[p.Name] = p
+	}
+	for _, m := range v.Members {
+		c := crew{Member: m, Program: programs[m.Name], Duty: words[m.Name].Duty(), Dead: m.ByHealth[sandbox.Dead]}
+		if t := words[m.Name]; t != nil && t.Cluster != nil {
+			c.OnDuty, c.Trouble = t.Cluster.Scope == "everything", t.Cluster.Trouble
+		}
+		if !m.LastReport.IsZero() {
+			c.Age = v.Time.Sub(m.LastReport).Seconds()
+		}
+		if m.LastReport.After(newest) {
+			newest, v.Reporter = m.LastReport, m.Name
+		}
+		v.Crew = append(v.Crew, c)
+		delete(programs, m.Name)
+	}
+	for _, p := range v.Programs {
+		if _, server := programs[p.Name]; server {
+			v.Servers = append(v.Servers, p)
+		}
+	}
 }
 
 // headline sums up the page in one line.
