@@ -30,7 +30,7 @@ import (
 type observer struct {
 	scheduler *scheduler.Scheduler
 	outbox    *report.Outbox
-	duty      duty.Duty // nil for a daemon by itself
+	duty      func() duty.State // nil for a daemon by itself
 	log       *logrus.Logger
 	started   time.Time
 	facts     atomic.Pointer[facts]
@@ -54,7 +54,7 @@ type endpointSettings struct {
 	replicaMetrics bool
 }
 
-func newObserver(s *scheduler.Scheduler, o *report.Outbox, d duty.Duty, log *logrus.Logger, c config.Config) *observer {
+func newObserver(s *scheduler.Scheduler, o *report.Outbox, d func() duty.State, log *logrus.Logger, c config.Config) *observer {
 	ob := &observer{scheduler: s, outbox: o, duty: d, log: log, started: time.Now()}
 	ob.taken(c)
 	return ob
@@ -127,7 +127,7 @@ func (o *observer) cluster() *status.Cluster {
 	if o.duty == nil {
 		return nil
 	}
-	return clusterOf(o.duty.State())
+	return clusterOf(o.duty())
 }
 
 // Ready returns nil if the daemon can do its work: it turns, it has a map, and
