@@ -57,7 +57,10 @@ func (v statusView) cluster() string {
 		about += ", member " + printable(c.Member)
 	}
 	if c.Trouble != "" {
-		about += "; " + v.screen.paint("cannot be asked", text.FgRed, text.Bold) + since(c.TroubleSince, now) + ": " + printable(c.Trouble)
+		about += "; " + v.screen.paint("cannot be asked", text.FgRed, text.Bold) + since(c.TroubleSince, now)
+		if c.Trouble != c.Why { // which stands above
+			about += ": " + printable(c.Trouble)
+		}
 	}
 	lines += v.screen.labelled("cluster", about)
 	for _, m := range c.Members {

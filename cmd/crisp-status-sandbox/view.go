@@ -152,7 +152,10 @@ func (v *view) arrangeGroup(words map[string]*told) {
 	for _, m := range v.Members {
 		c := crew{Member: m, Program: programs[m.Name], Duty: words[m.Name].Duty(), Dead: m.ByHealth[sandbox.Dead]}
 		if t := words[m.Name]; t != nil && t.Cluster != nil {
-			c.OnDuty, c.Trouble = t.Cluster.Scope == "everything", t.Cluster.Trouble
+			c.OnDuty = t.Cluster.Scope == "everything"
+			if t.Cluster.Trouble != t.Cluster.Why { // which is among its words
+				c.Trouble = t.Cluster.Trouble
+			}
 		}
 		if !m.LastReport.IsZero() {
 			c.Age = v.Time.Sub(m.LastReport).Seconds()

@@ -129,7 +129,8 @@ function showCluster() {
     if (m.version && m.version !== state.version) line += "; version " + m.version;
     return element("li", m.api_answers ? "" : "bad", line);
   }));
-  return c.trouble ? [element("p", "", "The engine " + c.engine + " cannot be asked since " + ago(c.trouble_since) + ": " + c.trouble)] : [];
+  if (!c.trouble) return [];
+  return [element("p", "", "The engine " + c.engine + " has not answered for " + ago(c.trouble_since) + (c.trouble === c.why ? "" : ": " + c.trouble))];
 }
 
 const orders = {
