@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
 	"github.com/crisp-im/crisp-status-local/v2/internal/endpoint"
 	"github.com/crisp-im/crisp-status-local/v2/internal/logging"
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
@@ -64,7 +65,7 @@ func newDaemon(c config.Config, sys system) *daemon {
 	})
 	d.outbox = report.New(d.client, terms(c), d.log)
 	d.scheduler = scheduler.New(d.settings(), d.prober, d.outbox, d.log)
-	d.observer = newObserver(d.scheduler, d.outbox, nil, d.log, c)
+	d.observer = newObserver(d.scheduler, d.outbox, func() duty.State { return d.duty.State() }, d.log, c)
 	d.duty = newDutyKeeper(d, c)
 	return d
 }

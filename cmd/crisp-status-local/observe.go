@@ -30,7 +30,7 @@ import (
 type observer struct {
 	scheduler *scheduler.Scheduler
 	outbox    *report.Outbox
-	duty      func() duty.State // nil for a daemon by itself
+	duty      func() duty.State
 	log       *logrus.Logger
 	started   time.Time
 	facts     atomic.Pointer[facts]
@@ -124,9 +124,6 @@ func (o *observer) Alive(ctx context.Context) error {
 
 // cluster returns who reports; nil for a daemon by itself.
 func (o *observer) cluster() *status.Cluster {
-	if o.duty == nil {
-		return nil
-	}
 	return clusterOf(o.duty())
 }
 
