@@ -49,9 +49,10 @@ func (s dutySettings) equal(other dutySettings) bool {
 	return s.page == other.page && s.cluster.Equal(other.cluster)
 }
 
-// pageHash tells pages apart without the token.
+// pageHash tells pages apart without the token. The endpoint is no part of it: the
+// hosts of a group may reach one page by different ones, such as a proxy of each site.
 func pageHash(c config.Config) string {
-	sum := sha256.Sum256([]byte("crisp-status-local page\x00" + c.Endpoint + "\x00" + c.Token.Reveal()))
+	sum := sha256.Sum256([]byte("crisp-status-local page\x00" + c.Token.Reveal()))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -93,7 +93,7 @@ func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
 type otherPageError struct{ group, member string }
 
 func (e *otherPageError) Error() string {
-	return fmt.Sprintf("group %q is of another page than this daemon's: %s has another token or endpoint; give this page's daemons a group of their own in [cluster]", e.group, e.member)
+	return fmt.Sprintf("group %q is of another page than this daemon's: %s has another token; give this page's daemons a group of their own in [cluster]", e.group, e.member)
 }
 
 // agree asks etcd who is on duty. The error says why that is not known.
