@@ -25,7 +25,9 @@ import (
 
 const checkLong = `Read FILE, ask the Status API for the map with its token, and say in words whether
 all is right: the token, the map and its entries that are left out, the clock, ICMP,
-and whether the promise to the page can be kept. Nothing is probed or reported.
+and whether the promise to the page can be kept. Of several daemons ([cluster]): what
+decides who is on duty, whether it answers and permits what a member does, who is in
+the group, and the rate of the clock. Nothing is probed or reported.
 
 Run it as the user of the daemon, with its limit of open files.
 
@@ -99,6 +101,7 @@ func runCheck(ctx context.Context, sys system, path string) error {
 	asCommand()
 	l := &checklist{screen: newScreen(sys.stdout, sys.lookupEnv)}
 	l.file(c)
+	l.cluster(ctx, c)
 	if m := l.fetch(ctx, c); m != nil {
 		l.entries(m)
 		l.icmp(m)

@@ -45,6 +45,12 @@ func (v statusView) cluster() string {
 	if c.Why != "" {
 		line += ": " + printable(c.Why)
 	}
+	switch {
+	case c.Withheld > 0 && c.Scope == status.ReportsNothing:
+		line += "; " + count(c.Withheld, "verdict is", "verdicts are") + " kept, to be sent on taking over"
+	case c.Withheld > 0 && c.Scope == status.ReportsAlive:
+		line += "; " + count(c.Withheld, "death is", "deaths are") + " left to the page"
+	}
 	if c.Takeovers > 0 {
 		line += fmt.Sprintf("; taken over %s since the start", count(int(c.Takeovers), "time", "times"))
 	}

@@ -18,7 +18,7 @@ import (
 // clustered is the state of a daemon that stands by, and whose engine is gone.
 func clustered() *status.Snapshot {
 	s := state()
-	s.API = status.API{State: status.APIAnswers, Waiting: 3, MapAt: s.Now.Add(-time.Minute), MapOutcome: status.MapUnchanged}
+	s.API = status.API{State: status.APIAnswers, MapAt: s.Now.Add(-time.Minute), MapOutcome: status.MapUnchanged}
 	s.Cluster = clusterOf(duty.State{
 		Engine: "etcd", Scope: duty.Nothing, Since: s.Now.Add(-15 * time.Minute), Why: "host-b is on duty", Holder: "host-b", Member: "host-a", Group: "office", Takeovers: 1,
 		Members: []duty.Member{
@@ -26,6 +26,7 @@ func clustered() *status.Snapshot {
 			{Name: "host-b", Version: "2.9.0\x1b[2J", Healthy: 2, Sick: 1},
 		},
 	})
+	s.Cluster.Withheld = 3
 	return s
 }
 
@@ -40,22 +41,22 @@ func TestStatusSaysWhoReports(t *testing.T) {
 		want, absent []string
 	}{
 		{"a standby", func(*status.Snapshot) {}, nil, []string{
-			"duty        standby since 12:02:01: host-b is on duty; taken over 1 time since the start\n",
+			"duty        standby since 12:02:01: host-b is on duty; 3 verdicts are kept, to be sent on taking over; taken over 1 time since the start\n",
 			"cluster     engine etcd, group office, member host-a\n",
 			"member      host-a (this daemon): 1 healthy, 1 sick, 1 dead; the Status API answers it\n",
 			"member      host-b, on duty: 2 healthy, 1 sick, 0 dead; the Status API does not answer it; version 2.9.0�[2J\n",
-			"Status API  answers; 3 verdicts are kept, to be sent on taking over;", "promise     kept by another daemon; next cycle",
+			"Status API  answers; map of ", "promise     kept by another daemon; next cycle",
 		}, []string{"verdicts wait", "reports were late", "worst gap", "12:19:28", "\x1b"}},
 		{"a replica of a standby", func(*status.Snapshot) {}, []string{"10.0.0.5"}, []string{"another daemon reports it"}, []string{"must take the next"}},
 		{"the holder", func(s *status.Snapshot) {
 			s.Cluster.Scope, s.Cluster.Why = status.ReportsEverything, "this daemon holds the lease"
 		}, nil,
-			[]string{"duty        on duty since 12:02:01: this daemon holds the lease;", "3 verdicts wait", "worst gap", "12:19:28"}, []string{"standby"}},
+			[]string{"duty        on duty since 12:02:01: this daemon holds the lease; taken over", "0 verdicts wait", "worst gap", "12:19:28"}, []string{"standby"}},
 		{"one without its engine", func(s *status.Snapshot) {
 			lacks(s)
 			s.Cluster.Scope, s.Cluster.Why, s.Cluster.Members = status.ReportsAlive, "the engine has not answered for 15s", nil
 		}, nil, []string{
-			"duty        reports healthy and sick alone since 12:02:01: the engine has not answered for 15s;",
+			"duty        reports healthy and sick alone since 12:02:01: the engine has not answered for 15s; 3 deaths are left to the page;",
 			"cluster     engine etcd, group office, member host-a; cannot be asked since 12:16:01: connection refused\n",
 		}, []string{"member      "}},
 		{"one by itself", func(s *status.Snapshot) { s.Cluster = nil }, nil, []string{"promise     "}, []string{"duty", "cluster", "member"}},

@@ -153,10 +153,21 @@ func (k *dutyKeeper) dutyOf(s dutySettings) duty.Duty {
 
 // etcdSettings returns what a duty by etcd needs to know of s and of this daemon.
 func (k *dutyKeeper) etcdSettings(s dutySettings) duty.EtcdSettings {
+	settings := etcdSettings(s)
+	at := &glance{scheduler: k.d.scheduler}
+	settings.Alive, settings.TryAPI, settings.Seen = k.alive, k.tryAPI, at.counts
+	settings.API = func() duty.APIView {
+		taken, inVain := k.d.outbox.Answered()
+		return duty.APIView{Answered: at.answered(taken), InVain: inVain}
+	}
+	return settings
+}
+
+// etcdSettings returns what a duty by etcd needs to know of s.
+func etcdSettings(s dutySettings) duty.EtcdSettings {
 	c := s.cluster
 	settings := duty.EtcdSettings{
 		Endpoints: c.Endpoints, Group: c.Group, Member: c.Member, Version: version, Page: s.page, TTL: c.TTL, User: c.User,
-		Alive: k.alive, API: k.api, TryAPI: k.tryAPI, Seen: k.counter(),
 	}
 	if c.User != "" {
 		settings.Password = func() (string, error) { return c.Password.Reveal(), nil }
@@ -178,12 +189,6 @@ func (k *dutyKeeper) alive(ctx context.Context) error {
 	return k.d.observer.Alive(ctx)
 }
 
-// api returns what the outbox knows of the Status API.
-func (k *dutyKeeper) api() duty.APIView {
-	answered, inVain := k.d.outbox.Answered()
-	return duty.APIView{Answered: answered, InVain: inVain}
-}
-
 // tryAPI asks the Status API for what has changed of the map, and drops the answer.
 func (k *dutyKeeper) tryAPI(ctx context.Context) error {
 	shot, err := k.d.scheduler.Snapshot(ctx, scheduler.Totals)
@@ -194,19 +199,45 @@ func (k *dutyKeeper) tryAPI(ctx context.Context) error {
 	return err
 }
 
-// counter returns a function that returns how many replicas have each health, as it
-// was some seconds ago at most. One goroutine may call it at a time.
-func (k *dutyKeeper) counter() func() (healthy, sick, dead int) {
-	var counted time.Time
-	var counts map[probe.Health]int
-	return func() (int, int, int) {
-		if time.Since(counted) >= countEvery {
-			ctx, cancel := context.WithTimeout(context.Background(), countPatience)
-			defer cancel()
-			if shot, err := k.d.scheduler.Snapshot(ctx, scheduler.Totals); err == nil {
-				counts, counted = shot.Counts, time.Now()
-			}
-		}
-		return counts[probe.Healthy], counts[probe.Sick], counts[probe.Dead]
+// glance is what the scheduler has said lately. One goroutine may use it at a time.
+type glance struct {
+	scheduler *scheduler.Scheduler
+	at        time.Time
+	shot      scheduler.Snapshot
+}
+
+// look asks the scheduler, unless it has said something some seconds ago.
+func (g *glance) look() {
+	if time.Since(g.at) < countEvery {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), countPatience)
+	defer cancel()
+	if shot, err := g.scheduler.Snapshot(ctx, scheduler.Totals); err == nil {
+		g.shot, g.at = shot, time.Now()
+	}
+}
+
+// counts returns how many replicas have each health.
+func (g *glance) counts() (healthy, sick, dead int) {
+	g.look()
+	return g.shot.Counts[probe.Healthy], g.shot.Counts[probe.Sick], g.shot.Counts[probe.Dead]
+}
+
+// answered returns when the Status API last answered, with a report taken at a time
+// or with a map: a standby sends no reports. It is zero if a later map request
+// failed.
+func (g *glance) answered(taken time.Time) time.Time {
+	g.look()
+	return lastAnswer(taken, g.shot.Map)
+}
+
+func lastAnswer(taken time.Time, m scheduler.MapState) time.Time {
+	switch {
+	case m.Err == nil && m.At.After(taken):
+		return m.At
+	case m.Err != nil && taken.Before(m.FailingSince):
+		return time.Time{}
+	}
+	return taken
 }

@@ -191,6 +191,9 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 		return endpoint.State{}, err
 	}
 	out, f, cluster := o.outbox.Snapshot(), o.facts.Load(), o.cluster()
+	if cluster != nil {
+		cluster.Withheld = out.Withheld
+	}
 	ignored := ignoredOf(shot.Problems)
 	head := status.Snapshot{
 		Version:         version,

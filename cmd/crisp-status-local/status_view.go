@@ -125,9 +125,7 @@ func (v statusView) api() string {
 		}
 		parts = append(parts, line)
 	}
-	if v.snapshot.Cluster.StandsBy() {
-		parts = append(parts, count(a.Waiting, "verdict is", "verdicts are")+" kept, to be sent on taking over")
-	} else {
+	if !v.snapshot.Cluster.StandsBy() {
 		parts = append(parts, count(a.Waiting, "verdict waits", "verdicts wait"))
 	}
 	if !a.NextTry.IsZero() && a.NextTry.After(now) {

@@ -22,6 +22,7 @@ type Cluster struct {
 	Why          string          `json:"why,omitempty"`    // the reason for it
 	Holder       string          `json:"holder,omitempty"` // the member on duty, as far as it is known
 	Takeovers    uint64          `json:"takeovers"`        // by this daemon, since its start
+	Withheld     int             `json:"withheld"`         // verdicts that the scope keeps from being sent
 	Members      []ClusterMember `json:"members"`          // this one among them; empty where the engine knows none
 	Trouble      string          `json:"trouble,omitempty"`
 	TroubleSince time.Time       `json:"trouble_since,omitzero"` // why, and since when, the engine cannot be asked

@@ -87,14 +87,14 @@ function showHead() {
   let text = { answers: "answers", down: "is down", unauthorized: "does not accept the token", unknown: "not asked yet" }[api.state] || api.state;
   if (api.state === "answers" && api.rtt_seconds) text += " (" + millis(api.rtt_seconds) + ")";
   if (api.state !== "answers" && api.since) text += " since " + ago(api.since) + (api.error ? ": " + api.error : "");
-  const standsBy = state.cluster && state.cluster.scope === "nothing";
-  if (api.waiting) text += "; " + api.waiting + (standsBy ? " verdicts are kept to be sent on taking over" : " verdicts wait");
+  if (api.waiting) text += "; " + api.waiting + " verdicts wait";
   $("api").textContent = text;
   $("api").className = api.state === "answers" || api.state === "unknown" ? "" : "bad";
   const limit = promise.promised_seconds + 40;
   const gap = promise.worst_gap_seconds || 0;
   text = promise.late ? promise.late + " late since the start" : "on time";
   if (gap) text += " (worst gap " + gap.toFixed(1) + " s)";
+  const standsBy = state.cluster && state.cluster.scope === "nothing";
   if (standsBy) text = "none: this daemon stands by";
   $("promise").textContent = text;
   $("promise").className = gap > limit && !standsBy ? "bad" : "";
@@ -119,6 +119,8 @@ function showCluster() {
   let text = { everything: "on duty", alive: "healthy and sick alone are reported", nothing: "standby" }[c.scope] || c.scope;
   if (c.why) text += ": " + c.why;
   if (c.since) text += ", for " + ago(c.since);
+  if (c.withheld && c.scope === "nothing") text += "; " + c.withheld + " verdicts are kept, to be sent on taking over";
+  if (c.withheld && c.scope === "alive") text += "; " + c.withheld + " deaths are left to the page";
   if (c.takeovers) text += "; taken over " + c.takeovers + (c.takeovers === 1 ? " time" : " times");
   $("duty").textContent = text;
   $("duty").className = c.trouble ? "bad" : "";

@@ -1,0 +1,118 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/config"
+	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
+)
+
+// cluster says whether this daemon could take part in its group; nothing of a
+// daemon by itself.
+func (l *checklist) cluster(ctx context.Context, c config.Config) {
+	switch cluster := c.Cluster; cluster.Engine {
+	case config.Alive:
+		l.add(right, "duty", "engine alive: what is healthy or sick is reported, and dead is left to the page")
+	case config.Address:
+		l.address(cluster.Addr)
+	case config.Etcd:
+		if l.etcd(ctx, c) {
+			l.rate()
+		}
+	}
+}
+
+// address says whether this host has the address that decides.
+func (l *checklist) address(addr netip.Addr) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		l.fail("duty", "engine address: reading the addresses of this host: %v", err)
+		return
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == addr.Unmap() {
+			l.add(right, "duty", "engine address: this host has %v, so its daemon is on duty", addr)
+			return
+		}
+	}
+	l.add(right, "duty", "engine address: this host does not have %v now, so its daemon stands by", addr)
+}
+
+// etcd says whether the engine answers, permits what a member does, and has the
+// right group. It reports whether it answers.
+func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
+	found, err := duty.CheckEtcd(ctx, etcdSettings(dutyOf(c)))
+	if ctx.Err() != nil {
+		return false
+	}
+	for _, why := range found.Silent {
+		if found.Answering > 0 {
+			l.notice("engine", "%s", why)
+		}
+	}
+	if found.Answering > 0 {
+		l.add(right, "engine", "etcd: %d of %s", found.Answering, count(len(c.Cluster.Endpoints), "endpoint answers", "endpoints answer"))
+	}
+	if err != nil {
+		label := "engine"
+		if found.Answering > 0 {
+			label = "rights"
+		}
+		l.fail(label, "%v", err)
+		return found.Answering > 0
+	}
+	l.add(right, "rights", "a lease and a key of the group were made, and are gone again")
+	l.group(found, c.Cluster)
+	return true
+}
+
+// group says who is in the group.
+func (l *checklist) group(found duty.EtcdCheck, c config.Cluster) {
+	switch {
+	case found.OtherPage != "":
+		l.fail("group", "%s of the group %q has another token, so it watches for another page: give the daemons of this page a group of their own in [cluster]", found.OtherPage, c.Group)
+		return
+	case found.Stray != "":
+		l.fail("group", "%s", found.Stray)
+		return
+	}
+	for _, name := range found.Namesakes {
+		l.notice("group", "more than one daemon is called %q: give each its own name by member in [cluster] (one that was killed is there for %v)", name, c.TTL)
+	}
+	if len(found.Members) == 0 {
+		l.add(right, "group", "%s: no daemon of it runs now; this one is %s", c.Group, c.Member)
+		return
+	}
+	var members []string
+	for _, m := range found.Members {
+		members = append(members, strings.TrimSpace(m.Name+" "+m.Version))
+	}
+	holder := "nobody is on duty"
+	if found.Holder != "" {
+		holder = found.Holder + " is on duty"
+	}
+	l.add(right, "group", "%s: %s; this one is %s; %s", c.Group, strings.Join(members, ", "), c.Member, holder)
+}
+
+// rate says whether the rate of this host's clock can be relied on.
+func (l *checklist) rate() {
+	const within = "the clocks of a group may differ by %g %% in rate"
+	tolerance := fmt.Sprintf(within, duty.RateTolerance*100)
+	switch rate, err := duty.ReadClockRate(); {
+	case err != nil:
+		l.notice("clock", "%v; %s", err, tolerance)
+	case rate.Suspect():
+		l.fail("clock", "the kernel corrects its rate by %.1f %%, which is beyond belief, and %s: look at what keeps it (chronyc tracking, ntpq -p)", rate.Corrected*100, tolerance)
+	case !rate.Kept:
+		l.notice("clock", "nothing keeps its rate, as NTP does (timedatectl); %s", tolerance)
+	default:
+		l.add(right, "clock", "its rate is kept, and corrected by %.0f ppm; %s", math.Abs(rate.Corrected)*1e6, tolerance)
+	}
+}

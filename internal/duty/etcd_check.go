@@ -1,0 +1,109 @@
+package duty
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+)
+
+// EtcdCheck is what CheckEtcd has found.
+type EtcdCheck struct {
+	Answering int      // endpoints that answer
+	Silent    []string // why the others do not, a sentence each
+	Members   []Member // of the group, this one among them while it runs
+	Holder    string   // the member on duty; empty: nobody is
+	OtherPage string   // the oldest member, if it watches for another page; this one would be left out
+	Namesakes []string // names that more than one member has
+	Stray     string   // why a key that is no member's keeps all from the duty
+}
+
+// CheckEtcd asks every endpoint for the group of s, and tries the rights that a
+// member needs: to have a lease, and a key below the prefix of the group. Members
+// pass the key over, and it is gone at the end. The error says why this daemon
+// could not take part.
+func CheckEtcd(ctx context.Context, s EtcdSettings) (EtcdCheck, error) {
+	silent := logrus.New()
+	silent.SetOutput(io.Discard)
+	e, err := newEtcd(s, silent, bootClock(), nil)
+	if err != nil {
+		return EtcdCheck{}, err
+	}
+	return e.check(ctx)
+}
+
+func (e *etcd) check(ctx context.Context) (EtcdCheck, error) {
+	var (
+		found EtcdCheck
+		first error
+		c     = e.client
+	)
+	for i := range c.endpoints {
+		c.current, c.token = i, "" // a token is of one member of etcd, where it is a simple one
+		err := c.logIn(ctx)
+		if err == nil {
+			err = c.ask(ctx, "/v3/kv/range", rangeRequest{Key: []byte(e.prefix)}, new(rangeAnswer))
+		}
+		switch {
+		case ctx.Err() != nil:
+			return found, context.Cause(ctx)
+		case err == nil:
+			found.Answering++
+		case !unreachable.is(err):
+			return found, err // another one would say the same
+		default:
+			found.Silent = append(found.Silent, err.Error())
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if found.Answering == 0 {
+		return found, first
+	}
+	if err := e.tryRights(ctx); err != nil {
+		return found, err
+	}
+	g, err := e.read(ctx)
+	if err != nil {
+		return found, err
+	}
+	found.Members, found.Holder, found.Stray = g.shown(), g.names()[g.lead.Lease], g.stray()
+	if m := g.otherPage(0, e.s.Page); m != nil {
+		found.OtherPage = m.Member
+	}
+	count := make(map[string]int)
+	for _, m := range g.members {
+		if count[m.Member]++; count[m.Member] == 2 {
+			found.Namesakes = append(found.Namesakes, m.Member)
+		}
+	}
+	slices.Sort(found.Namesakes)
+	return found, nil
+}
+
+// tryRights does what a member does, with a key of its own.
+func (e *etcd) tryRights(ctx context.Context) error {
+	var lease leaseAnswer
+	if err := e.client.call(ctx, "/v3/lease/grant", grantRequest{number(e.s.TTL.Seconds())}, &lease); err != nil {
+		return fmt.Errorf("a lease: %w", err)
+	}
+	key := []byte(e.prefix + "check/" + strings.ToLower(rand.Text()[:8]))
+	question := txnRequest{Compare: []comparison{{"CREATE", key, 0}}}
+	question.put(putRequest{key, []byte(e.s.Member), lease.ID})
+	err := e.client.call(ctx, "/v3/kv/txn", question, new(struct{}))
+	if err != nil {
+		err = fmt.Errorf("a key below %s: %w", e.prefix, err)
+	} else if err = e.client.call(ctx, "/v3/lease/keepalive", leaseRequest{lease.ID}, new(renewAnswer)); err != nil {
+		err = fmt.Errorf("the renewal of a lease: %w", err)
+	}
+	// The key goes with it. Where that fails, both end by themselves.
+	if revoked := e.client.call(ctx, "/v3/lease/revoke", leaseRequest{lease.ID}, new(struct{})); err == nil && revoked != nil {
+		err = fmt.Errorf("the end of a lease: %w", revoked)
+	}
+	return err
+}
