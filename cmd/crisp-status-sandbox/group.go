@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -123,6 +124,7 @@ func (g *group) addEtcd(folder string, stdout io.Writer) error {
 		g.logs = append(g.logs, filepath.Join(folder, name+".log"))
 		g.servers = append(g.servers, &program{
 			name: name, said: stdout, out: io.Discard, err: io.Discard,
+			env: append(os.Environ(), "ETCD_UNSUPPORTED_ARCH="+runtime.GOARCH), // it refuses arm64 by default
 			command: []string{path, "--name", name, "--data-dir", filepath.Join(folder, name),
 				"--listen-client-urls", url(i), "--advertise-client-urls", url(i),
 				"--listen-peer-urls", url(etcdServers + i), "--initial-advertise-peer-urls", url(etcdServers + i),

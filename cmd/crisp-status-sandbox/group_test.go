@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -226,5 +227,112 @@ func TestThePageShowsWhoOfAGroupReports(t *testing.T) {
 	<-g.daemons[1].child.ended
 	if text := show(); !strings.Contains(text, "as host-a sees it") || !strings.Contains(text, `id="do host-b start"`) || strings.Contains(text, "on duty for") {
 		t.Errorf("with the reporter killed, the page lacks the reason of the other, or the button to start it:\n%s", text)
+	}
+}
+
+// builtDaemon returns a daemon built from the source.
+func builtDaemon(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "crisp-status-local")
+	if out, err := exec.Command("go", "build", "-o", program, "../crisp-status-local").CombinedOutput(); err != nil {
+		t.Skipf("the daemon cannot be built here: %v: %s", err, out)
+	}
+	return program
+}
+
+// onDuty returns the name of the daemon that says so, nothing unless it is one.
+func (g *runningGroup) onDuty() string {
+	g.t.Helper()
+	answer, err := http.Get(g.page)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	found := regexp.MustCompile(`<li class="healthy"><strong>(host-.)</strong>`).FindAllSubmatch(text, -1)
+	if len(found) != 1 {
+		return ""
+	}
+	return string(found[0][1])
+}
+
+func TestAnotherDaemonOfAGroupTakesOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a lease takes seconds to end")
+	}
+	if _, err := exec.LookPath("etcd"); err != nil {
+		missing(t, "etcd (apt install etcd-server)")
+	}
+	program := builtDaemon(t)
+	alone(t)
+	g := startGroup(t, "--interval", "1s", "--map", writeMap(t), "--members", "3", "--engine", "etcd", "--", program, "-c", "{config}")
+	reports := func(name string) int {
+		for _, m := range g.state().Members {
+			if m.Name == name {
+				return m.Reports
+			}
+		}
+		return 0
+	}
+	var first, second, third string
+	g.eventually("one daemon on duty that reports", func() bool {
+		first = g.onDuty()
+		return first != "" && reports(first) > 0
+	})
+	for _, m := range g.state().Members {
+		if m.Name != first && m.Reports > 0 {
+			t.Errorf("%s has reported %d times while %s is on duty, want a standby that sends nothing", m.Name, m.Reports, first)
+		}
+	}
+	g.press(first, kill)
+	g.eventually("another one on duty", func() bool {
+		second = g.onDuty()
+		return second != "" && second != first && reports(second) > 0
+	})
+	g.press(first, start)
+	g.press(second, freeze)
+	g.eventually("a third one on duty, or the first again", func() bool {
+		third = g.onDuty()
+		return third != "" && third != second && reports(third) > 0
+	})
+	g.press(second, thaw)
+	before := reports(second)
+	g.press("etcd-1", kill)
+	g.press("etcd-2", kill)
+	g.eventually("that all report what is alive, without an engine", func() bool { return reports(second) > before && g.onDuty() == "" })
+	dead := g.state().Members
+	after := reports(second)
+	g.eventually("more of that", func() bool { return reports(second) > after+1 })
+	for i, m := range g.state().Members {
+		if m.ByHealth[sandbox.Dead] != dead[i].ByHealth[sandbox.Dead] {
+			t.Errorf("%s reported %d dead without an engine, and %d before, want none more", m.Name, m.ByHealth[sandbox.Dead], dead[i].ByHealth[sandbox.Dead])
+		}
+	}
+	g.press("etcd-1", start)
+	g.eventually("one on duty again", func() bool { return g.onDuty() != "" })
+	g.stop()
+	if out := g.out.String(); !regexp.MustCompile(`wrong verdicts +0\n`).MatchString(out) || regexp.MustCompile(`[1-9]\d* late,`).MatchString(out) {
+		t.Errorf("got the summary\n%s\nwant no wrong verdict, and no replica late", out)
+	}
+}
+
+func TestAGroupWithoutAnEngineReportsNobodyDead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the daemon is built first")
+	}
+	program := builtDaemon(t)
+	alone(t)
+	g := startGroup(t, "--interval", "1s", "--map", writeMap(t), "--members", "2", "--engine", "alive", "--", program, "-c", "{config}")
+	g.eventually("three reports of each", func() bool {
+		members := g.state().Members
+		return members[0].Reports > 2 && members[1].Reports > 2
+	})
+	for _, m := range g.state().Members {
+		if m.ByHealth[sandbox.Dead] > 0 {
+			t.Errorf("%s has reported %d times that a replica is dead, want that left to the page", m.Name, m.ByHealth[sandbox.Dead])
+		}
 	}
 }
