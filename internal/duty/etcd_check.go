@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 )
@@ -22,6 +23,9 @@ type EtcdCheck struct {
 	Stray     string   // why a key that is no member's keeps all from the duty
 }
 
+// lastWord bounds the end of what a check has made.
+const lastWord = 2 * time.Second
+
 // CheckEtcd asks every endpoint for the group of s, and tries the rights that a
 // member needs: to have a lease, and a key below the prefix of the group. Members
 // pass the key over, and it is gone at the end. The error says why this daemon
@@ -33,6 +37,7 @@ func CheckEtcd(ctx context.Context, s EtcdSettings) (EtcdCheck, error) {
 	if err != nil {
 		return EtcdCheck{}, err
 	}
+	defer e.client.http.CloseIdleConnections()
 	return e.check(ctx)
 }
 
@@ -101,7 +106,10 @@ func (e *etcd) tryRights(ctx context.Context) error {
 	} else if err = e.client.call(ctx, "/v3/lease/keepalive", leaseRequest{lease.ID}, new(renewAnswer)); err != nil {
 		err = fmt.Errorf("the renewal of a lease: %w", err)
 	}
-	// The key goes with it. Where that fails, both end by themselves.
+	// The key goes with it, whatever becomes of ctx. Where that fails, both end by
+	// themselves.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer cancel()
 	if revoked := e.client.call(ctx, "/v3/lease/revoke", leaseRequest{lease.ID}, new(struct{})); err == nil && revoked != nil {
 		err = fmt.Errorf("the end of a lease: %w", revoked)
 	}

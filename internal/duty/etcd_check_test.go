@@ -46,7 +46,7 @@ func TestACheckSaysWhatIsWrong(t *testing.T) {
 		want   string // in the error
 	}{
 		{"no right to write", func(f *fakeEtcd) { f.denied = groupPrefix("office") + "check" }, nil, "a key below /crisp-status-local/v1/office/: etcd said"},
-		{"no right at all", func(f *fakeEtcd) { f.denied = groupPrefix("office") }, nil, "grant-permission"},
+		{"no right at all", func(f *fakeEtcd) { f.denied = groupPrefix("office") }, nil, "permission denied"},
 		{"no user named", func(f *fakeEtcd) { f.password = "secret" }, nil, "set user and password_file"},
 		{"no space left", func(f *fakeEtcd) { f.full = true }, nil, "a lease: etcd said"},
 		{"a wrong password", func(f *fakeEtcd) { f.password = "secret" }, func(s *EtcdSettings) {

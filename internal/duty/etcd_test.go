@@ -511,33 +511,6 @@ func TestTheAPIAnswersAnotherMember(t *testing.T) {
 }
 
 // A try shows the group, and takes no part in it.
-func TestTryingEtcd(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fakeEtcd) {
-		a := newDaemon(t, "host-a", one(f), nil).start()
-		wait(5 * time.Second)
-		b := newDaemon(t, "host-b", one(f), nil)
-		s, err := b.tryAll(t.Context())
-		if err != nil || s.Holder != "host-a" || len(s.Members) != 1 {
-			t.Errorf("%+v, %v", s, err)
-		}
-		f.by(func() {
-			if len(f.keys) != 2 || len(f.leases) != 1 {
-				t.Errorf("left behind: %v", f.under(""))
-			}
-			f.denied = groupPrefix("office") + "try/"
-		})
-		if _, err := b.tryAll(t.Context()); err == nil || !strings.Contains(err.Error(), "permission denied") {
-			t.Errorf("without the right to write: %v", err)
-		}
-		c := newDaemon(t, "host-c", one(f), func(s *EtcdSettings) { s.Page = "other" })
-		if s, err := c.tryAll(t.Context()); err == nil || !strings.Contains(err.Error(), "another page") || s.Holder != "host-a" {
-			t.Errorf("of another page: %+v, %v", s, err)
-		}
-		expect(t, "meanwhile", Everything, a)
-		a.stop()
-	})
-}
-
 func TestBadSettings(t *testing.T) {
 	good := EtcdSettings{Endpoints: []string{"http://127.0.0.1:2379/"}, Group: "g", Member: "m", TTL: 10 * time.Second}
 	if _, err := NewEtcd(good, noLog()); err != nil {
