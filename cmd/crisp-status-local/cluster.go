@@ -94,5 +94,8 @@ func (v statusView) member(m status.ClusterMember) string {
 	if m.Version != "" && m.Version != v.snapshot.Version {
 		line += "; version " + printable(m.Version)
 	}
+	if c.Trouble != "" {
+		line += "; as of " + clock(c.TroubleSince, v.snapshot.Now)
+	}
 	return line
 }

@@ -59,6 +59,14 @@ func TestStatusSaysWhoReports(t *testing.T) {
 			"duty        reports healthy and sick alone since 12:02:01: the engine has not answered for 15s; 3 deaths are left to the page;",
 			"cluster     engine etcd, group office, member host-a; cannot be asked since 12:16:01: connection refused\n",
 		}, []string{"member      "}},
+		{"a member of a group that cannot be asked", func(s *status.Snapshot) {
+			lacks(s)
+			s.Cluster.Scope = status.ReportsAlive
+		}, nil, []string{"member      host-a (this daemon): 1 healthy, 1 sick, 1 dead; the Status API answers it; as of 12:16:01\n"}, nil},
+		{"a dead replica without an engine", func(s *status.Snapshot) {
+			lacks(s)
+			s.Cluster.Scope = status.ReportsAlive
+		}, []string{"10.0.0.5"}, []string{"its death is left to the page"}, []string{"must take the next"}},
 		{"one by itself", func(s *status.Snapshot) { s.Cluster = nil }, nil, []string{"promise     "}, []string{"duty", "cluster", "member"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

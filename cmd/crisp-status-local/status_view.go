@@ -244,6 +244,8 @@ func (v statusView) taken(r *status.Replica) string {
 	switch {
 	case v.snapshot.Cluster.StandsBy():
 		return "another daemon reports it"
+	case r.Health == "dead" && v.snapshot.Cluster.LeavesDeaths():
+		return "its death is left to the page, which shows it 40 s after the next report is due"
 	case r.Reported == nil:
 		return "the page has taken nothing yet"
 	}

@@ -42,6 +42,9 @@ type ClusterMember struct {
 // daemon by itself.
 func (c *Cluster) StandsBy() bool { return c != nil && c.Scope == ReportsNothing }
 
+// LeavesDeaths reports whether dead is left to the page, which shows it by itself.
+func (c *Cluster) LeavesDeaths() bool { return c != nil && c.Scope == ReportsAlive }
+
 // Alone reports whether c is without its engine, which decides who is on duty.
 func (c *Cluster) Alone() bool { return c != nil && c.Trouble != "" }
 
