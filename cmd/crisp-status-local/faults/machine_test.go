@@ -103,7 +103,7 @@ func (f *failed) print() {
 var noted = regexp.MustCompile(`(?m)^ +\w+_test\.go:\d+: .*$`)
 
 // notes are the beginnings of what cases write beside.
-var notes = regexp.MustCompile(`_test\.go:\d+: (the longest silence|the daemon wrote:|at most, by quarter)`)
+var notes = regexp.MustCompile(`_test\.go:\d+: (the longest silence|the daemon wrote:|by quarter)`)
 
 // errorLines returns the lines of a case's output that say why it failed, the first
 // ten, and cut.

@@ -39,7 +39,7 @@ type soak struct {
 
 // TestSoak runs the daemon for SOAK, 30 minutes without it.
 func TestSoak(t *testing.T) {
-	if !inside(t) {
+	if !insideWithin(t, 1) { // it takes lateness off its bounds
 		return
 	}
 	lasts := 30 * time.Minute
@@ -74,7 +74,7 @@ func TestSoak(t *testing.T) {
 	running.Wait()
 	first, last := quarters[0], quarters[3]
 	if last.files > first.files+moreFiles {
-		t.Errorf("the daemon had %d files open in the last quarter, %d in the first", last.files, first.files)
+		t.Errorf("the daemon had %d files open at least in the last quarter, %d in the first", last.files, first.files)
 	}
 	if last.memory > first.memory+first.memory/4 {
 		t.Errorf("the daemon held %d MiB in the last quarter, %d in the first, want no more than a quarter more", last.memory, first.memory)
@@ -82,7 +82,7 @@ func TestSoak(t *testing.T) {
 	if last.threads > first.threads+4 {
 		t.Errorf("the daemon had %d threads in the last quarter, %d in the first", last.threads, first.threads)
 	}
-	t.Logf("at most, by quarter (files, MiB, threads): %v", quarters)
+	t.Logf("by quarter, files at least, MiB and threads at most: %v; this machine was late by %v", quarters, l.late.total())
 	if n := l.goroutines(); n > 3*soakReplicas || n == 0 {
 		t.Errorf("the daemon has %d goroutines after the soak, want 1 to %d", n, 3*soakReplicas)
 	}
@@ -147,7 +147,8 @@ func (s *soak) outage(from, to time.Time) time.Duration {
 	return overlap(s.outages, from, to)
 }
 
-// use is what the daemon held at most.
+// use is what the daemon held: files at least, since how many probes are under way is
+// the machine's doing, memory and threads at most.
 type use struct{ files, memory, threads int }
 
 // watch checks the newest reports until ctx is done, and returns what the daemon
@@ -159,7 +160,11 @@ func (s *soak) watch(ctx context.Context, l *lab) [4]use {
 	wrong, late, seen := 0, 0, make(map[string]int)
 	for ; ctx.Err() == nil; rest(ctx, 500*time.Millisecond) {
 		q := &quarters[min(3, int(4*time.Since(began)/until.Sub(began)))]
-		q.files, q.memory, q.threads = max(q.files, l.files()), max(q.memory, l.memory()), max(q.threads, l.threads())
+		files := l.files()
+		if q.files == 0 || files < q.files {
+			q.files = files
+		}
+		q.memory, q.threads = max(q.memory, l.memory()), max(q.threads, l.threads())
 		for i, replica := range s.replicas {
 			reports := l.api.of(replica)
 			for j := max(seen[replica], 1); j < len(reports); j++ {
