@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -149,26 +150,34 @@ func visible(id string) string {
 
 // NumberLookAlikes numbers, in their order, the different targets of each node
 // whose String would be the same. It modifies targets, so the checks must be those
-// of a map that is not in use yet.
+// of a map that is not in use yet. There may be a million: what is compared are
+// hashes, and a collision only gives a number to one that would need none.
 func NumberLookAlikes(checks []Check) {
 	type group struct{ size, numbered uint32 }
-	key := func(c Check) ID { return ID{c.ServiceID, c.NodeID, c.Target.show()} }
-	groups := make(map[ID]*group)
-	for _, c := range checks {
+	groups := make(map[uint64]group)
+	hashes, seed := make([]uint64, len(checks)), maphash.MakeSeed()
+	for i, c := range checks {
+		shown := c.Target.show()
+		hashes[i] = maphash.Comparable(seed, ID{c.ServiceID, c.NodeID, shown})
 		// A target that is shown unchanged can only look like one that is not.
-		if k := key(c); k.Replica != c.Target.raw && groups[k] == nil {
-			groups[k] = new(group)
+		if shown != c.Target.raw {
+			groups[hashes[i]] = group{}
 		}
 	}
-	for _, c := range checks {
-		if g := groups[key(c)]; g != nil {
+	if len(groups) == 0 {
+		return
+	}
+	for _, hash := range hashes {
+		if g, ok := groups[hash]; ok {
 			g.size++
+			groups[hash] = g
 		}
 	}
-	for _, c := range checks {
-		if g := groups[key(c)]; g != nil && g.size > 1 {
+	for i, hash := range hashes {
+		if g := groups[hash]; g.size > 1 {
 			g.numbered++
-			c.Target.number = g.numbered
+			groups[hash] = g
+			checks[i].Target.number = g.numbered
 		}
 	}
 }

@@ -24,7 +24,6 @@ import (
 const (
 	requestTimeout = 20 * time.Second // for a whole answer, by the protocol
 	mapRetries     = 2                // further attempts at the map, by the protocol
-	maxMap         = 32 << 20         // bytes: a hundred thousand replicas take a third of it
 	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
 	maxIdleConns   = 256              // as many as report.Outbox has requests in flight; with HTTP/2 there is one
 	maxConns       = 2 * maxIdleConns // a dial for each request that waits would open many times as many on a busy host
@@ -40,6 +39,7 @@ type Client struct {
 	masker    *redact.Masker      // of the token, and of the credentials for a proxy
 	pause     func(retryAfter time.Duration) time.Duration
 	http      *http.Client
+	bounds    bounds       // of a map
 	timeouts  atomic.Int32 // requests in a row without an answer in time
 	ahead     atomic.Pointer[time.Duration]
 
@@ -66,6 +66,7 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 		},
 		masker: redact.New(secrets...),
 		pause:  pause,
+		bounds: largest(),
 		http: &http.Client{
 			Timeout:   requestTimeout,
 			Transport: newTransport(proxies),
@@ -181,10 +182,10 @@ func (c *Client) parseMapResponse(resp *http.Response, prev *Map) (*Map, error) 
 		if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(kind), "application/json") {
 			return nil, fmt.Errorf("answer has the content type %q, want application/json (is the endpoint right?)", c.masker.Quote(kind))
 		}
-		if resp.ContentLength > maxMap {
-			return nil, errMapTooLarge
+		if resp.ContentLength > int64(c.bounds.bytes) {
+			return nil, c.bounds.errBytes()
 		}
-		m, err := decodeMap(resp.Body)
+		m, err := decodeMap(resp.Body, c.bounds)
 		if err != nil {
 			c.noteTimeout(err)
 			return nil, c.translate(err)

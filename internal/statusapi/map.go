@@ -1,12 +1,11 @@
 package statusapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
@@ -29,63 +28,28 @@ type Map struct {
 func (m *Map) Edited(before *Map) bool { return m.date != before.date }
 
 const (
-	maxValues   = 2 << 20   // in one map: a value of two bytes takes a hundred when it is decoded
-	maxReplicas = 250_000   // README says what they cost
-	maxAhead    = 128 << 10 // replicas for which memory is allocated before they are parsed
-	maxProblems = 50        // lines about one map; more would fill the log
-	maxID       = 1 << 10   // bytes of the id of a service or a node: it is part of each report's address
-	maxDate     = 64        // bytes: it is part of the next request's address
+	rulesCost   = 4       // replicas, whose memory a node's own rules take
+	maxProblems = 50      // lines about one map; more would fill the log
+	maxID       = 1 << 10 // bytes of the id of a service or a node: it is part of each report's address
+	maxDate     = 64      // bytes: it is part of the next request's address
 	maxMatch    = probe.MaxMatch
 	maxRetry    = 100
 	maxSick     = 3600 // seconds
 	maxStatus   = 1000 // one above the highest that an answer can have
 )
 
-var (
-	errMapTooLarge = fmt.Errorf("map over %d MiB", maxMap>>20)
-	errMapReplicas = fmt.Errorf("map of over %d replicas", maxReplicas)
-	errMapTooMany  = fmt.Errorf("map of over %d values", maxValues)
-)
-
-// decodeMap reads a map, of at most maxMap bytes.
-func decodeMap(body io.Reader) (*Map, error) {
-	text, err := readMap(body)
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, errors.New("map breaks off before its end")
-	case err != nil:
-		return nil, err
-	case bytes.Count(text, []byte{','}) > maxValues:
-		return nil, errMapTooMany
-	case bytes.Count(text, []byte("://")) > 2*maxReplicas:
-		return nil, errMapReplicas // before it costs anything
-	}
-	var answer wireAnswer
-	err = json.Unmarshal(text, &answer)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("map is not what the protocol has: %w", fieldError(err))
-	case answer.Data == nil:
-		return nil, errors.New("map has no data")
-	case answer.Data.Services == nil:
-		return nil, errors.New("map has no data.services")
-	case len(answer.Data.Date.text) > maxDate:
-		return nil, fmt.Errorf("map has a date of %d digits", len(answer.Data.Date.text))
-	}
-	n := replicas(*answer.Data.Services)
-	if n > maxReplicas {
-		return nil, errMapReplicas
-	}
-	n = min(n, maxAhead)
+// decodeMap reads a map. What it holds meanwhile is the map that it makes, and
+// maxValue of the text.
+func decodeMap(body io.Reader, most bounds) (*Map, error) {
 	b := &builder{
-		m:    &Map{Checks: make([]probe.Check, 0, n), date: answer.Data.Date.text},
-		seen: make(map[probe.ID]probe.Target, n),
+		read:  newMapReader(body, most),
+		m:     &Map{},
+		rules: probe.DefaultRules(),
+		seed:  maphash.MakeSeed(),
+		seen:  make(map[uint64]uint32),
 	}
-	b.rules = b.limits(answer.Data.Metrics)
-	for i, s := range *answer.Data.Services {
-		if err := b.service(i, s); err != nil {
-			return nil, fmt.Errorf("map is not what the protocol has: %w", err)
-		}
+	if err := b.answer(); err != nil {
+		return nil, err
 	}
 	probe.NumberLookAlikes(b.m.Checks)
 	for _, p := range b.problems {
@@ -97,51 +61,20 @@ func decodeMap(body io.Reader) (*Map, error) {
 	return b.m, nil
 }
 
-// readMap reads body to its end; it fails above maxMap bytes. The pieces are joined
-// once the size is known: a buffer that grows would leave the multiple of a map that
-// is too large as garbage.
-func readMap(body io.Reader) ([]byte, error) {
-	const piece = 1 << 20
-	var pieces [][]byte
-	for size := 0; ; {
-		if len(pieces) == 0 || len(pieces[len(pieces)-1]) == piece {
-			pieces = append(pieces, make([]byte, 0, piece))
-		}
-		last := &pieces[len(pieces)-1]
-		n, err := body.Read((*last)[len(*last):piece])
-		*last = (*last)[:len(*last)+n]
-		switch size += n; {
-		case size > maxMap:
-			return nil, errMapTooLarge
-		case err == io.EOF:
-			return slices.Concat(pieces...), nil
-		case err != nil:
-			return nil, err
-		}
-	}
-}
-
-// replicas returns how many replicas there are.
-func replicas(services []wireService) int {
-	n := 0
-	for _, s := range services {
-		if s.Nodes == nil {
-			continue
-		}
-		for _, node := range *s.Nodes {
-			n += len(node.Replicas)
-		}
-	}
-	return n
-}
-
-// builder turns a decoded answer into a Map.
+// builder makes a Map of what its reader reads. Fields may come in any order, so what
+// depends on a later one is made up for at the end of its object: the id of a service
+// in its checks, the limits of the map in all rules.
 type builder struct {
+	read  *mapReader
 	m     *Map
-	rules *probe.Rules                 // of every node, without its http
+	rules *probe.Rules                 // of every node without an http
 	same  map[probe.Rules]*probe.Rules // of the nodes with an http, each once
-	seen  map[probe.ID]probe.Target
+	seed  maphash.Seed
+	seen  map[uint64]uint32 // the indices in m.Checks by their hashes, or the next free numbers
 
+	targets  []probe.Target // of the node that is being read
+	odd      []problem      // of its replicas, the first argument of each to be its id
+	moreOdd  int
 	problems []problem
 	more     int // problems beyond maxProblems
 }
@@ -173,78 +106,221 @@ func (b *builder) number(name string, n wireNumber, missing, low, high int) int 
 	return int(clamped)
 }
 
-// limits returns the rules for all nodes of the map, without their http.
-func (b *builder) limits(metrics *wireMetrics) *probe.Rules {
-	rules := probe.DefaultRules()
-	if metrics == nil || metrics.Local == nil {
-		return rules
+// answer reads the whole.
+func (b *builder) answer() error {
+	var date wireNumber
+	var metrics wireMetrics
+	services, data := false, false
+	_, err := b.read.object("", func(name string) error {
+		if !strings.EqualFold(name, "data") {
+			return b.read.skip()
+		}
+		is, err := b.read.object("data", func(name string) error {
+			switch strings.ToLower(name) {
+			case "date":
+				return b.read.value("data.date", &date)
+			case "metrics":
+				return b.read.value("data.metrics", &metrics)
+			case "services":
+				i := -1
+				is, err := b.read.array("data.services", func() error { i++; return b.service(i) })
+				services = services || is
+				return err
+			}
+			return b.read.skip()
+		})
+		data = data || is
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !data:
+		return errors.New("map has no data")
+	case !services:
+		return errors.New("map has no data.services")
+	case len(date.text) > maxDate:
+		return fmt.Errorf("map has a date of %d digits", len(date.text))
 	}
-	local := metrics.Local
-	rules.Retry = b.number("metrics.local.retry", local.Retry, rules.Retry, 0, maxRetry)
-	longest := int(pace.LongestProbe / time.Second)
-	dead := b.number("metrics.local.delay_dead", local.DelayDead, int(rules.DeadAfter/time.Second), 1, longest)
-	rules.DeadAfter = time.Duration(dead) * time.Second
-	sick := b.number("metrics.local.delay_sick", local.DelaySick, 0, 0, maxSick)
-	rules.SickAfter = time.Duration(sick) * time.Second
-	return rules
+	b.m.date = date.text
+	b.limits(metrics)
+	return b.read.end()
 }
 
-func (b *builder) service(i int, s wireService) error {
-	switch {
-	case s.ID.text == "":
-		return fmt.Errorf("data.services[%d] has no id", i)
-	case s.Nodes == nil:
-		return fmt.Errorf("service %.80q has no nodes", s.ID.text)
-	case s.ID.damaged:
-		b.problem("service %.80q has an id that is not Unicode, its replicas are left out", s.ID.text)
-		return nil
-	case len(s.ID.text) > maxID:
-		b.problem("service %.80q has an id of %d bytes (allowed: %d), its replicas are left out", s.ID.text, len(s.ID.text), maxID)
-		return nil
+// limits puts the limits of the map into all rules.
+func (b *builder) limits(metrics wireMetrics) {
+	said, more := b.problems, b.more
+	b.problems, b.more = nil, 0
+	if local := metrics.Local; local != nil {
+		rules := b.rules
+		rules.Retry = b.number("metrics.local.retry", local.Retry, rules.Retry, 0, maxRetry)
+		longest := int(pace.LongestProbe / time.Second)
+		dead := b.number("metrics.local.delay_dead", local.DelayDead, int(rules.DeadAfter/time.Second), 1, longest)
+		rules.DeadAfter = time.Duration(dead) * time.Second
+		sick := b.number("metrics.local.delay_sick", local.DelaySick, 0, 0, maxSick)
+		rules.SickAfter = time.Duration(sick) * time.Second
 	}
-	for j, n := range *s.Nodes {
-		if n.ID.text == "" {
-			return fmt.Errorf("node %d of service %.80q has no id", j, s.ID.text)
+	b.problems, b.more = append(b.problems, said...), more // these first: they are about all
+	for _, rules := range b.same {
+		rules.Retry, rules.DeadAfter, rules.SickAfter = b.rules.Retry, b.rules.DeadAfter, b.rules.SickAfter
+	}
+}
+
+// service reads the service with index i.
+func (b *builder) service(i int) error {
+	const place = "data.services"
+	first, said, more := len(b.m.Checks), len(b.problems), b.more
+	var id wireText
+	nodes, n, nameless := false, 0, -1
+	_, err := b.read.object(place, func(name string) error {
+		switch strings.ToLower(name) {
+		case "id":
+			return b.read.value(place+".id", &id)
+		case "nodes":
+			is, err := b.read.array(place+".nodes", func() error {
+				named, err := b.node()
+				if !named && nameless < 0 {
+					nameless = n
+				}
+				n++
+				return err
+			})
+			nodes = nodes || is
+			return err
 		}
-		rules, ok := b.nodeRules(n)
-		if !ok {
+		return b.read.skip()
+	})
+	switch {
+	case err != nil:
+		return err
+	case id.text == "":
+		return protocolError(fmt.Errorf("data.services[%d] has no id", i))
+	case !nodes:
+		return protocolError(fmt.Errorf("service %.80q has no nodes", id.text))
+	case id.damaged, len(id.text) > maxID:
+		clear(b.m.Checks[first:])
+		b.m.Checks, b.problems, b.more = b.m.Checks[:first], b.problems[:said], more
+		if id.damaged {
+			b.problem("service %.80q has an id that is not Unicode, its replicas are left out", id.text)
+		} else {
+			b.problem("service %.80q has an id of %d bytes (allowed: %d), its replicas are left out", id.text, len(id.text), maxID)
+		}
+		return nil
+	case nameless >= 0:
+		return protocolError(fmt.Errorf("node %d of service %.80q has no id", nameless, id.text))
+	}
+	b.own(id.text, first)
+	return nil
+}
+
+// own gives the checks from first on to a service, and leaves out those that it has
+// already.
+func (b *builder) own(service string, first int) {
+	checks := b.m.Checks[first:]
+	b.m.Checks = b.m.Checks[:first]
+	for _, c := range checks {
+		c.ServiceID = service
+		if twice := b.find(c.ID()); twice != nil {
+			b.problem("node %.80q: replica %v is there twice; it is watched once", c.NodeID, twice.Target)
 			continue
 		}
-		for _, r := range n.Replicas {
-			b.replica(s.ID.text, n.ID.text, rules, r)
+		b.m.Checks = append(b.m.Checks, c)
+	}
+	clear(checks[len(b.m.Checks)-first:])
+}
+
+// find returns the check that has the id; nil if there is none, and then the one that is
+// appended next has it.
+func (b *builder) find(id probe.ID) *probe.Check {
+	for hash := maphash.Comparable(b.seed, id); ; hash++ {
+		i, taken := b.seen[hash]
+		if !taken {
+			b.seen[hash] = uint32(len(b.m.Checks))
+			return nil
 		}
+		if c := &b.m.Checks[i]; c.ID() == id {
+			return c
+		}
+	}
+}
+
+// node reads a node, and reports whether it has an id.
+func (b *builder) node() (named bool, err error) {
+	const place = "data.services.nodes"
+	var id wireText
+	var http wireHTTP
+	b.targets, b.odd, b.moreOdd = b.targets[:0], b.odd[:0], 0
+	_, err = b.read.object(place, func(name string) error {
+		switch strings.ToLower(name) {
+		case "id":
+			return b.read.value(place+".id", &id)
+		case "http":
+			return b.read.value(place+".http", &http)
+		case "replicas":
+			_, err := b.read.array(place+".replicas", func() error {
+				var r wireReplica
+				if err := b.read.value(place+".replicas", &r); err != nil {
+					return err
+				}
+				return b.replica(r)
+			})
+			return err
+		}
+		return b.read.skip()
+	})
+	if err != nil || id.text == "" {
+		return false, err
+	}
+	rules, ok := b.nodeRules(id, http)
+	if !ok {
+		return true, nil
+	}
+	for _, p := range b.odd {
+		p.args[0] = id.text
+		b.problem(p.format, p.args...)
+	}
+	b.more += b.moreOdd
+	for _, t := range b.targets {
+		b.m.Checks = append(b.m.Checks, probe.Check{NodeID: id.text, Target: t, Rules: rules})
+	}
+	return true, b.bound(0)
+}
+
+// bound fails if the map has too much, with so many replicas more.
+func (b *builder) bound(replicas int) error {
+	if most := b.read.bounds; len(b.m.Checks)+replicas+rulesCost*len(b.same) > most.replicas {
+		return most.errReplicas()
 	}
 	return nil
 }
 
-// nodeRules returns the rules of n's replicas, or false if they can have none.
-func (b *builder) nodeRules(n wireNode) (*probe.Rules, bool) {
-	id := n.ID.text
+// nodeRules returns the rules of a node's replicas, or false if they can have none.
+func (b *builder) nodeRules(id wireText, http wireHTTP) (*probe.Rules, bool) {
 	switch {
-	case n.ID.damaged:
-		b.problem("node %.80q has an id that is not Unicode, its replicas are left out", id)
+	case id.damaged:
+		b.problem("node %.80q has an id that is not Unicode, its replicas are left out", id.text)
 		return nil, false
-	case len(id) > maxID:
-		b.problem("node %.80q has an id of %d bytes (allowed: %d), its replicas are left out", id, len(id), maxID)
+	case len(id.text) > maxID:
+		b.problem("node %.80q has an id of %d bytes (allowed: %d), its replicas are left out", id.text, len(id.text), maxID)
 		return nil, false
 	}
-	if n.HTTP == nil {
+	if http.Status == nil && http.Body == nil {
 		return b.rules, true
 	}
-	rules := *b.rules
-	if s := n.HTTP.Status; s != nil {
-		where := fmt.Sprintf("node %.80q: http.status.", id)
+	rules := *probe.DefaultRules()
+	if s := http.Status; s != nil {
+		where := fmt.Sprintf("node %.80q: http.status.", id.text)
 		rules.HealthyAbove = b.number(where+"healthy_above", s.HealthyAbove, rules.HealthyAbove, 0, maxStatus)
 		rules.HealthyBelow = b.number(where+"healthy_below", s.HealthyBelow, rules.HealthyBelow, 0, maxStatus)
 	}
-	if body := n.HTTP.Body; body != nil {
+	if body := http.Body; body != nil {
 		rules.HealthyMatch, rules.DeadMatch = body.HealthyMatch.text, body.DeadMatch.text
 		if body.HealthyMatch.damaged || body.DeadMatch.damaged {
-			b.problem("node %.80q: http.body has a match that is not Unicode, its replicas are left out", id)
+			b.problem("node %.80q: http.body has a match that is not Unicode, its replicas are left out", id.text)
 			return nil, false
 		}
 		if longest := max(len(rules.HealthyMatch), len(rules.DeadMatch)); longest > maxMatch {
-			b.problem("node %.80q: http.body has a match of %d bytes (allowed: %d), its replicas are left out", id, longest, maxMatch)
+			b.problem("node %.80q: http.body has a match of %d bytes (allowed: %d), its replicas are left out", id.text, longest, maxMatch)
 			return nil, false
 		}
 	}
@@ -265,25 +341,30 @@ func (b *builder) shared(rules probe.Rules) *probe.Rules {
 	return &made
 }
 
-func (b *builder) replica(service, node string, rules *probe.Rules, r wireReplica) {
+// replica takes a replica of the node that is being read.
+func (b *builder) replica(r wireReplica) error {
 	if r.other != "" {
-		b.problem("node %.80q: a replica is %s, want a URL; it is left out", node, r.other)
-		return
+		b.isOdd("node %.80q: a replica is %s, want a URL; it is left out", r.other)
+		return nil
 	}
 	if r.url.damaged {
-		b.problem("node %.80q: replica %.400q is not Unicode, so it cannot be reported under its id; it is left out", node, probe.Redact(r.url.text))
-		return
+		b.isOdd("node %.80q: replica %.400q is not Unicode, so it cannot be reported under its id; it is left out", probe.Redact(r.url.text))
+		return nil
 	}
 	target, err := probe.ParseTarget(r.url.text)
 	if err != nil {
-		b.problem("node %.80q: replica %.400v; it is left out", node, err)
+		b.isOdd("node %.80q: replica %.400v; it is left out", err)
+		return nil
+	}
+	b.targets = append(b.targets, target)
+	return b.bound(len(b.targets))
+}
+
+// isOdd notes a problem of a replica of the node that is being read.
+func (b *builder) isOdd(format string, what any) {
+	if len(b.odd) >= maxProblems {
+		b.moreOdd++
 		return
 	}
-	c := probe.Check{ServiceID: service, NodeID: node, Target: target, Rules: rules}
-	if first, ok := b.seen[c.ID()]; ok {
-		b.problem("node %.80q: replica %v is there twice; it is watched once", node, first)
-		return
-	}
-	b.seen[c.ID()] = target
-	b.m.Checks = append(b.m.Checks, c)
+	b.odd = append(b.odd, problem{format, []any{nil, what}})
 }

@@ -1,9 +1,7 @@
 package statusapi
 
 import (
-	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -22,25 +20,27 @@ func mapOfReplicas(n int, format string) string {
 	return text.String()
 }
 
-func heapAllocated() uint64 {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.TotalAlloc
-}
-
-// TestMapOfAMillionReplicasIsRefused: before it costs more than its text.
-func TestMapOfAMillionReplicasIsRefused(t *testing.T) {
-	text := mapOfReplicas(1_000_000, `"tcp://h%d:1"`)
-	before := heapAllocated()
-	if _, err := decodeMap(strings.NewReader(text)); !errors.Is(err, errMapReplicas) {
-		t.Errorf("got %v, want %v", err, errMapReplicas)
+// TestMapOfTooManyReplicasIsRefused: or of as much by rules that are a node's own.
+func TestMapOfTooManyReplicasIsRefused(t *testing.T) {
+	few := largest()
+	few.replicas = 1000
+	withRules := func(n int) string {
+		var nodes strings.Builder
+		for i := range n {
+			fmt.Fprintf(&nodes, `{"id":"n","http":{"body":{"dead_match":"%d"}}},`, i)
+		}
+		return `{"data":{"services":[{"id":"s","nodes":[` + strings.TrimSuffix(nodes.String(), ",") + `]}]}}`
 	}
-	if cost, most := heapAllocated()-before, uint64(3*len(text)+4<<20); cost > most {
-		t.Errorf("%d MiB allocated for a map of %d MiB that is refused, want at most %d", cost>>20, len(text)>>20, most>>20)
-	}
-	// However the URLs are spelt.
-	if _, err := decodeMap(strings.NewReader(mapOfReplicas(maxReplicas+1, `"tcp:\\/\\/h%d:1"`))); !errors.Is(err, errMapReplicas) {
-		t.Errorf("got %v of escaped URLs, want %v", err, errMapReplicas)
+	for text, want := range map[string]error{
+		mapOfReplicas(1000, `"tcp://h%d:1"`):     nil,
+		mapOfReplicas(1001, `"tcp://h%d:1"`):     few.errReplicas(),
+		mapOfReplicas(1001, `"tcp:\\/\\/h%d:1"`): few.errReplicas(),
+		withRules(1000 / rulesCost):              nil,
+		withRules(1000/rulesCost + 1):            few.errReplicas(),
+	} {
+		if _, err := decodeMap(strings.NewReader(text), few); fmt.Sprint(err) != fmt.Sprint(want) {
+			t.Errorf("%.80s…: got %v, want %v", text, err, want)
+		}
 	}
 }
 
@@ -49,33 +49,12 @@ func TestNodesWithTheSameRulesShareThem(t *testing.T) {
 	node := func(id, match string) string {
 		return fmt.Sprintf(`{"id":%q,"replicas":["http://h/"],"http":{"body":{"healthy_match":%q}}}`, id, match)
 	}
-	m, err := decodeMap(strings.NewReader(`{"data":{"services":[{"id":"s","nodes":[` +
-		node("a", "ok") + "," + node("b", "ok") + "," + node("c", "other") + "]}]}}"))
+	m, err := decodeMap(strings.NewReader(`{"data":{"services":[{"id":"s","nodes":[`+
+		node("a", "ok")+","+node("b", "ok")+","+node("c", "other")+"]}]}}"), largest())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m.Checks[0].Rules != m.Checks[1].Rules || m.Checks[0].Rules == m.Checks[2].Rules {
 		t.Error("want the rules shared by those that have the same, and by no others")
-	}
-}
-
-// TestAMillionNodesWithRulesOfTheirOwnAreRefused: rules are shared by those that have the
-// same, so the most costly map is one in which none has.
-func TestAMillionNodesWithRulesOfTheirOwnAreRefused(t *testing.T) {
-	var text strings.Builder
-	text.WriteString(`{"data":{"services":[{"id":"s","nodes":[`)
-	for i := range 1_000_000 {
-		if i > 0 {
-			text.WriteByte(',')
-		}
-		fmt.Fprintf(&text, `{"id":"%d","replicas":["http://h/"],"http":{"body":{"dead_match":"%d"}}}`, i, i)
-	}
-	text.WriteString("]}]}}")
-	before := heapAllocated()
-	if _, err := decodeMap(strings.NewReader(text.String())); !errors.Is(err, errMapTooLarge) && !errors.Is(err, errMapTooMany) {
-		t.Errorf("got %v, want it refused", err)
-	}
-	if cost, most := heapAllocated()-before, uint64(3*maxMap); cost > most {
-		t.Errorf("%d MiB allocated for a map of %d MiB that is refused, want at most %d", cost>>20, text.Len()>>20, most>>20)
 	}
 }

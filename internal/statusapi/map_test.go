@@ -17,7 +17,7 @@ import (
 // decoded returns the map that text is.
 func decoded(t testing.TB, text string) *Map {
 	t.Helper()
-	m, err := decodeMap(strings.NewReader(text))
+	m, err := decodeMap(strings.NewReader(text), largest())
 	if err != nil {
 		t.Fatalf("decoding %.200s: %v", text, err)
 	}
@@ -223,12 +223,12 @@ func TestMapsThatDoNotParse(t *testing.T) {
 		{`{"data":{"services":[]}}{"data":{"services":[]}}`, "after top-level value"},
 		{`{"data":{"services":[`, "unexpected end"},
 		{`<!DOCTYPE html><html></html>`, "invalid character '<'"},
-		{strings.Repeat("[", 1_000_000), "exceeded max depth"},
+		{strings.Repeat("[", 1_000_000), "the whole must not be array"},
 		{`{"data":` + strings.Repeat(`{"data":`, 1_000_000), "exceeded max depth"},
 		{withReplicas(strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)), "exceeded max depth"},
 		{`{"unknown":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + `,"data":{"services":[]}}`, "exceeded max depth"},
 	} {
-		m, err := decodeMap(strings.NewReader(tt.text))
+		m, err := decodeMap(strings.NewReader(tt.text), largest())
 		if err == nil || m != nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 300 {
 			t.Errorf("%.100s: got the error %v, want a short one with %q", tt.text, err, tt.want)
 		}
@@ -340,18 +340,15 @@ func TestProblemsOfAMapAreFew(t *testing.T) {
 	}
 }
 
-// TestHugeMapIsAnErrorAndMemoryFlat: 100 MiB, with and without a length told
-// in advance, ten times over; and what would grow a hundredfold when decoded.
+// TestHugeMapIsAnErrorAndMemoryFlat: with and without a length told in advance,
+// several times over; and what is large in one way.
 func TestHugeMapIsAnErrorAndMemoryFlat(t *testing.T) {
-	const size = 100 << 20
-	again := strings.Repeat(`tcp://a:1","`, 10_000) // a long one, or reading it is all that is measured
+	few := bounds{bytes: 8 << 20, values: 1 << 18, replicas: 1 << 16}
+	again := strings.Repeat("x", 100_000) + `","` // a long one, or reading it is all that is measured
 	body := func() io.Reader {
-		return io.LimitReader(io.MultiReader(
-			strings.NewReader(`{"data":{"services":[{"id":"s","nodes":[{"id":"n","replicas":["`),
-			&endless{text: again},
-		), size)
+		return io.LimitReader(io.MultiReader(strings.NewReader(`{"unknown":["`), &endless{text: again}), 2*int64(few.bytes))
 	}
-	for _, length := range []int64{size, -1} {
+	for _, length := range []int64{2 * int64(few.bytes), -1} {
 		synctest.Test(t, func(t *testing.T) {
 			var read counter
 			c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) {
@@ -359,32 +356,66 @@ func TestHugeMapIsAnErrorAndMemoryFlat(t *testing.T) {
 				resp.ContentLength, resp.Body = length, io.NopCloser(io.TeeReader(body(), &read))
 				return resp, nil
 			})
-			if _, err := c.FetchMap(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "map over 32 MiB") {
-				t.Fatalf("length %d: got the error %v, want map over 32 MiB", length, err)
+			if c.bounds != largest() {
+				t.Errorf("got the bounds %+v, want %+v", c.bounds, largest())
 			}
-			if most := counter(3 * 40 << 20); read > most || length > 0 && read > 1<<20 {
+			c.bounds = few
+			if _, err := c.FetchMap(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "map over 8 MiB") {
+				t.Fatalf("length %d: got the error %v, want map over 8 MiB", length, err)
+			}
+			if most := counter(3 * (few.bytes + 1<<20)); read > most || length > 0 && read > 1<<20 {
 				t.Errorf("length %d: got %d bytes read in three attempts, want no more of each than a map may have, and none that is told to be too long", length, read)
 			}
 		})
 	}
-	if _, err := decodeMap(strings.NewReader(withReplicas("0" + strings.Repeat(",0", 12<<20)))); err != errMapTooMany {
-		t.Errorf("12 million values in 24 MiB: got the error %v, want %v", err, errMapTooMany)
+	for _, tt := range []struct {
+		text string
+		want error
+	}{
+		{withReplicas("0" + strings.Repeat(",0", few.values)), few.errValues()},
+		{withReplicas(`"tcp://a:1"` + strings.Repeat(`,"tcp://a:1"`, few.replicas)), few.errReplicas()},
+		{`{"unknown":"` + strings.Repeat("x", 5<<20) + `"}`, errMapValue},
+		{`{"` + strings.Repeat("x", 5<<20) + `":1}`, errMapValue},
+		{`{"unknown":1` + strings.Repeat("0", 5<<20) + `}`, errMapValue},
+		{`{` + strings.Repeat(" ", 5<<20) + `}`, errMapValue},
+		{`{"data":{"metrics":{"unknown":[` + strings.Repeat("0,", 3<<20) + `0]}}}`, errMapValue},
+		{withReplicas("[" + strings.Repeat("0,", 3<<20) + "0]"), errMapValue},
+	} {
+		if _, err := decodeMap(strings.NewReader(tt.text), few); err == nil || err.Error() != tt.want.Error() {
+			t.Errorf("%.40s… of %d MiB: got the error %v, want %v", tt.text, len(tt.text)>>20, err, tt.want)
+		}
 	}
 	var first, last runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&first)
-	for range 7 {
-		if _, err := decodeMap(body()); err != errMapTooLarge {
-			t.Fatalf("got the error %v, want %v", err, errMapTooLarge)
+	for range 3 {
+		if _, err := decodeMap(body(), few); err == nil {
+			t.Fatalf("got no error, want %v", few.errBytes())
 		}
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&last)
 	if last.HeapAlloc > first.HeapAlloc+1<<20 {
-		t.Errorf("heap in use: got %d KiB after ten answers, %d KiB after three; want no growth", last.HeapAlloc>>10, first.HeapAlloc>>10)
+		t.Errorf("heap in use: got %d KiB after three answers more, %d KiB before; want no growth", last.HeapAlloc>>10, first.HeapAlloc>>10)
 	}
-	if last.HeapSys > 400<<20 {
-		t.Errorf("heap taken from the system: got %d MiB, want a small multiple of the 32 MiB that a map may have", last.HeapSys>>20)
+}
+
+// TestFieldsComeInAnyOrder: what depends on a later field, or comes twice, is no
+// other for that.
+func TestFieldsComeInAnyOrder(t *testing.T) {
+	m := decoded(t, `{"DATA":{"services":[
+		{"Nodes":[{"http":{"body":{"dead_match":"x"}},"replicas":["http://a/","no"],"id":"n"}],"id":"s"},
+		{"nodes":[{"replicas":["tcp://a:1"],"id":"n"}],"id":"s","nodes":[{"replicas":["tcp://b:1"],"replicas":["tcp://a:1"],"id":"n"}]}],
+		"metrics":{"local":{"retry":7,"delay_dead":99}},"date":5}}`)
+	var got []string
+	for _, c := range m.Checks {
+		got = append(got, fmt.Sprintf("%s %s %v %d %v %q", c.ServiceID, c.NodeID, c.Target, c.Rules.Retry, c.Rules.DeadAfter, c.Rules.DeadMatch))
+	}
+	if want := `s n http://a/ 7 35s "x", s n tcp://a:1 7 35s "", s n tcp://b:1 7 35s ""`; strings.Join(got, ", ") != want || m.date != "5" {
+		t.Errorf("got %q of the date %s, want %s of 5", got, m.date, want)
+	}
+	if len(m.Problems) != 3 || !strings.Contains(m.Problems[0], "delay_dead is 99") || !strings.Contains(m.Problems[1], "no scheme") || !strings.Contains(m.Problems[2], "tcp://a:1 is there twice") {
+		t.Errorf("got the problems %q, want delay_dead first, then the odd replica, then the one that is there twice", m.Problems)
 	}
 }
 
@@ -447,7 +478,7 @@ func FuzzDecodeMap(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		m, err := decodeMap(strings.NewReader(text))
+		m, err := decodeMap(strings.NewReader(text), largest())
 		if err != nil {
 			if m != nil || len(err.Error()) > 1000 {
 				t.Fatalf("got a map and the error %v, want a short error alone", err)
