@@ -23,6 +23,7 @@ type limiter struct {
 	replicas int // of the map
 	interval time.Duration
 	rtt      time.Duration // smoothed; see taken
+	carried  int           // by the connections to the API at a time; 0: any number
 
 	shortest  [2]time.Duration // round trip of this window, and of the one before
 	windowEnd time.Time
@@ -42,14 +43,33 @@ type limiter struct {
 
 // flow returns the requests in flight that deliver the verdicts of a cycle as they come
 // (Little's law), and a quarter more. A higher limit would open connections for
-// bursts alone.
+// bursts alone. Beyond what the connections carry, requests would only wait for each
+// other, and their round trips grow with their number, without end.
 func (l *limiter) flow() int {
 	spread := max(pace.Spread(l.interval), time.Millisecond)
-	return max(fewestInFlight, int(math.Ceil(1.25*float64(l.replicas)*l.rtt.Seconds()/spread.Seconds())))
+	return l.fit(max(fewestInFlight, int(math.Ceil(1.25*float64(l.replicas)*l.rtt.Seconds()/spread.Seconds()))))
 }
 
 // ceiling returns the most requests in flight that do not hang.
-func (l *limiter) ceiling() int { return max(4*l.flow(), leastCeiling) }
+func (l *limiter) ceiling() int { return l.fit(max(4*l.flow(), leastCeiling)) }
+
+// fit returns n, or what the connections carry if that is less.
+func (l *limiter) fit(n int) int {
+	if l.carried > 0 {
+		return min(n, l.carried)
+	}
+	return n
+}
+
+// late returns by how much a cycle's reports take longer than the interval; 0 if they
+// do not.
+func (l *limiter) late() time.Duration {
+	if l.carried == 0 {
+		return 0
+	}
+	whole := time.Duration(float64(l.replicas) / float64(l.carried) * float64(l.rtt))
+	return max(0, whole-l.interval)
+}
 
 // maxInFlight returns the limit of requests in flight with a backlog of so many
 // verdicts.

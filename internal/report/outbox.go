@@ -44,6 +44,13 @@ type Terms struct {
 	Promise  time.Duration // within which the page is told to expect the next report; whole seconds, the interval at least
 }
 
+// Carrier is a Reporter whose connections carry a certain number of reports at a time,
+// at least one: of more, some would wait for others, and look as if the API hung.
+type Carrier interface {
+	Reporter
+	Carries() int
+}
+
 // Outbox keeps the verdicts that are to be delivered. Its methods may be called by
 // many goroutines.
 type Outbox struct {
@@ -69,6 +76,7 @@ type Outbox struct {
 	catchUp bool // the waiting verdicts were delayed by the breaker or the gate
 	backlog int  // the most verdicts that were behind since none was
 	warned  map[outcome]time.Time
+	crowded time.Time // when it was last said that the connections are too few
 }
 
 // run is the state of Run that requests need; with the zero value none begins.

@@ -37,8 +37,10 @@ const (
 // overdue reports whether the request hangs beyond its replica's deadline.
 func (r *request) overdue(now time.Time) bool { return !r.cut.IsZero() && !now.Before(r.cut) }
 
-// requests is the list of requests in flight, the oldest first.
-type requests struct{ first, last *entry }
+// requests is the list of requests in flight, the oldest first: those that hang, then
+// the slow ones, then the fresh ones. At a million replicas there may be thousands, so
+// the first of each age is known.
+type requests struct{ first, last, slow, fresh *entry }
 
 func (l *requests) push(e *entry) {
 	e.next, e.prev = nil, l.last
@@ -48,9 +50,18 @@ func (l *requests) push(e *entry) {
 		l.first = e
 	}
 	l.last = e
+	if l.fresh == nil {
+		l.fresh = e
+	}
 }
 
 func (l *requests) remove(e *entry) {
+	if l.fresh == e {
+		l.fresh = e.next
+	}
+	if l.slow == e {
+		l.slow = e.nextSlow()
+	}
 	if e.prev != nil {
 		e.prev.next = e.next
 	} else {
@@ -64,20 +75,40 @@ func (l *requests) remove(e *entry) {
 	e.next, e.prev = nil, nil
 }
 
+// aged takes note that the first request of its age has become older.
+func (l *requests) aged(e *entry) {
+	switch {
+	case l.fresh == e:
+		l.fresh = e.next
+		if l.slow == nil {
+			l.slow = e
+		}
+	case l.slow == e:
+		l.slow = e.nextSlow()
+	}
+}
+
+// nextSlow returns the request that follows, if it is slow; else nil.
+func (e *entry) nextSlow() *entry {
+	if e.next != nil && e.next.age == slow {
+		return e.next
+	}
+	return nil
+}
+
 // nextAge returns the time at which a request becomes slow or hung, or is cut; zero if
 // there is none.
 func (l *requests) nextAge(now time.Time) time.Time {
 	var next time.Time
-	for e := l.first; e != nil; e = e.next {
-		at := e.cut
-		switch e.age {
-		case fresh:
-			return earliest(next, e.began.Add(slowAfter)) // the others are younger
-		case slow:
-			at = e.began.Add(pace.StatusLine)
-		}
-		if at.After(now) {
-			next = earliest(next, at)
+	if l.fresh != nil {
+		next = l.fresh.began.Add(slowAfter)
+	}
+	if l.slow != nil {
+		next = earliest(next, l.slow.began.Add(pace.StatusLine))
+	}
+	for e := l.first; e != nil && e.age == hung; e = e.next {
+		if e.cut.After(now) {
+			next = earliest(next, e.cut)
 		}
 	}
 	return next

@@ -5,11 +5,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-const drainTime = 5 * time.Second // for the delivery of waiting verdicts when the daemon ends
+const (
+	drainTime    = 5 * time.Second // for the delivery of waiting verdicts when the daemon ends
+	crowdedEvery = time.Hour       // it is said that connections are too few
+)
 
 // Run delivers until ctx is done; then it delivers the waiting verdicts for drainTime
 // at most, and logs how many were not taken. It waits for the requests in flight.
@@ -97,18 +102,14 @@ func (o *Outbox) drain() {
 
 // ageRequests marks requests as slow or hung, and cuts those past their deadline.
 func (o *Outbox) ageRequests(now time.Time) {
-	for e := o.inFlight.first; e != nil; e = e.next {
-		age := now.Sub(e.began)
-		if age < slowAfter {
-			break // the others are younger
-		}
-		if e.age == fresh {
-			o.limiter.nextAge(e)
-		}
-		if e.age == slow && age >= pace.StatusLine {
-			o.limiter.nextAge(e)
-			o.failure(now, e, errNoStatusLine)
-		}
+	for e := o.inFlight.fresh; e != nil && now.Sub(e.began) >= slowAfter; e = o.inFlight.fresh {
+		o.limiter.nextAge(e)
+		o.inFlight.aged(e)
+	}
+	for e := o.inFlight.slow; e != nil && now.Sub(e.began) >= pace.StatusLine; e = o.inFlight.slow {
+		o.limiter.nextAge(e)
+		o.inFlight.aged(e)
+		o.failure(now, e, errNoStatusLine)
 	}
 	o.cut(now)
 }
@@ -121,7 +122,7 @@ func (o *Outbox) cut(now time.Time) {
 	if at, ok := o.trialAt(); held && (!ok || at.After(now)) {
 		return
 	}
-	for e := o.inFlight.first; e != nil; e = e.next {
+	for e := o.inFlight.first; e != nil && e.age == hung; e = e.next { // before that none is
 		if e.overdue(now) {
 			e.cut = time.Time{}
 			e.cancel()
@@ -145,7 +146,7 @@ func (o *Outbox) trialAt() (time.Time, bool) {
 // zero if none is.
 func (o *Outbox) nextCut(now time.Time) time.Time {
 	if at, ok := o.trialAt(); ok {
-		for e := o.inFlight.first; e != nil; e = e.next {
+		for e := o.inFlight.first; e != nil && e.age == hung; e = e.next {
 			if e.overdue(now) {
 				return later(at, now)
 			}
@@ -292,6 +293,7 @@ func (o *Outbox) finished(e *entry, err error) (context.Context, Reporter, *entr
 	o.gate.end(e)
 	o.breaker.end(e)
 	o.answer(now, e, err)
+	o.fitConnections(now)
 	if o.running.ctx == nil {
 		return nil, nil, nil
 	}
@@ -305,6 +307,24 @@ func (o *Outbox) finished(e *entry, err error) (context.Context, Reporter, *entr
 		o.arm(now) // the queue may be empty now
 	}
 	return ctx, o.reporter, following
+}
+
+// fitConnections takes up how many requests the connections carry, and says so once an
+// hour where they are too few for the map.
+func (o *Outbox) fitConnections(now time.Time) {
+	c, ok := o.reporter.(Carrier)
+	if !ok {
+		o.limiter.carried = 0
+		return
+	}
+	o.limiter.carried = c.Carries()
+	late := o.limiter.late()
+	if late == 0 || now.Sub(o.crowded) < crowdedEvery {
+		return
+	}
+	o.crowded = now
+	o.log.WithFields(logrus.Fields{"replicas": o.limiter.replicas, "round_trip": o.limiter.rtt, "at_a_time": o.limiter.carried, "late": late}).
+		Warn("the connections to the Status API carry too few reports at a time for this map, so they are late: it needs an API or a proxy that speaks HTTP/2, or several daemons")
 }
 
 func later(a, b time.Time) time.Time {

@@ -25,8 +25,10 @@ const (
 	requestTimeout = 20 * time.Second // for a whole answer, by the protocol
 	mapRetries     = 2                // further attempts at the map, by the protocol
 	maxAnswer      = 64 << 10         // bytes of header, and of what is read of a report's answer
-	maxIdleConns   = 256              // as many as report.Outbox has requests in flight; with HTTP/2 there is one
+	maxIdleConns   = 256              // as many as report.Outbox has requests in flight for most maps; with HTTP/2 there are few
 	maxConns       = 2 * maxIdleConns // a dial for each request that waits would open many times as many on a busy host
+	spareConns     = 8                // of these, for the map and for those that are being replaced
+	streams        = 100              // of an HTTP/2 connection at a time; servers allow that at least (RFC 9113, 6.5.2)
 	bufferSize     = 1 << 10          // bytes, two a connection: a report and its answer fit in
 	timeoutsInARow = 3                // after which no idle connection is trusted
 )
@@ -42,6 +44,7 @@ type Client struct {
 	bounds    bounds       // of a map
 	timeouts  atomic.Int32 // requests in a row without an answer in time
 	ahead     atomic.Pointer[time.Duration]
+	http2     atomic.Bool // the last answer to a report came over it
 
 	mu       sync.Mutex // protects bodies
 	bodies   int        // of answers to reports, being read
@@ -113,6 +116,15 @@ func (c *Client) Close() {
 	}
 	c.mu.Unlock()
 	c.http.CloseIdleConnections()
+}
+
+// Carries returns how many reports the connections carry at a time: one each, or with
+// HTTP/2 as many as it has streams.
+func (c *Client) Carries() int {
+	if c.http2.Load() {
+		return (maxConns - spareConns) * streams
+	}
+	return maxConns - spareConns
 }
 
 // Masker returns the masker of the client's credentials. It is for lines that package

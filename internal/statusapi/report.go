@@ -53,6 +53,7 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 		cancel()
 		return c.translate(err)
 	}
+	c.http2.Store(resp.ProtoMajor == 2)
 	c.readBody(resp, cancel)
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
