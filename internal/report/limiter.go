@@ -23,7 +23,9 @@ type limiter struct {
 	replicas int // of the map
 	interval time.Duration
 	rtt      time.Duration // smoothed; see taken
-	carried  int           // by the connections to the API at a time; 0: any number
+
+	carried   int // by the connections to the API at a time; 0: any number
+	carriable int // by as many of them as there may be
 
 	shortest  [2]time.Duration // round trip of this window, and of the one before
 	windowEnd time.Time
@@ -67,7 +69,7 @@ func (l *limiter) late() time.Duration {
 	if l.carried == 0 {
 		return 0
 	}
-	whole := time.Duration(float64(l.replicas) / float64(l.carried) * float64(l.rtt))
+	whole := time.Duration(float64(l.replicas) / float64(l.carriable) * float64(l.rtt))
 	return max(0, whole-l.interval)
 }
 

@@ -45,10 +45,11 @@ type Terms struct {
 }
 
 // Carrier is a Reporter whose connections carry a certain number of reports at a time,
-// at least one: of more, some would wait for others, and look as if the API hung.
+// at least one: of more, some would wait for others, and look as if the API hung. It
+// also says how many they would carry, were there always as many to be carried.
 type Carrier interface {
 	Reporter
-	Carries() int
+	Carries() (now, most int)
 }
 
 // Outbox keeps the verdicts that are to be delivered. Its methods may be called by

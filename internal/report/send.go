@@ -293,7 +293,10 @@ func (o *Outbox) finished(e *entry, err error) (context.Context, Reporter, *entr
 	o.gate.end(e)
 	o.breaker.end(e)
 	o.answer(now, e, err)
-	o.fitConnections(now)
+	o.fitConnections()
+	if err == nil {
+		o.sayCrowded(now)
+	}
 	if o.running.ctx == nil {
 		return nil, nil, nil
 	}
@@ -309,21 +312,22 @@ func (o *Outbox) finished(e *entry, err error) (context.Context, Reporter, *entr
 	return ctx, o.reporter, following
 }
 
-// fitConnections takes up how many requests the connections carry, and says so once an
-// hour where they are too few for the map.
-func (o *Outbox) fitConnections(now time.Time) {
-	c, ok := o.reporter.(Carrier)
-	if !ok {
-		o.limiter.carried = 0
-		return
+// fitConnections takes up how many requests the connections carry.
+func (o *Outbox) fitConnections() {
+	o.limiter.carried = 0
+	if c, ok := o.reporter.(Carrier); ok {
+		o.limiter.carried, o.limiter.carriable = c.Carries()
 	}
-	o.limiter.carried = c.Carries()
+}
+
+// sayCrowded says once an hour that the connections carry too few reports for the map.
+func (o *Outbox) sayCrowded(now time.Time) {
 	late := o.limiter.late()
 	if late == 0 || now.Sub(o.crowded) < crowdedEvery {
 		return
 	}
 	o.crowded = now
-	o.log.WithFields(logrus.Fields{"replicas": o.limiter.replicas, "round_trip": o.limiter.rtt, "at_a_time": o.limiter.carried, "late": late}).
+	o.log.WithFields(logrus.Fields{"replicas": o.limiter.replicas, "round_trip": o.limiter.rtt, "at_a_time": o.limiter.carriable, "late": late}).
 		Warn("the connections to the Status API carry too few reports at a time for this map, so they are late: it needs an API or a proxy that speaks HTTP/2, or several daemons")
 }
 

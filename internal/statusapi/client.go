@@ -28,7 +28,6 @@ const (
 	maxIdleConns   = 256              // as many as report.Outbox has requests in flight for most maps; with HTTP/2 there are few
 	maxConns       = 2 * maxIdleConns // a dial for each request that waits would open many times as many on a busy host
 	spareConns     = 8                // of these, for the map and for those that are being replaced
-	streams        = 100              // of an HTTP/2 connection at a time; servers allow that at least (RFC 9113, 6.5.2)
 	bufferSize     = 1 << 10          // bytes, two a connection: a report and its answer fit in
 	timeoutsInARow = 3                // after which no idle connection is trusted
 )
@@ -41,10 +40,10 @@ type Client struct {
 	masker    *redact.Masker      // of the token, and of the credentials for a proxy
 	pause     func(retryAfter time.Duration) time.Duration
 	http      *http.Client
+	lanes     lanes        // of reports; the first one has http
 	bounds    bounds       // of a map
 	timeouts  atomic.Int32 // requests in a row without an answer in time
 	ahead     atomic.Pointer[time.Duration]
-	http2     atomic.Bool // the last answer to a report came over it
 
 	mu       sync.Mutex // protects bodies
 	bodies   int        // of answers to reports, being read
@@ -115,17 +114,18 @@ func (c *Client) Close() {
 		c.bodyRead.Wait()
 	}
 	c.mu.Unlock()
-	c.http.CloseIdleConnections()
+	c.closeIdle()
 }
 
-// Carries returns how many reports the connections carry at a time: one each, or with
-// HTTP/2 as many as it has streams.
-func (c *Client) Carries() int {
-	if c.http2.Load() {
-		return (maxConns - spareConns) * streams
-	}
-	return maxConns - spareConns
+func (c *Client) closeIdle() {
+	c.http.CloseIdleConnections()
+	c.lanes.closeIdle()
 }
+
+// Carries returns how many reports the connections carry at a time, and how many they
+// would if there were more to be carried: with HTTP/2 there are more connections as
+// they are needed.
+func (c *Client) Carries() (now, most int) { return c.lanes.carry() }
 
 // Masker returns the masker of the client's credentials. It is for lines that package
 // http logs by itself, which repeat bytes of a server.
@@ -270,7 +270,7 @@ func (c *Client) noteTimeout(err error) {
 	case err == nil:
 		c.timeouts.Store(0)
 	case ok && netErr.Timeout() && c.timeouts.Add(1)%timeoutsInARow == 0:
-		c.http.CloseIdleConnections()
+		c.closeIdle()
 	}
 }
 

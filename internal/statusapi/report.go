@@ -46,14 +46,15 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 	// and is not sent.
 	req.Header["Idempotency-Key"] = []string{}
 
-	resp, err := c.http.Do(req)
+	lane := c.lanes.enter(c.http)
+	resp, err := lane.client.Do(req)
+	c.lanes.leave(lane, resp)
 	stop()
 	c.noteTimeout(err)
 	if err != nil {
 		cancel()
 		return c.translate(err)
 	}
-	c.http2.Store(resp.ProtoMajor == 2)
 	c.readBody(resp, cancel)
 	switch {
 	case resp.StatusCode == http.StatusNotFound:

@@ -137,6 +137,87 @@ func TestHTTP2WhereOffered(t *testing.T) {
 	}
 }
 
+// TestFewConnectionsForManyStreams: as many reports at a time as Carries says wait for no
+// other, and have a connection for each hundred.
+func TestFewConnectionsForManyStreams(t *testing.T) {
+	var connections, inFlight atomic.Int32
+	var expected int32
+	all := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if inFlight.Add(1) == expected {
+			close(all)
+		}
+		select {
+		case <-all:
+		case <-r.Context().Done():
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streams}
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.StartTLS()
+	defer server.Close()
+	c := New(server.URL, testToken, testAgent, paced(time.Minute))
+	defer c.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+
+	wantCarried := func(wantNow, wantMost int) {
+		t.Helper()
+		if now, most := c.Carries(); now != wantNow || most != wantMost {
+			t.Errorf("got %d reports at a time and %d at most, want %d and %d", now, most, wantNow, wantMost)
+		}
+	}
+	wantCarried(maxConns-spareConns, maxConns-spareConns)
+	for i, atATime := range []int{1, 101, 202, 404, 404} {
+		all, expected = make(chan struct{}), int32(atATime)
+		inFlight.Store(0)
+		report(t, c, atATime, 1)
+		lanes := []int{1, 2, 4, 8, 8}[i]
+		wantCarried(lanes*(streams+1), maxLanes*streams)
+		if got := connections.Load(); got != int32(lanes) {
+			t.Errorf("%d reports at a time: got %d connections so far, want %d", atATime, got, lanes)
+		}
+	}
+}
+
+// TestOneLaneWithoutHTTP2: there are as many connections as there are reports at a time.
+func TestOneLaneWithoutHTTP2(t *testing.T) {
+	var l lanes
+	base := &http.Client{Transport: newTransport(proxiesOfEnvironment())}
+	answer := func(major int) *http.Response { return &http.Response{ProtoMajor: major} }
+	enter := func(n int) (entered []*lane) {
+		for range n {
+			entered = append(entered, l.enter(base))
+		}
+		return entered
+	}
+	for _, lane := range enter(2 * maxConns) {
+		if l.leave(lane, answer(1)); lane != l.lanes[0] || lane.client != base {
+			t.Fatal("got another lane, want one for all")
+		}
+	}
+	l.leave(l.enter(base), answer(2))
+	for _, lane := range enter(streams + 1) {
+		l.leave(lane, answer(2))
+	}
+	if now, most := l.carry(); now != 2*(streams+1) || most != maxLanes*streams {
+		t.Errorf("over HTTP/2: got %d at a time, want two lanes", now)
+	}
+	// A proxy comes in between, which does not speak it.
+	for _, lane := range enter(streams + 1) {
+		l.leave(lane, answer(1))
+	}
+	if now, most := l.carry(); now != maxConns-spareConns || most != now || l.open != 0 {
+		t.Errorf("over HTTP/1.1 again: got %d and %d at a time, %d lanes, want one lane", now, most, l.open)
+	}
+}
+
 // serve answers every connection with f until the test ends.
 func serve(t *testing.T, f func(n int, conn net.Conn)) (endpoint string) {
 	t.Helper()
