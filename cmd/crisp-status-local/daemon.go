@@ -88,6 +88,7 @@ func (d *daemon) settings() scheduler.Settings {
 		Interval: d.config.Interval,
 		Workers:  d.config.Workers,
 		Files:    openFiles(),
+		Memory:   d.memoryLimit(),
 
 		ReportDenied: d.config.ReportDenied,
 	}
@@ -118,6 +119,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	d.limitProcessors()
 	d.limitMemory()
+	d.limitMap()
 	d.log.WithFields(logrus.Fields{
 		"version":  version,
 		"config":   d.config.Path,
@@ -221,6 +223,7 @@ func (d *daemon) reload(ctx context.Context) {
 	if otherPage || c.Interval != old.Interval {
 		defer d.client.Close()
 		d.client = newClient(c)
+		d.limitMap()
 		d.mask.use(d.client.Masker())
 		d.duty.client.Store(d.client)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"runtime/debug"
@@ -11,16 +12,50 @@ import (
 	"strings"
 )
 
-// limitMemory makes the runtime collect garbage in time to stay under the limit
-// of this process' cgroup, where there is one, unless the environment says what
-// it is to be. What is not the heap's, and a moment's surge, have a tenth.
+// What the daemon takes, whatever map and targets do, as README states it: this, a
+// quarter of its memory limit for probes under way, and the rest of it for replicas.
+const (
+	programMemory = 12 << 20    // without a replica
+	replicaMemory = 3 << 10 / 2 // a replica that was dead: as much as any
+	largestMemory = 2 << 30     // of the largest map
+)
+
+// limitMemory makes the runtime collect garbage in time to stay under the memory limit,
+// or where there is none under largestMemory.
 func (d *daemon) limitMemory() {
-	if _, set := d.sys.lookupEnv("GOMEMLIMIT"); set {
-		return
+	limit := d.memoryLimit()
+	if _, set := d.sys.lookupEnv("GOMEMLIMIT"); limit == 0 && !set {
+		limit = largestMemory
 	}
-	if limit := cgroupMemory(os.DirFS("/")); limit > 0 {
-		debug.SetMemoryLimit(limit / 10 * 9)
+	if limit > 0 {
+		debug.SetMemoryLimit(limit)
 	}
+}
+
+// memoryLimit returns how many bytes the process may use: what the environment says, or
+// nine tenths of the limit of its cgroup; 0 if there is none. What is not the heap's,
+// and a moment's surge, have the last tenth.
+func (d *daemon) memoryLimit() int64 {
+	if _, set := d.sys.lookupEnv("GOMEMLIMIT"); !set {
+		return cgroupMemory(os.DirFS("/")) / 10 * 9
+	}
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 { // that is off
+		return limit
+	}
+	return 0
+}
+
+// limitMap has a map refused that does not fit the memory limit: the last good one
+// stays, where the kernel would end the process again and again.
+func (d *daemon) limitMap() {
+	if limit := d.memoryLimit(); limit > 0 {
+		d.client.LimitReplicas(replicasFor(limit))
+	}
+}
+
+// replicasFor returns how many replicas fit into so much memory, at least a thousand.
+func replicasFor(memory int64) int {
+	return int(max(1000, (memory/4*3-programMemory)/replicaMemory))
 }
 
 // cgroupMemory returns how many bytes the cgroup of this process may use, the

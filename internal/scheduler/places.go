@@ -22,12 +22,19 @@ func PlacesOf(m *statusapi.Map, s Settings) Places {
 	return Places{turns.peak(alone.longestProbe()), allowed, by}
 }
 
+// probeMemory is what a probe under way takes, in bytes: over TCP some 6 to 12 KiB, with
+// TLS several times as much. Of the memory of the process a quarter is for them.
+const probeMemory = 16 << 10
+
 // places returns how many of the probes of all replicas may run at a time, and
 // what allows no more.
 func (s Settings) places(all int) (allowed int, by string) {
 	allowed = all
 	if files := spareFiles(s.Files); s.Files > 0 && files < allowed {
 		allowed, by = files, "the limit of open files (raise LimitNOFILE= or ulimit -n)"
+	}
+	if probes := int(s.Memory / probeMemory / 4); s.Memory > 0 && probes < allowed {
+		allowed, by = max(1, probes), "the memory limit (raise MemoryMax=, the container's, or GOMEMLIMIT)"
 	}
 	if s.Workers > 0 && s.Workers < allowed {
 		allowed, by = s.Workers, "probe.workers"

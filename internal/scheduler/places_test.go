@@ -19,6 +19,10 @@ func TestPlacesOfAMap(t *testing.T) {
 	if got := PlacesOf(m, s); got.Needed != all.Needed || got.Allowed != spareFiles(1000) || got.By == "" {
 		t.Errorf("got %+v of 1000 open files, want fewer allowed, and by what", got)
 	}
+	s.Memory = 32 << 20
+	if got := PlacesOf(m, s); got.Allowed != 512 || got.By == "" {
+		t.Errorf("got %+v of 32 MiB, want 512 probes of 16 KiB in a quarter of it", got)
+	}
 	s.Workers = 10
 	if got := PlacesOf(m, s); got.Allowed != 10 || got.By != "probe.workers" {
 		t.Errorf("got %+v of 10 workers, want them to be what limits", got)

@@ -97,8 +97,9 @@ type Outbox interface {
 type Settings struct {
 	API      MapFetcher
 	Interval time.Duration
-	Workers  int // bound of probes at a time; 0 means as many as it takes
-	Files    int // bound of open files of the process; 0 means unknown
+	Workers  int   // bound of probes at a time; 0 means as many as it takes
+	Files    int   // bound of open files of the process; 0 means unknown
+	Memory   int64 // bound of its memory, in bytes; 0 means none
 
 	ReportDenied bool // replicas that the policy denies are reported dead
 }

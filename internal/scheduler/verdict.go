@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -10,6 +11,10 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
+
+// mostTraced is of how many replicas a map may have whose last failures are kept with all
+// their attempts, some 300 bytes each; of more, the last attempt is. All may fail.
+const mostTraced = 50_000
 
 // startDue starts the groups that are due.
 func (s *Scheduler) startDue(ctx context.Context, now time.Time) {
@@ -60,6 +65,9 @@ func (s *Scheduler) handleResult(ctx context.Context, j *job) {
 		return // cancelled: that says nothing of the replica
 	}
 	s.sayPanic(j.result.Err)
+	if n := len(j.result.Trace); n > 1 && s.mapSize() > mostTraced {
+		j.result.Trace = slices.Clone(j.result.Trace[n-1:])
+	}
 	if s.log.IsLevelEnabled(logrus.DebugLevel) {
 		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
 	}

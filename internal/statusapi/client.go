@@ -127,6 +127,14 @@ func (c *Client) closeIdle() {
 // they are needed.
 func (c *Client) Carries() (now, most int) { return c.lanes.carry() }
 
+// LimitReplicas has maps of more replicas refused. It must be called before FetchMap, and
+// raises no limit.
+func (c *Client) LimitReplicas(n int) {
+	if n < c.bounds.replicas {
+		c.bounds.replicas, c.bounds.byMemory = n, true
+	}
+}
+
 // Masker returns the masker of the client's credentials. It is for lines that package
 // http logs by itself, which repeat bytes of a server.
 func (c *Client) Masker() *redact.Masker { return c.masker }

@@ -29,6 +29,7 @@ func (m *Map) Edited(before *Map) bool { return m.date != before.date }
 
 const (
 	rulesCost   = 4       // replicas, whose memory a node's own rules take
+	matchCost   = 512     // bytes of a match that take as much as a replica: they are kept, and a table of them
 	maxProblems = 50      // lines about one map; more would fill the log
 	maxID       = 1 << 10 // bytes of the id of a service or a node: it is part of each report's address
 	maxDate     = 64      // bytes: it is part of the next request's address
@@ -69,6 +70,7 @@ type builder struct {
 	m     *Map
 	rules *probe.Rules                 // of every node without an http
 	same  map[probe.Rules]*probe.Rules // of the nodes with an http, each once
+	cost  int                          // of these, in replicas
 	seed  maphash.Seed
 	seen  map[uint64]uint32 // the indices in m.Checks by their hashes, or the next free numbers
 
@@ -288,7 +290,7 @@ func (b *builder) node() (named bool, err error) {
 
 // bound fails if the map has too much, with so many replicas more.
 func (b *builder) bound(replicas int) error {
-	if most := b.read.bounds; len(b.m.Checks)+replicas+rulesCost*len(b.same) > most.replicas {
+	if most := b.read.bounds; len(b.m.Checks)+replicas+b.cost > most.replicas {
 		return most.errReplicas()
 	}
 	return nil
@@ -335,6 +337,7 @@ func (b *builder) shared(rules probe.Rules) *probe.Rules {
 	if b.same == nil {
 		b.same = make(map[probe.Rules]*probe.Rules)
 	}
+	b.cost += rulesCost + (len(rules.HealthyMatch)+len(rules.DeadMatch))/matchCost
 	made := rules
 	made.Compile()
 	b.same[rules] = &made

@@ -23,8 +23,9 @@ var (
 // bounds are those of one map.
 type bounds struct {
 	bytes    int
-	values   int // each takes some time
-	replicas int // rules that a node has for itself count as rulesCost
+	values   int  // each takes some time
+	replicas int  // rules that a node has for itself count as rulesCost
+	byMemory bool // of this process, which has fewer replicas than could be carried
 }
 
 // largest returns the bounds of what README says that it can be carried.
@@ -41,6 +42,9 @@ func (b bounds) errBytes() error { return fmt.Errorf("map over %d MiB", b.bytes>
 func (b bounds) errValues() error { return fmt.Errorf("map of over %d values", b.values) }
 
 func (b bounds) errReplicas() error {
+	if b.byMemory {
+		return fmt.Errorf("map of over %d replicas, or of as much by its nodes' own rules: more do not fit the memory limit of this process (MemoryMax=, the container's, or GOMEMLIMIT)", b.replicas)
+	}
 	return fmt.Errorf("map of over %d replicas, or of as much by its nodes' own rules", b.replicas)
 }
 

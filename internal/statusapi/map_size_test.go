@@ -2,8 +2,11 @@ package statusapi
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // mapOfReplicas returns a map whose only node has n replicas.
@@ -41,6 +44,28 @@ func TestMapOfTooManyReplicasIsRefused(t *testing.T) {
 		if _, err := decodeMap(strings.NewReader(text), few); fmt.Sprint(err) != fmt.Sprint(want) {
 			t.Errorf("%.80s…: got %v, want %v", text, err, want)
 		}
+	}
+}
+
+// TestMapsThatDoNotFitTheMemoryAreRefused: and a limit that is higher than what could be
+// carried changes nothing.
+func TestMapsThatDoNotFitTheMemoryAreRefused(t *testing.T) {
+	c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) {
+		return mapAnswer(mapOfReplicas(11, `"tcp://h%d:1"`)), nil
+	})
+	c.LimitReplicas(1 << 30)
+	if c.bounds != largest() {
+		t.Errorf("got the bounds %+v, want %+v", c.bounds, largest())
+	}
+	c.LimitReplicas(10)
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := c.FetchMap(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "map of over 10 replicas") || !strings.Contains(err.Error(), "MemoryMax=") {
+			t.Errorf("got %v, want the limit, and what sets it", err)
+		}
+	})
+	c.LimitReplicas(11)
+	if c.bounds.replicas != 10 {
+		t.Errorf("got a bound of %d, want it not raised", c.bounds.replicas)
 	}
 }
 
