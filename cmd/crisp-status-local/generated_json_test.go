@@ -37,7 +37,7 @@ func parseJSONTypes(t *testing.T, files ...string) jsonTypes {
 
 // manualOfJSON returns the section of the manual page on the names of the JSON.
 func manualOfJSON(t *testing.T) string {
-	types := parseJSONTypes(t, "../../internal/status/status.go", "probe.go")
+	types := parseJSONTypes(t, "../../internal/status/status.go", "../../internal/status/cluster.go", "probe.go")
 	var b strings.Builder
 	b.WriteString(".SH JSON\n" + roff(`The names are stable: new ones may come, none changes or goes within a major version.
 Times are RFC 3339, durations numbers of seconds; what is absent is unknown, none, or 0.
@@ -93,7 +93,7 @@ func (types jsonTypes) kind(e ast.Expr) (word, of, list string) {
 		switch {
 		case types[e.Name] != nil:
 			return "object", e.Name, ""
-		case e.Name == "float64", e.Name == "int":
+		case e.Name == "float64", e.Name == "int", e.Name == "uint64":
 			return "number", "", ""
 		case e.Name == "bool":
 			return "true or false", "", ""
