@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +52,27 @@ func TestSeveralDaemonsAreToldApartByTheirEndpoints(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestSeveralDaemonsMayReportOneReplicaAtATime(t *testing.T) {
+	for members, want := range map[string]int{"host-a host-b": 0, "host-a host-a": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBubble(t, Options{Map: mapOf("tcp://h:1"), Members: []string{"host-a", "host-b"}, APIDelay: time.Second})
+			var reports sync.WaitGroup
+			for _, member := range strings.Fields(members) {
+				reports.Go(func() {
+					if got := b.requestTo("/m/"+member, "POST", "/report/S/N", reportOf("tcp://h:1", Healthy, 120)); got != 200 {
+						t.Errorf("the report of %s is answered %d, want 200", member, got)
+					}
+				})
+				time.Sleep(time.Millisecond)
+			}
+			reports.Wait()
+			if got := b.s.Summary().Violations; len(got) != want {
+				t.Errorf("two reports at a time by %s break %+v, want %d rules", members, got, want)
+			}
+		})
+	}
 }
 
 func TestAFaultCanBeAimedAtOneOfSeveralDaemons(t *testing.T) {
