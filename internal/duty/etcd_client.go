@@ -17,6 +17,11 @@ import (
 const (
 	maxAnswer = 1 << 20 // of one answer, in bytes: a thousand members have less
 	maxEvent  = 1 << 16 // of one line of a watch
+
+	// A connection that is not made in this time is given up. Package http goes on
+	// with one when the request is long over that it is for, and a greeting of TLS
+	// with an etcd that is stopped would last for ever.
+	connectIn = 5 * time.Second
 )
 
 // etcdClient asks etcd by its JSON gateway. One goroutine calls it; watch runs in
@@ -51,7 +56,12 @@ func newEtcdClient(s EtcdSettings, prefix string, dial dialer) *etcdClient {
 			// Not by a proxy: what decides on duty is beside this host. And not to
 			// where an answer points: what was sent there would be known there.
 			Transport: &http.Transport{
-				DialContext:            dial,
+				DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+					inTime, cancel := context.WithTimeout(ctx, connectIn)
+					defer cancel()
+					return dial(inTime, network, address)
+				},
+				TLSHandshakeTimeout:    connectIn,
 				TLSClientConfig:        s.TLS,
 				DisableCompression:     true,
 				MaxIdleConnsPerHost:    2,
