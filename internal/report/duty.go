@@ -22,7 +22,7 @@ type onDuty struct {
 	suspended func() time.Duration // of the host, since boot
 	stale     chan struct{}        // has a token when TakeStale has something
 	takenOver bool                 // since the last TakeStale
-	inVain    time.Time            // when the last report failed as others had before; zero since one was taken
+	inVain    time.Time            // when reports were last seen to fail again and again; zero since one was taken
 }
 
 // never is the time of measurement of a verdict that was not measured in its turn.
@@ -55,7 +55,7 @@ func (o *Outbox) Obey(d duty.Duty) {
 func (o *Outbox) Stale() <-chan struct{} { return o.on.stale }
 
 // TakeStale returns the replicas whose verdicts are too old to be sent, the oldest
-// first, and whether the duty was taken over since the last call: then those that
+// first, each of them once, and whether the duty was taken over since the last call: then those that
 // have no verdict yet are to be probed at once, too.
 func (o *Outbox) TakeStale() (replicas []probe.ID, takenOver bool) {
 	o.mu.Lock()
@@ -68,6 +68,7 @@ func (o *Outbox) TakeStale() (replicas []probe.ID, takenOver bool) {
 	}
 	slices.SortFunc(stale, func(a, b *entry) int { return cmp.Compare(a.measured, b.measured) })
 	for _, e := range stale {
+		e.stale = false
 		replicas = append(replicas, e.verdict.ID)
 	}
 	takenOver, o.on.takenOver = o.on.takenOver, false
@@ -78,17 +79,41 @@ func (o *Outbox) TakeStale() (replicas []probe.ID, takenOver bool) {
 // here, if no other one is tried.
 const vainFor = 15 * time.Second
 
+// vainAfter is how long a request without an answer counts as two tries.
+const vainAfter = 2 * pace.StatusLine
+
 // Answered returns when a report was taken last, zero if none was, and whether what
 // waits was tried twice lately in vain.
 func (o *Outbox) Answered() (at time.Time, inVain bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.queue.taken, o.queue.Len() > 0 && !o.on.inVain.IsZero() && time.Since(o.on.inVain) <= vainFor
+	now := time.Now()
+	lately := !o.on.inVain.IsZero() && now.Sub(o.on.inVain) <= vainFor
+	return o.queue.taken, o.queue.Len() > 0 && (lately || o.hangs(now))
+}
+
+// hangs reports whether a request has waited for as long as two tries do. Where packets
+// are dropped, a request ends long after the page has turned red, and a replica has
+// one at a time.
+func (o *Outbox) hangs(now time.Time) bool {
+	for e := o.inFlight.first; e != nil && now.Sub(e.began) >= vainAfter; e = e.next {
+		if o.hung(now, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// hung reports whether the request of e has waited so long, and none that began later
+// was taken.
+func (o *Outbox) hung(now time.Time, e *entry) bool {
+	return now.Sub(e.began) >= vainAfter && e.began.After(o.breaker.taken)
 }
 
 // failed notes that the report of e was not taken, by an API that may be at fault.
 func (o *Outbox) failed(now time.Time, e *entry) {
-	if o.breaker.tripped || o.gate.refusals > 1 || e.failures > 1 && !e.rejected {
+	again := e.failures > 1 || !o.on.inVain.IsZero() || o.hung(now, e)
+	if o.breaker.tripped || o.gate.refusals > 1 || again && !e.rejected {
 		o.on.inVain = now
 	}
 }
@@ -138,9 +163,7 @@ func (o *Outbox) heed(now time.Time) {
 		return
 	}
 	o.queue.scope = scope
-	if before == duty.Nothing || scope == duty.Nothing {
-		o.queue.page.beSilent() // another one reports in the meantime
-	}
+	o.queue.page.beSilent() // but on duty, another one may report at the same time
 	if scope == duty.Nothing {
 		o.rest(now)
 	}

@@ -632,3 +632,95 @@ func TestMemoryOfAStandby(t *testing.T) {
 		}
 	})
 }
+
+// TestScopeThatChangesDoubtsThePage: whenever the scope changes, another daemon may
+// have been on duty, and have said otherwise. So the next verdict is delivered,
+// though the page had it a short time ago.
+func TestScopeThatChangesDoubtsThePage(t *testing.T) {
+	for _, scopes := range [][2]duty.Scope{
+		{duty.Alive, duty.Everything}, {duty.Everything, duty.Alive}, {duty.Nothing, duty.Everything}, {duty.Nothing, duty.Alive},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			const interval, promise = 2 * time.Minute, 10 * time.Minute
+			b := newDutyBench(t, 1, interval, duty.Alive)
+			defer b.bench.stop()
+			b.Reload(reporterFunc(b.report), Terms{interval, promise})
+			b.Renew(plain(0, probe.Healthy))
+			b.took()
+			b.turn(scopes[0])
+			time.Sleep(time.Second)
+			b.Renew(plain(0, probe.Healthy))
+			time.Sleep(time.Second)
+			b.took()
+			b.turn(scopes[1])
+			time.Sleep(time.Second)
+			b.Renew(plain(0, probe.Healthy))
+			time.Sleep(time.Second)
+			if got := len(b.took()); got == 0 {
+				t.Errorf("%v: got no report after the change, want one", scopes)
+			}
+		})
+	}
+}
+
+// TestStaleIsTakenOnce: a replica that is to be probed anew is named once, however
+// often the others give cause to look.
+func TestStaleIsTakenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newDutyBench(t, 3, 2*time.Minute, duty.Nothing)
+		defer b.bench.stop()
+		for i := range 3 {
+			b.Put(plain(i, []probe.Health{probe.Healthy, probe.Sick, probe.Dead}[i]))
+		}
+		time.Sleep(100 * time.Second)
+		b.turn(duty.Everything)
+		synctest.Wait()
+		first, _ := b.TakeStale()
+		again, takenOver := b.TakeStale()
+		if len(first) != 3 || len(again) != 0 || takenOver {
+			t.Errorf("got %d replicas and then %d, taken over %v, want all 3 once", len(first), len(again), takenOver)
+		}
+	})
+}
+
+// TestReportsThatHangAreInVain: where the API's packets are dropped, that is known
+// within two tries of five seconds, and it is not forgotten between two requests.
+func TestReportsThatHangAreInVain(t *testing.T) {
+	for _, replicas := range []int{1, 2, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			const interval = 2 * time.Minute
+			b := newDutyBench(t, replicas, interval, duty.Everything)
+			defer b.bench.stop()
+			put := func() {
+				for i := range replicas {
+					b.Put(plain(i, probe.Healthy))
+				}
+			}
+			put()
+			time.Sleep(interval)
+			if _, inVain := b.Answered(); inVain {
+				t.Error("got in vain of an API that answers")
+			}
+			b.Reload(reporterFunc(func(ctx context.Context, v statusapi.Verdict, _ time.Duration) error {
+				select {
+				case <-time.After(20 * time.Second):
+					return errUnreachable
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}), Terms{interval, interval})
+			put()
+			for s := range 90 {
+				if _, inVain := b.Answered(); s < 5 && inVain || s > 10 && !inVain {
+					t.Fatalf("%d replicas: got in vain %v after %d s, want it after two tries", replicas, inVain, s)
+				}
+				time.Sleep(time.Second)
+			}
+			b.Reload(reporterFunc(b.report), Terms{interval, interval})
+			time.Sleep(interval)
+			if _, inVain := b.Answered(); inVain || len(b.took()) < replicas {
+				t.Errorf("%d replicas: got in vain %v of an API that answers again", replicas, inVain)
+			}
+		})
+	}
+}

@@ -102,6 +102,9 @@ func (o *Outbox) drain() {
 
 // ageRequests marks requests as slow or hung, and cuts those past their deadline.
 func (o *Outbox) ageRequests(now time.Time) {
+	if o.hangs(now) {
+		o.on.inVain = now
+	}
 	for e := o.inFlight.fresh; e != nil && now.Sub(e.began) >= slowAfter; e = o.inFlight.fresh {
 		o.limiter.nextAge(e)
 		o.inFlight.aged(e)
@@ -110,6 +113,7 @@ func (o *Outbox) ageRequests(now time.Time) {
 		o.limiter.nextAge(e)
 		o.inFlight.aged(e)
 		o.failure(now, e, errNoStatusLine)
+		o.failed(now, e)
 	}
 	o.cut(now)
 }
