@@ -21,6 +21,7 @@ import (
 const (
 	countEvery    = 10 * time.Second       // for the counts that other daemons show: 100,000 replicas take 20 ms
 	countPatience = 100 * time.Millisecond // for the scheduler to count: a lease waits
+	mapPatience   = 10 * time.Second       // for the first map, until another daemon may do better
 )
 
 // dutyKeeper keeps the duty of the configuration in force, which the outbox obeys.
@@ -35,6 +36,8 @@ type dutyKeeper struct {
 	current  atomic.Pointer[duty.Duty]
 	client   atomic.Pointer[statusapi.Client] // of the configuration in force
 	draining atomic.Bool                      // the scheduler has ended
+	mapHeld  atomic.Bool                      // there was a map
+	began    time.Time
 }
 
 // dutySettings are the part of the configuration that a duty is of.
@@ -58,7 +61,7 @@ func pageHash(c config.Config) string {
 
 // newDutyKeeper makes the outbox of d obey the duty of c, which start seeks.
 func newDutyKeeper(d *daemon, c config.Config) *dutyKeeper {
-	k := &dutyKeeper{d: d}
+	k := &dutyKeeper{d: d, began: time.Now()}
 	k.client.Store(d.client)
 	k.obey(dutyOf(c))
 	return k
@@ -156,10 +159,7 @@ func (k *dutyKeeper) etcdSettings(s dutySettings) duty.EtcdSettings {
 	settings := etcdSettings(s)
 	at := &glance{scheduler: k.d.scheduler}
 	settings.Alive, settings.TryAPI, settings.Seen = k.alive, k.tryAPI, at.counts
-	settings.API = func() duty.APIView {
-		taken, inVain := k.d.outbox.Answered()
-		return duty.APIView{Answered: at.answered(taken), InVain: inVain}
-	}
+	settings.API = func() duty.APIView { return k.api(at) }
 	return settings
 }
 
@@ -187,6 +187,28 @@ func (k *dutyKeeper) alive(ctx context.Context) error {
 		return k.d.outbox.Ping(ctx)
 	}
 	return k.d.observer.Alive(ctx)
+}
+
+// api returns what this daemon knows of the Status API.
+func (k *dutyKeeper) api(at *glance) duty.APIView {
+	taken, inVain := k.d.outbox.Answered()
+	return duty.APIView{Answered: at.answered(taken), InVain: inVain || k.mapless()}
+}
+
+// mapless reports whether this daemon has waited for its first map for too long.
+// Without one nothing can wait to be reported, and nobody would report if this daemon
+// stayed on duty: so a map that does not come is a report in vain.
+func (k *dutyKeeper) mapless() bool {
+	if k.mapHeld.Load() || time.Since(k.began) < mapPatience {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), countPatience)
+	defer cancel()
+	shot, err := k.d.scheduler.Snapshot(ctx, scheduler.Totals)
+	if err == nil && shot.Map.Held {
+		k.mapHeld.Store(true)
+	}
+	return err == nil && !shot.Map.Held
 }
 
 // tryAPI asks the Status API for what has changed of the map, and drops the answer.

@@ -3,9 +3,13 @@
 package main
 
 import (
+	"context"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -101,6 +105,41 @@ func TestDutiesOfReloads(t *testing.T) {
 	d.duty.take(c)
 	if d.duty.end != nil || d.duty.State().Scope != duty.Nothing || d.duty.State().Member != "a" {
 		t.Errorf("got the duty %+v sought by a reload after the end, want none", d.duty.State())
+	}
+}
+
+// TestDutyWithoutAMap: a daemon that has had no map for long has nothing that waits, and
+// must not keep others from the duty.
+func TestDutyWithoutAMap(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"data":{"services":[],"date":1}}`)
+	}))
+	defer api.Close()
+	for endpoint, want := range map[string]bool{"http://127.0.0.1:1": true, api.URL: false} {
+		c := config.Config{
+			Path: "config.cfg", Level: logrus.PanicLevel, Endpoint: endpoint, Token: config.NewSecret("t0k3n"),
+			Interval: time.Minute, Promise: time.Minute, Cluster: config.Cluster{Engine: config.NoEngine},
+		}
+		d := newDaemon(c, system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: io.Discard, stderr: io.Discard})
+		var running sync.WaitGroup
+		at := &glance{scheduler: d.scheduler}
+		ctx, cancel := context.WithCancel(t.Context())
+		running.Go(func() { d.scheduler.Run(ctx) })
+		if d.duty.api(at).InVain {
+			t.Errorf("%s: got reports in vain of a daemon that has just begun", endpoint)
+		}
+		d.duty.began = d.duty.began.Add(-mapPatience)
+		for deadline := time.Now().Add(time.Minute); d.duty.api(at).InVain != want || d.duty.mapHeld.Load() == want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: got in vain %v, want %v", endpoint, !want, want)
+			}
+		}
+		cancel()
+		running.Wait()
+		d.client.Close()
+		d.prober.Close()
+		d.writer.Close(closeLog)
 	}
 }
 
