@@ -79,6 +79,7 @@ type etcd struct {
 	apiFails  bool      // TryAPI failed last
 	recused   bool      // out of the line, because the Status API does not answer here
 	recusedAt time.Time
+	yielded   int             // how often it gave the duty back for that, and no report was taken since
 	failures  int             // passes in a row in which etcd did not say who is on duty
 	notices   map[string]bool // that were logged
 	doubled   time.Duration   // since when another daemon has the own name; never: none has

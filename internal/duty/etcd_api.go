@@ -11,8 +11,10 @@ import (
 // the line. So an idle group costs the API nothing.
 
 const (
-	askAPIEvery = 5 * time.Second  // by a standby, while the holder is in trouble
-	tellEvery   = 10 * time.Second // what is shown to people alone
+	askAPIEvery  = 5 * time.Second  // by a standby, while the holder is in trouble
+	tellEvery    = 10 * time.Second // what is shown to people alone
+	firstPenance = 15 * time.Second
+	mostPenance  = 5 * time.Minute
 )
 
 // say returns what this member puts into its record.
@@ -74,10 +76,32 @@ func (e *etcd) yields(g group) bool {
 	return false
 }
 
+// recuse leaves the line.
+func (e *etcd) recuse(g group) {
+	if e.s.API().Answered.After(e.recusedAt) {
+		e.yielded = 0
+	}
+	if g.mine {
+		e.yielded++
+	}
+	e.recused, e.recusedAt = true, time.Now()
+}
+
+// penance is how long this member stays out of the line at least, unless nobody else
+// is in it. What is asked for is the map: an API that gives it and takes no report
+// would have the duty go to and fro.
+func (e *etcd) penance() time.Duration {
+	if e.yielded < 2 {
+		return 0
+	}
+	return min(firstPenance<<min(e.yielded-2, 8), mostPenance)
+}
+
 // reconsider ends what was concluded from an API that did not answer here: it
 // answers again, or nobody else waits for the duty.
 func (e *etcd) reconsider(g group) {
-	if e.recused && (g.lead.Key == nil || e.triedWell.After(e.recusedAt) || e.s.API().Answered.After(e.recusedAt)) {
+	answers := e.triedWell.After(e.recusedAt) || e.s.API().Answered.After(e.recusedAt)
+	if e.recused && (g.lead.Key == nil || answers && time.Since(e.recusedAt) >= e.penance()) {
 		e.recused = false
 	}
 	if !e.recused && time.Since(e.triedAt) >= apiFresh {

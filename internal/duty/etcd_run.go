@@ -221,7 +221,7 @@ func (e *etcd) read(ctx context.Context) (group, error) {
 func (e *etcd) take(ctx context.Context, g group, progress bool) (bool, error) {
 	e.reconsider(g)
 	if e.lease != 0 && g.queued && e.yields(g) {
-		e.recused, e.recusedAt = true, time.Now()
+		e.recuse(g)
 		e.leave(ctx, "the Status API does not answer here, but answers another member")
 		return true, nil
 	}

@@ -510,6 +510,54 @@ func TestTheAPIAnswersAnotherMember(t *testing.T) {
 	})
 }
 
+// Where the API answers whoever asks for the map, and takes no report from anybody,
+// the duty does not go to and fro; as soon as it takes some, all is as before.
+func TestTheAPITakesReportsFromNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeEtcd) {
+		var broken atomic.Bool
+		var members []*daemon
+		for _, name := range []string{"host-a", "host-b"} {
+			var d *daemon
+			taken := time.Now()
+			d = newDaemon(t, name, one(f), func(s *EtcdSettings) {
+				s.API = func() APIView {
+					holds := d.Scope() == Everything
+					if holds && !broken.Load() {
+						taken = time.Now()
+					}
+					return APIView{InVain: holds && broken.Load(), Answered: taken}
+				}
+			})
+			d.start()
+			members = append(members, d)
+			wait(time.Second)
+		}
+		wait(time.Minute)
+		takeovers := func() (n uint64) {
+			for _, d := range members {
+				n += d.State().Takeovers
+			}
+			return n
+		}
+		for range 2 {
+			before := takeovers()
+			broken.Store(true)
+			wait(time.Hour)
+			if n := takeovers() - before; n < 4 || n > 30 {
+				t.Errorf("got %d takeovers in an hour, want some that become rare", n)
+			}
+			broken.Store(false)
+			wait(10 * time.Minute)
+			if members[0].Scope()+members[1].Scope() != Everything {
+				t.Errorf("got %v and %v, want one on duty", members[0].Scope(), members[1].Scope())
+			}
+		}
+		for _, d := range members {
+			d.stop()
+		}
+	})
+}
+
 // A try shows the group, and takes no part in it.
 func TestBadSettings(t *testing.T) {
 	good := EtcdSettings{Endpoints: []string{"http://127.0.0.1:2379/"}, Group: "g", Member: "m", TTL: 10 * time.Second}
