@@ -201,8 +201,8 @@ func (s sightings) see(g group, now time.Duration, first bool) {
 // fresh reports whether the Status API answered a member a short time ago.
 func (s sightings) fresh(m member, now time.Duration) bool {
 	seen, known := s[m.key]
-	if !m.API || !known || seen.at == never || m.APIAge < 0 {
-		return false
+	if !m.API || !known || seen.at == never || m.APIAge < 0 || m.APIAge > apiFresh.Seconds() {
+		return false // an age beyond may be none that a duration holds
 	}
 	return now-seen.at+time.Duration(m.APIAge*float64(time.Second)) < apiFresh
 }

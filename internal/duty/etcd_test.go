@@ -558,6 +558,16 @@ func TestTheAPITakesReportsFromNobody(t *testing.T) {
 	})
 }
 
+// An age that no daemon writes is not taken for a fresh answer.
+func TestAgesOfAnswers(t *testing.T) {
+	seen := sightings{"key": {1, time.Minute}}
+	for age, want := range map[float64]bool{0: true, 14: true, 15: false, -1: false, 1e300: false, -1e300: false, 1e10: false} {
+		if got := seen.fresh(member{record: record{API: true, APIAge: age}, key: "key"}, time.Minute); got != want {
+			t.Errorf("got fresh %v with an age of %g s, want %v", got, age, want)
+		}
+	}
+}
+
 // A try shows the group, and takes no part in it.
 func TestBadSettings(t *testing.T) {
 	good := EtcdSettings{Endpoints: []string{"http://127.0.0.1:2379/"}, Group: "g", Member: "m", TTL: 10 * time.Second}
