@@ -192,7 +192,7 @@ func (k *dutyKeeper) alive(ctx context.Context) error {
 // api returns what this daemon knows of the Status API.
 func (k *dutyKeeper) api(at *glance) duty.APIView {
 	taken, inVain := k.d.outbox.Answered()
-	return duty.APIView{Answered: at.answered(taken), InVain: inVain || k.mapless()}
+	return duty.APIView{Answered: at.answered(taken), Taken: taken, InVain: inVain || k.mapless()}
 }
 
 // mapless reports whether this daemon has waited for its first map for too long.

@@ -48,6 +48,7 @@ type EtcdSettings struct {
 type APIView struct {
 	InVain   bool      // something waited, and was tried twice in 15 s in vain
 	Answered time.Time // when it last answered; zero: never yet
+	Taken    time.Time // when it last took a report; zero: never yet
 }
 
 // etcd is the duty of a group, by a lease of etcd.

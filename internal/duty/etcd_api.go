@@ -78,7 +78,7 @@ func (e *etcd) yields(g group) bool {
 
 // recuse leaves the line.
 func (e *etcd) recuse(g group) {
-	if e.s.API().Answered.After(e.recusedAt) {
+	if e.s.API().Taken.After(e.recusedAt) {
 		e.yielded = 0
 	}
 	if g.mine {

@@ -525,7 +525,7 @@ func TestTheAPITakesReportsFromNobody(t *testing.T) {
 					if holds && !broken.Load() {
 						taken = time.Now()
 					}
-					return APIView{InVain: holds && broken.Load(), Answered: taken}
+					return APIView{InVain: holds && broken.Load(), Answered: time.Now(), Taken: taken}
 				}
 			})
 			d.start()
