@@ -145,7 +145,7 @@ type sea struct {
 	start time.Time
 	m     *statusapi.Map
 	page  *judge.Judge
-	share func(probe.ID) int // which daemon a replica is of
+	share atomic.Pointer[func(probe.ID) int] // which daemon a replica is of
 	fleet []*ship
 	sent  [4096]atomic.Int32 // reports taken, by the second
 }
@@ -181,7 +181,7 @@ var errNotOurs = &probe.Error{Kind: probe.KindPolicy, Reason: "the policy does n
 
 func (s *ship) Probe(ctx context.Context, task probe.Task) probe.Result {
 	result := probe.Result{Check: task.Check, Attempts: 1, Latency: 2 * time.Millisecond}
-	if s.daemons > 1 && s.own == nil && s.share(task.Check.ID()) != s.n {
+	if s.daemons > 1 && s.own == nil && s.ownerOf(task.Check.ID()) != s.n {
 		result.Err = errNotOurs
 		return result
 	}
@@ -252,7 +252,7 @@ func (row scale) run(t *testing.T, m *scaleMap) found {
 	f := found{mapBytes: m.bytes}
 	synctest.Test(t, func(t *testing.T) {
 		s := &sea{scale: row, start: time.Now(), m: m.checks}
-		s.share = func(id probe.ID) int { return number(id) % row.daemons }
+		s.divide(func(id probe.ID) int { return number(id) % row.daemons })
 		s.page = judged(s.m, s.start)
 		before := heapInUse()
 		var parts sync.WaitGroup
@@ -300,7 +300,7 @@ func (s *sea) launch(t *testing.T, n int, parts *sync.WaitGroup) *ship {
 	if s.ownMaps {
 		d.own = &statusapi.Map{}
 		for _, c := range s.m.Checks {
-			if s.share(c.ID()) == n {
+			if s.ownerOf(c.ID()) == n {
 				d.own.Checks = append(d.own.Checks, c)
 			}
 		}
@@ -317,6 +317,12 @@ func (s *sea) launch(t *testing.T, n int, parts *sync.WaitGroup) *ship {
 	parts.Go(func() { d.scheduler.Run(d.sunk) })
 	return d
 }
+
+// divide gives each daemon its share of the replicas.
+func (s *sea) divide(owner func(probe.ID) int) { s.share.Store(&owner) }
+
+// ownerOf returns the daemon that probes a replica.
+func (s *sea) ownerOf(id probe.ID) int { return (*s.share.Load())(id) }
 
 // watch looks at all of it until so long after the start.
 func (s *sea) watch(until time.Duration, f *found) {
@@ -340,13 +346,13 @@ func (s *sea) lose(t *testing.T) {
 	last := s.daemons - 1
 	s.fleet[last].sink()
 	time.Sleep(s.lost)
-	s.share = func(id probe.ID) int {
+	s.divide(func(id probe.ID) int {
 		n := number(id)
 		if n%s.daemons != last {
 			return n % s.daemons
 		}
 		return n / s.daemons % last
-	}
+	})
 	for _, d := range s.fleet[:last] {
 		d.scheduler.Reload(t.Context(), scheduler.Settings{API: d, Interval: scaleInterval}, scheduler.SamePage)
 	}
