@@ -15,9 +15,9 @@ import (
 // What the daemon takes, whatever map and targets do, as README states it: this, a
 // quarter of its memory limit for probes under way, and the rest of it for replicas.
 const (
-	programMemory = 12 << 20    // without a replica
-	replicaMemory = 3 << 10 / 2 // a replica that was dead: as much as any
-	largestMemory = 2 << 30     // of the largest map
+	programMemory = 12 << 20 // without a replica
+	replicaMemory = 1 << 10  // a replica: twice the heap of one that is up, two thirds of one that was dead
+	largestMemory = 2 << 30  // of the largest map
 )
 
 // limitMemory makes the runtime collect garbage in time to stay under the memory limit,
@@ -45,8 +45,8 @@ func (d *daemon) memoryLimit() int64 {
 	return 0
 }
 
-// limitMap has a map refused that does not fit the memory limit: the last good one
-// stays, where the kernel would end the process again and again.
+// limitMap has left out of a map what does not fit the memory limit: the others are
+// watched, where the kernel would end the process again and again.
 func (d *daemon) limitMap() {
 	if limit := d.memoryLimit(); limit > 0 {
 		d.client.LimitReplicas(replicasFor(limit))

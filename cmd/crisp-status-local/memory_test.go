@@ -53,7 +53,7 @@ func TestCgroupMemory(t *testing.T) {
 // TestReplicasForSoMuchMemory: what the smallest containers have is enough for what they
 // watch today.
 func TestReplicasForSoMuchMemory(t *testing.T) {
-	for memory, want := range map[int64]int{1 << 20: 1000, 32 << 20: 8192, 64 << 20: 24_576, 2 << 30: 1_040_384} {
+	for memory, want := range map[int64]int{1 << 20: 1000, 32 << 20: 12_288, 64 << 20: 36_864, 2 << 30: 1_560_576} {
 		if got := replicasFor(memory); got != want {
 			t.Errorf("%d MiB: got %d replicas, want %d", memory>>20, got, want)
 		}

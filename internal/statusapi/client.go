@@ -127,8 +127,8 @@ func (c *Client) closeIdle() {
 // they are needed.
 func (c *Client) Carries() (now, most int) { return c.lanes.carry() }
 
-// LimitReplicas has maps of more replicas refused. It must be called before FetchMap, and
-// raises no limit.
+// LimitReplicas has the replicas of a map that are beyond n left out, with a line in its
+// Problems. It must be called before FetchMap, and raises no limit.
 func (c *Client) LimitReplicas(n int) {
 	if n < c.bounds.replicas {
 		c.bounds.replicas, c.bounds.byMemory = n, true

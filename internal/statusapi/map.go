@@ -53,6 +53,9 @@ func decodeMap(body io.Reader, most bounds) (*Map, error) {
 		return nil, err
 	}
 	probe.NumberLookAlikes(b.m.Checks)
+	if b.unfit > 0 {
+		b.m.Problems = append(b.m.Problems, most.left(b.unfit))
+	}
 	for _, p := range b.problems {
 		b.m.Problems = append(b.m.Problems, fmt.Sprintf(p.format, p.args...))
 	}
@@ -77,6 +80,7 @@ type builder struct {
 	targets  []probe.Target // of the node that is being read
 	odd      []problem      // of its replicas, the first argument of each to be its id
 	moreOdd  int
+	unfit    int // replicas that are left out for want of memory
 	problems []problem
 	more     int // problems beyond maxProblems
 }
@@ -285,15 +289,15 @@ func (b *builder) node() (named bool, err error) {
 	for _, t := range b.targets {
 		b.m.Checks = append(b.m.Checks, probe.Check{NodeID: id.text, Target: t, Rules: rules})
 	}
-	return true, b.bound(0)
+	if b.over(0) {
+		return true, b.read.bounds.errReplicas()
+	}
+	return true, nil
 }
 
-// bound fails if the map has too much, with so many replicas more.
-func (b *builder) bound(replicas int) error {
-	if most := b.read.bounds; len(b.m.Checks)+replicas+b.cost > most.replicas {
-		return most.errReplicas()
-	}
-	return nil
+// over reports whether the map has too much, with so many replicas more.
+func (b *builder) over(replicas int) bool {
+	return len(b.m.Checks)+replicas+b.cost > b.read.bounds.replicas
 }
 
 // nodeRules returns the rules of a node's replicas, or false if they can have none.
@@ -326,26 +330,40 @@ func (b *builder) nodeRules(id wireText, http wireHTTP) (*probe.Rules, bool) {
 			return nil, false
 		}
 	}
-	return b.shared(rules), true
+	return b.shared(rules)
 }
 
-// shared returns the one copy of rules that all nodes with the same ones share.
-func (b *builder) shared(rules probe.Rules) *probe.Rules {
+// shared returns the one copy of rules that all nodes with the same ones share; false if
+// there is no memory for one more, which leaves the node's replicas out.
+func (b *builder) shared(rules probe.Rules) (*probe.Rules, bool) {
 	if known := b.same[rules]; known != nil {
-		return known
+		return known, true
+	}
+	cost := rulesCost + (len(rules.HealthyMatch)+len(rules.DeadMatch))/matchCost
+	if b.read.bounds.byMemory && b.over(len(b.targets)+cost) {
+		b.unfit += len(b.targets)
+		return nil, false
 	}
 	if b.same == nil {
 		b.same = make(map[probe.Rules]*probe.Rules)
 	}
-	b.cost += rulesCost + (len(rules.HealthyMatch)+len(rules.DeadMatch))/matchCost
+	b.cost += cost
 	made := rules
 	made.Compile()
 	b.same[rules] = &made
-	return &made
+	return &made, true
 }
 
 // replica takes a replica of the node that is being read.
 func (b *builder) replica(r wireReplica) error {
+	switch most := b.read.bounds; {
+	case !b.over(len(b.targets) + 1):
+	case !most.byMemory:
+		return most.errReplicas()
+	default:
+		b.unfit++
+		return nil
+	}
 	if r.other != "" {
 		b.isOdd("node %.80q: a replica is %s, want a URL; it is left out", r.other)
 		return nil
@@ -360,7 +378,7 @@ func (b *builder) replica(r wireReplica) error {
 		return nil
 	}
 	b.targets = append(b.targets, target)
-	return b.bound(len(b.targets))
+	return nil
 }
 
 // isOdd notes a problem of a replica of the node that is being read.

@@ -25,7 +25,7 @@ type bounds struct {
 	bytes    int
 	values   int  // each takes some time
 	replicas int  // rules that a node has for itself count as rulesCost
-	byMemory bool // of this process, which has fewer replicas than could be carried
+	byMemory bool // of this process: what is beyond them is left out, the rest is watched
 }
 
 // largest returns the bounds of what README says that it can be carried.
@@ -42,10 +42,12 @@ func (b bounds) errBytes() error { return fmt.Errorf("map over %d MiB", b.bytes>
 func (b bounds) errValues() error { return fmt.Errorf("map of over %d values", b.values) }
 
 func (b bounds) errReplicas() error {
-	if b.byMemory {
-		return fmt.Errorf("map of over %d replicas, or of as much by its nodes' own rules: more do not fit the memory limit of this process (MemoryMax=, the container's, or GOMEMLIMIT)", b.replicas)
-	}
 	return fmt.Errorf("map of over %d replicas, or of as much by its nodes' own rules", b.replicas)
+}
+
+// left returns the problem of a map of which n replicas do not fit the memory.
+func (b bounds) left(n int) string {
+	return fmt.Sprintf("%d replicas are left out: no more than %d, nodes with rules of their own counted %d times, fit the memory limit of this process (MemoryMax=, the container's, or GOMEMLIMIT), want it raised", n, b.replicas, rulesCost)
 }
 
 // mapReader reads a map value by value, so that no more of its text is held than

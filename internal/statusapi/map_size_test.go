@@ -23,23 +23,25 @@ func mapOfReplicas(n int, format string) string {
 	return text.String()
 }
 
+// withRules returns a map of n nodes with a replica and rules of its own each.
+func withRules(n int) string {
+	var nodes strings.Builder
+	for i := range n {
+		fmt.Fprintf(&nodes, `{"id":"n","replicas":["tcp://h%d:1"],"http":{"body":{"dead_match":"%d"}}},`, i, i)
+	}
+	return `{"data":{"services":[{"id":"s","nodes":[` + strings.TrimSuffix(nodes.String(), ",") + `]}]}}`
+}
+
 // TestMapOfTooManyReplicasIsRefused: or of as much by rules that are a node's own.
 func TestMapOfTooManyReplicasIsRefused(t *testing.T) {
 	few := largest()
 	few.replicas = 1000
-	withRules := func(n int) string {
-		var nodes strings.Builder
-		for i := range n {
-			fmt.Fprintf(&nodes, `{"id":"n","http":{"body":{"dead_match":"%d"}}},`, i)
-		}
-		return `{"data":{"services":[{"id":"s","nodes":[` + strings.TrimSuffix(nodes.String(), ",") + `]}]}}`
-	}
 	for text, want := range map[string]error{
 		mapOfReplicas(1000, `"tcp://h%d:1"`):     nil,
 		mapOfReplicas(1001, `"tcp://h%d:1"`):     few.errReplicas(),
 		mapOfReplicas(1001, `"tcp:\\/\\/h%d:1"`): few.errReplicas(),
-		withRules(1000 / rulesCost):              nil,
-		withRules(1000/rulesCost + 1):            few.errReplicas(),
+		withRules(1000 / (1 + rulesCost)):        nil,
+		withRules(1000/(1+rulesCost) + 1):        few.errReplicas(),
 	} {
 		if _, err := decodeMap(strings.NewReader(text), few); fmt.Sprint(err) != fmt.Sprint(want) {
 			t.Errorf("%.80s…: got %v, want %v", text, err, want)
@@ -47,22 +49,32 @@ func TestMapOfTooManyReplicasIsRefused(t *testing.T) {
 	}
 }
 
-// TestMapsThatDoNotFitTheMemoryAreRefused: and a limit that is higher than what could be
-// carried changes nothing.
-func TestMapsThatDoNotFitTheMemoryAreRefused(t *testing.T) {
-	c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) {
-		return mapAnswer(mapOfReplicas(11, `"tcp://h%d:1"`)), nil
-	})
+// TestWhatDoesNotFitTheMemoryIsLeftOut: the others are watched, it is said, and a limit
+// that is higher than what could be carried changes nothing.
+func TestWhatDoesNotFitTheMemoryIsLeftOut(t *testing.T) {
+	text := mapOfReplicas(11, `"tcp://h%d:1"`)
+	c := newTestClient(time.Minute, func(*http.Request) (*http.Response, error) { return mapAnswer(text), nil })
 	c.LimitReplicas(1 << 30)
 	if c.bounds != largest() {
 		t.Errorf("got the bounds %+v, want %+v", c.bounds, largest())
 	}
 	c.LimitReplicas(10)
-	synctest.Test(t, func(t *testing.T) {
-		if _, err := c.FetchMap(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "map of over 10 replicas") || !strings.Contains(err.Error(), "MemoryMax=") {
-			t.Errorf("got %v, want the limit, and what sets it", err)
-		}
-	})
+	fetch := func(replicas int, left string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			m, err := c.FetchMap(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := strings.Join(m.Problems, "; ")
+			if len(m.Checks) != replicas || !strings.HasPrefix(said, left) || !strings.Contains(said, "MemoryMax=") {
+				t.Errorf("got %d replicas and %q, want %d, and how many are left out and why", len(m.Checks), said, replicas)
+			}
+		})
+	}
+	fetch(10, "1 replicas are left out")
+	text = withRules(4)
+	fetch(2, "2 replicas are left out")
 	c.LimitReplicas(11)
 	if c.bounds.replicas != 10 {
 		t.Errorf("got a bound of %d, want it not raised", c.bounds.replicas)
