@@ -9,12 +9,14 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 )
 
 // TestLittleMemory holds the daemon to its promise with 32 MiB from its start on.
 func TestLittleMemory(t *testing.T) {
 	t.Parallel()
-	if !inside(t) {
+	if !namespaces.Inside(t) {
 		return
 	}
 	wrapper := controlGroup(t, "memory", map[string]string{"memory.limit_in_bytes": "32M", "memory.max": "32M"})
@@ -60,7 +62,7 @@ func (l *lab) starve(quota int) func() {
 func (l *lab) enter(group string) {
 	l.t.Helper()
 	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, l.cmd.Process.Pid), 0o600); err != nil {
-		lack(l.t, fmt.Sprintf("a process cannot be moved to another control group here: %v", err))
+		namespaces.Lack(l.t, fmt.Sprintf("a process cannot be moved to another control group here: %v", err))
 	}
 }
 
@@ -85,9 +87,9 @@ func newGroup(t *testing.T, controller string, settings map[string]string) strin
 	}
 	// The run removes it when the namespaces have ended: its name begins as that of
 	// the run's folder does.
-	group := filepath.Join(root, filepath.Base(filepath.Dir(scratch))+"-"+controller+"-"+filepath.Base(scratch))
+	group := filepath.Join(root, filepath.Base(filepath.Dir(namespaces.Scratch()))+"-"+controller+"-"+filepath.Base(namespaces.Scratch()))
 	if err := os.Mkdir(group, 0o755); err != nil {
-		lack(t, fmt.Sprintf("no control group can be had here: %v", err))
+		namespaces.Lack(t, fmt.Sprintf("no control group can be had here: %v", err))
 	}
 	set := 0
 	for name, value := range settings {
@@ -96,7 +98,7 @@ func newGroup(t *testing.T, controller string, settings map[string]string) strin
 		}
 	}
 	if set == 0 {
-		lack(t, "the control groups here have no limit for "+controller)
+		namespaces.Lack(t, "the control groups here have no limit for "+controller)
 	}
 	return group
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
@@ -33,7 +34,7 @@ func try(t *testing.T, faults []fault) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			if inside(t) {
+			if namespaces.Inside(t) {
 				f.run(t)
 			}
 		})
@@ -62,7 +63,7 @@ func (f fault) run(t *testing.T) {
 		}
 	}
 	l.settled(time.Now())
-	eventually(t, "its files are closed", func() bool { return l.files() <= files+moreFiles })
+	namespaces.Eventually(t, "its files are closed", func() bool { return l.files() <= files+moreFiles })
 	if m := l.memory(); m > memory+moreMemory {
 		t.Errorf("the daemon holds %d MiB after the fault, %d before, want %d more at most", m, memory, moreMemory)
 	}
@@ -79,7 +80,7 @@ func (f fault) run(t *testing.T) {
 func (l *lab) promise(f fault, ended time.Time) {
 	l.t.Helper()
 	var worst, behind time.Duration
-	longest, mostBehind := l.longest(), longestBehind+l.late.total()
+	longest, mostBehind := l.longest(), longestBehind+l.late.Total()
 	reports, dead := 0, make(map[string]int)
 	for _, replica := range l.up {
 		before := time.Time{}
@@ -115,5 +116,5 @@ func (l *lab) promise(f fault, ended time.Time) {
 		}
 	}
 	l.t.Logf("the longest silence about a healthy replica was %v, of a fault of %v, and one longer than promised ended %v after it; of %d reports these said dead: %v; this machine was late by %v",
-		worst.Round(time.Millisecond), f.lasts, behind.Round(time.Millisecond), reports, dead, l.late.total().Round(time.Millisecond))
+		worst.Round(time.Millisecond), f.lasts, behind.Round(time.Millisecond), reports, dead, l.late.Total().Round(time.Millisecond))
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 )
 
 func TestHost(t *testing.T) {
@@ -37,7 +39,7 @@ func withoutFiles(l *lab) func() {
 	var before unix.Rlimit
 	limit := func(files uint64) {
 		if err := unix.Prlimit(l.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: files, Max: before.Max}, nil); err != nil {
-			lack(l.t, fmt.Sprintf("the limit of files of a process cannot be set here: %v", err))
+			namespaces.Lack(l.t, fmt.Sprintf("the limit of files of a process cannot be set here: %v", err))
 		}
 	}
 	if err := unix.Prlimit(l.cmd.Process.Pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
@@ -54,7 +56,7 @@ func withoutFiles(l *lab) func() {
 func smallDisk(t *testing.T) string {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		lack(t, fmt.Sprintf("no file system can be had here: %v", err))
+		namespaces.Lack(t, fmt.Sprintf("no file system can be had here: %v", err))
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return filepath.Join(dir, "log")

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
@@ -30,8 +31,6 @@ const (
 	// longest until it is reported.
 	grace         = 38 * time.Second
 	longestBehind = 6 * time.Second
-
-	patience = 2 * time.Minute // for what must happen sometime
 )
 
 // lab is a daemon in the near namespace, with everything that it talks to in the
@@ -48,8 +47,8 @@ type lab struct {
 	group    string   // the control group that the daemon was moved to
 	program  string
 	interval time.Duration
-	up       []string // the replicas that are
-	late     lateness // of this machine
+	up       []string            // the replicas that are
+	late     namespaces.Lateness // of this machine
 	cmd      *exec.Cmd
 }
 
@@ -70,7 +69,7 @@ type options struct {
 
 func newLab(t *testing.T, o options) *lab {
 	t.Helper()
-	l := &lab{t: t, wire: newWire(t), lan: newLAN(t), resolver: newResolver(t), wrapper: o.wrapper, program: cmp.Or(o.program, os.Getenv(binaryVariable))}
+	l := &lab{t: t, wire: newWire(t), lan: newLAN(t), resolver: newResolver(t), wrapper: o.wrapper, program: cmp.Or(o.program, namespaces.Daemon())}
 	var certificate *tls.Certificate
 	if o.secureAPI {
 		certificate = l.lan.authority.certificate(t, time.Now().Add(time.Hour))
@@ -98,7 +97,7 @@ func newLab(t *testing.T, o options) *lab {
 	l.start()
 	t.Cleanup(l.stop)
 	var watching sync.WaitGroup
-	watching.Go(func() { l.late.watch(t.Context()) })
+	watching.Go(func() { l.late.Watch(t.Context()) })
 	t.Cleanup(watching.Wait)
 	return l
 }
@@ -120,9 +119,9 @@ func (l *lab) start() {
 		l.t.Fatal(err)
 	}
 	defer log.Close()
-	args := slices.Concat([]string{"nice", "-n", fmt.Sprint(ahead), "nsenter", "-t", fmt.Sprint(l.wire.near), "-n"}, l.wrapper, []string{l.program, "-c", l.config})
+	args := slices.Concat([]string{"nice", "-n", fmt.Sprint(namespaces.Ahead)}, namespaces.In(l.wire.near, slices.Concat(l.wrapper, []string{l.program, "-c", l.config})...))
 	l.cmd = exec.Command(args[0], args[1:]...)
-	l.cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(filepath.Dir(l.config), "ca.pem"), clockVariable+"="+l.clock())
+	l.cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(filepath.Dir(l.config), "ca.pem"), namespaces.ClockVariable+"="+l.clock())
 	l.cmd.Stdout, l.cmd.Stderr = log, log
 	if err := l.cmd.Start(); err != nil {
 		l.t.Fatal(err)
@@ -138,9 +137,7 @@ func (l *lab) kill() {
 // stop makes the daemon write what its goroutines do, which ends it.
 func (l *lab) stop() {
 	if l.t.Failed() {
-		if late := l.late.total(); late > tolerable {
-			l.t.Logf("%s by %v", wasLate, late)
-		}
+		l.late.Excuse(l.t)
 		written, _ := os.ReadFile(l.log)
 		if len(written) > 64<<10 {
 			written = written[len(written)-64<<10:]
@@ -152,7 +149,7 @@ func (l *lab) stop() {
 
 // longest is the longest silence about a healthy replica that the promise allows, on
 // this machine.
-func (l *lab) longest() time.Duration { return l.interval + grace + l.late.total() }
+func (l *lab) longest() time.Duration { return l.interval + grace + l.late.Total() }
 
 // goroutines ends the daemon and returns how many goroutines it had.
 func (l *lab) goroutines() int {
@@ -190,20 +187,10 @@ func (l *lab) status(name string) int {
 	return n
 }
 
-// eventually waits until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never came: %s", what)
-		}
-	}
-}
-
 // reported waits until the replica's newest report, after that time, has that health.
 func (l *lab) reported(replica string, health sandbox.Health, after time.Time) {
 	l.t.Helper()
-	eventually(l.t, fmt.Sprintf("%s is reported %s", replica, health), func() bool {
+	namespaces.Eventually(l.t, fmt.Sprintf("%s is reported %s", replica, health), func() bool {
 		reports := l.api.of(replica)
 		return len(reports) > 0 && reports[len(reports)-1].health == health && reports[len(reports)-1].at.After(after)
 	})
@@ -229,7 +216,7 @@ func (l *lab) settled(after time.Time) {
 // says waits until the daemon has written that: the fault is one, and is named.
 func (l *lab) says(text string) {
 	l.t.Helper()
-	eventually(l.t, fmt.Sprintf("the daemon writes %q", text), func() bool {
+	namespaces.Eventually(l.t, fmt.Sprintf("the daemon writes %q", text), func() bool {
 		written, _ := os.ReadFile(l.log)
 		return bytes.Contains(written, []byte(text))
 	})

@@ -3,9 +3,10 @@
 package faults
 
 import (
-	"fmt"
 	"testing"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 )
 
 // broken returns what gives the wire other conditions.
@@ -102,5 +103,5 @@ func withoutPorts(l *lab) func() {
 
 func (l *lab) portsFrom(ports string) {
 	l.t.Helper()
-	execute(l.t, "", []string{"nsenter", "-t", fmt.Sprint(l.wire.near), "-n", "sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=" + ports})
+	namespaces.Execute(l.t, "", namespaces.In(l.wire.near, "sysctl", "-q", "-w", "net.ipv4.ip_local_port_range="+ports)...)
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 )
 
 // nameserver is the address of a resolver that is somebody's product.
@@ -35,7 +37,7 @@ func TestResolversOfDebian(t *testing.T) {
 func (l *lab) askBy(args ...string) {
 	l.t.Helper()
 	if program(args[0]) == "" {
-		lack(l.t, args[0]+" is not installed")
+		namespaces.Lack(l.t, args[0]+" is not installed")
 	}
 	here(l.t, "ip addr add "+nameserver+"/32 dev lo")
 	serveBy(l.t, filepath.Join(l.t.TempDir(), "log"), "53", args...)
@@ -43,7 +45,7 @@ func (l *lab) askBy(args ...string) {
 	asking := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(nameserver, "53"))
 	}}
-	eventually(l.t, args[0]+" answers", func() bool {
+	namespaces.Eventually(l.t, args[0]+" answers", func() bool {
 		_, err := asking.LookupNetIP(l.t.Context(), "ip4", "web.lan.")
 		return err == nil
 	})

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 )
 
 var mariadb = peer{
@@ -23,7 +25,7 @@ var mariadb = peer{
 		run(l.t, "mariadb-install-db", "--no-defaults", "--user=mysql", "--datadir="+data, "--tmpdir="+dir, "--auth-root-authentication-method=normal", "--skip-test-db")
 		serveBy(l.t, log, "3306", "mariadbd", "--no-defaults", "--user=mysql", "--datadir="+data, "--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"),
 			"--tmpdir="+dir, "--bind-address=0.0.0.0", "--performance-schema=ON", "--max-connect-errors=100", "--log-warnings=9", "--innodb-buffer-pool-size=8M")
-		eventually(l.t, "MariaDB has its socket", func() bool { _, err := os.Stat(filepath.Join(dir, "socket")); return err == nil })
+		namespaces.Eventually(l.t, "MariaDB has its socket", func() bool { _, err := os.Stat(filepath.Join(dir, "socket")); return err == nil })
 		query(l, dir, "CREATE USER visitor@'%' IDENTIFIED BY 'visits'")
 	},
 	check: func(l *lab, dir string) {
@@ -36,7 +38,7 @@ var mariadb = peer{
 		}
 		// And that this can fail: whoever connects and leaves is locked out.
 		l.helper("connect", "10.9.1.110:3306", "150")()
-		eventually(l.t, "MariaDB counts connections that leave", func() bool { n, _ := strconv.Atoi(query(l, dir, errors)); return n >= 100 })
+		namespaces.Eventually(l.t, "MariaDB counts connections that leave", func() bool { n, _ := strconv.Atoi(query(l, dir, errors)); return n >= 100 })
 		if out, err := login(l); err == nil || !strings.Contains(out, "blocked") {
 			l.t.Errorf("a login after 150 connections that leave: got %q, want that the host is blocked", out)
 		}

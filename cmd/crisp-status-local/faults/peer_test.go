@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
@@ -42,7 +43,7 @@ func TestPeers(t *testing.T) {
 	for _, p := range []peer{postgresql, redis, nginx, apache, haproxy, openssh, mariadb} {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			if !inside(t) {
+			if !namespaces.Inside(t) {
 				return
 			}
 			p.run(t)
@@ -52,14 +53,14 @@ func TestPeers(t *testing.T) {
 
 func (p peer) run(t *testing.T) {
 	if program(p.program) == "" {
-		lack(t, p.program+" is not installed")
+		namespaces.Lack(t, p.program+" is not installed")
 	}
 	dir := t.TempDir()
 	everyone(t, dir)
 	l := newLab(t, options{replicas: p.replicas, before: func(l *lab) { p.start(l, dir) }})
 	l.settled(time.Time{})
 	began := time.Now()
-	eventually(t, fmt.Sprintf("%d probes", probes), func() bool {
+	namespaces.Eventually(t, fmt.Sprintf("%d probes", probes), func() bool {
 		n := 0
 		for _, replica := range p.replicas {
 			n += len(l.api.of(replica))
@@ -105,7 +106,7 @@ func everyone(t *testing.T, dir string) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	for above := filepath.Dir(dir); strings.HasPrefix(above, scratch); above = filepath.Dir(above) {
+	for above := filepath.Dir(dir); strings.HasPrefix(above, namespaces.Scratch()); above = filepath.Dir(above) {
 		if err := os.Chmod(above, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +139,7 @@ func serveBy(t *testing.T, log, port string, args ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
-	eventually(t, args[0]+" listens", func() bool {
+	namespaces.Eventually(t, args[0]+" listens", func() bool {
 		out, _ := exec.Command("ss", "-Hlntu", "sport = :"+port).Output()
 		if len(out) == 0 && cmd.Process.Signal(syscall.Signal(0)) != nil {
 			written, _ := os.ReadFile(log)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
@@ -39,7 +40,7 @@ type soak struct {
 
 // TestSoak runs the daemon for SOAK, 30 minutes without it.
 func TestSoak(t *testing.T) {
-	if !insideWithin(t, 1) { // it takes lateness off its bounds
+	if !namespaces.InsideOnce(t) { // it takes lateness off its bounds
 		return
 	}
 	lasts := 30 * time.Minute
@@ -57,7 +58,7 @@ func TestSoak(t *testing.T) {
 	// The targets share the machine with whatever else it does: that they are slow is
 	// not what is tested.
 	l := newLab(t, options{replicas: s.replicas, interval: soakInterval, delayDead: 20})
-	eventually(t, "all are reported", func() bool {
+	namespaces.Eventually(t, "all are reported", func() bool {
 		for _, replica := range s.replicas {
 			if len(l.api.of(replica)) == 0 {
 				return false
@@ -82,7 +83,7 @@ func TestSoak(t *testing.T) {
 	if last.threads > first.threads+4 {
 		t.Errorf("the daemon had %d threads in the last quarter, %d in the first", last.threads, first.threads)
 	}
-	t.Logf("by quarter, files at least, MiB and threads at most: %v; this machine was late by %v", quarters, l.late.total())
+	t.Logf("by quarter, files at least, MiB and threads at most: %v; this machine was late by %v", quarters, l.late.Total())
 	if n := l.goroutines(); n > 3*soakReplicas || n == 0 {
 		t.Errorf("the daemon has %d goroutines after the soak, want 1 to %d", n, 3*soakReplicas)
 	}
@@ -144,7 +145,7 @@ func rest(ctx context.Context, d time.Duration) {
 func (s *soak) outage(from, to time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return overlap(s.outages, from, to)
+	return namespaces.Overlap(s.outages, from, to)
 }
 
 // use is what the daemon held: files at least, since how many probes are under way is
@@ -168,7 +169,7 @@ func (s *soak) watch(ctx context.Context, l *lab) [4]use {
 		for i, replica := range s.replicas {
 			reports := l.api.of(replica)
 			for j := max(seen[replica], 1); j < len(reports); j++ {
-				if gap := reports[j].at.Sub(reports[j-1].at); gap-s.outage(reports[j-1].at, reports[j].at)-l.late.within(reports[j-1].at, reports[j].at) > soakLongest {
+				if gap := reports[j].at.Sub(reports[j-1].at); gap-s.outage(reports[j-1].at, reports[j].at)-l.late.Within(reports[j-1].at, reports[j].at) > soakLongest {
 					late++
 					l.t.Errorf("%s had no report for %v", replica, gap)
 				}
@@ -196,5 +197,5 @@ func (s *soak) contradicts(l *lab, i int, report taken) bool {
 		return false
 	}
 	age := report.at.Sub(changed)
-	return age-s.outage(changed, report.at)-l.late.within(changed, report.at) > soakSettle
+	return age-s.outage(changed, report.at)-l.late.Within(changed, report.at) > soakSettle
 }

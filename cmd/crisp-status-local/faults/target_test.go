@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
@@ -34,7 +35,7 @@ const (
 // are, for long, and at nobody else's cost.
 func TestTargets(t *testing.T) {
 	t.Parallel()
-	if !inside(t) {
+	if !namespaces.Inside(t) {
 		return
 	}
 	full := "tcp://10.9.1.20:7005"
@@ -65,7 +66,7 @@ func TestTargets(t *testing.T) {
 // many as they like to send, take no other replica's time.
 func TestCostlyCertificates(t *testing.T) {
 	t.Parallel()
-	if !inside(t) {
+	if !namespaces.Inside(t) {
 		return
 	}
 	chain := costlyChain(t, 110)

@@ -6,23 +6,23 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 )
 
 // farAddress is where the Status API and the resolver are; the targets are behind
 // it. nearAddress is the daemon's.
 const (
-	farAddress   = "10.9.0.2"
+	farAddress   = namespaces.Resolver
 	nearAddress  = "10.9.0.1"
 	farAddress6  = "fd09::2"
 	nearAddress6 = "fd09::1"
@@ -46,13 +46,7 @@ type wire struct {
 
 func newWire(t *testing.T) *wire {
 	t.Helper()
-	holder := exec.Command("sleep", "infinity")
-	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if err := holder.Start(); err != nil {
-		lack(t, fmt.Sprintf("no second network namespace can be had here: %v", err))
-	}
-	t.Cleanup(func() { holder.Process.Kill(); holder.Wait() })
-	w := &wire{near: holder.Process.Pid}
+	w := &wire{near: namespaces.Hold(t)}
 	w.conditions.Store(new(conditions))
 	far, near := w.tun(t, os.Getpid()), w.tun(t, w.near)
 	var carrying sync.WaitGroup
@@ -96,7 +90,7 @@ func (w *wire) tun(t *testing.T, pid int) *os.File {
 	})
 	opening.Wait()
 	if err != nil {
-		lack(t, fmt.Sprintf("no TUN device can be had here: %v", err))
+		namespaces.Lack(t, fmt.Sprintf("no TUN device can be had here: %v", err))
 	}
 	return file
 }
@@ -154,37 +148,25 @@ func (w *wire) carry(from, to *os.File) {
 }
 
 // here and there run a command in the far and the near namespace.
-func here(t *testing.T, command string) { t.Helper(); execute(t, "", strings.Fields(command)) }
+func here(t *testing.T, command string) {
+	t.Helper()
+	namespaces.Execute(t, "", strings.Fields(command)...)
+}
 
 func there(t *testing.T, w *wire, command string) {
 	t.Helper()
-	execute(t, "", append([]string{"nsenter", "-t", fmt.Sprint(w.near), "-n"}, strings.Fields(command)...))
+	namespaces.Execute(t, "", namespaces.In(w.near, strings.Fields(command)...)...)
 }
 
 // filter adds rules to a chain of that hook in the far namespace, and returns what
 // takes them away.
 func filter(t *testing.T, hook string, rules ...string) func() {
 	t.Helper()
-	execute(t, chain(hook, rules), []string{"nft", "-f", "-"})
-	return func() { here(t, "nft delete table inet fault") }
+	return namespaces.Filter(t, os.Getpid(), hook, rules...)
 }
 
 // filterThere is filter in the near namespace.
 func filterThere(t *testing.T, w *wire, hook string, rules ...string) func() {
 	t.Helper()
-	execute(t, chain(hook, rules), []string{"nsenter", "-t", fmt.Sprint(w.near), "-n", "nft", "-f", "-"})
-	return func() { there(t, w, "nft delete table inet fault") }
-}
-
-func chain(hook string, rules []string) string {
-	return fmt.Sprintf("table inet fault {\nchain %s {\ntype filter hook %s priority 0\n%s\n}\n}\n", hook, hook, strings.Join(rules, "\n"))
-}
-
-func execute(t *testing.T, input string, command []string) {
-	t.Helper()
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Stdin = strings.NewReader(input)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		lack(t, fmt.Sprintf("%s: %v: %s%s", strings.Join(command, " "), err, out, input))
-	}
+	return namespaces.Filter(t, w.near, hook, rules...)
 }
