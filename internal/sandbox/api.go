@@ -166,6 +166,9 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, member, ids
 			m.ByHealth[report.Health]++
 			m.LastReport = now
 		})
+		if s.options.Taken != nil {
+			s.options.Taken(Report{now, member, report.Replica, report.Health})
+		}
 		s.endReport(own, r.Context().Err()) // a fault may prolong the body
 		w.WriteHeader(http.StatusOK)
 	})

@@ -10,7 +10,8 @@ import (
 
 func TestSeveralDaemonsAreToldApartByTheirEndpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2"), Members: []string{"host-a", "host-b"}})
+		var taken []Report
+		b := newBubble(t, Options{Map: mapOf("tcp://h:1", "tcp://h:2"), Members: []string{"host-a", "host-b"}, Taken: func(r Report) { taken = append(taken, r) }})
 		report := func(member, replica string, health Health) {
 			t.Helper()
 			if got := b.requestTo("/m/"+member, "POST", "/report/S/N", reportOf(replica, health, 120)); got != 200 {
@@ -31,6 +32,9 @@ func TestSeveralDaemonsAreToldApartByTheirEndpoints(t *testing.T) {
 			if got, _ := b.s.Replica("S", "N", replica); got.By != want {
 				t.Errorf("%s was reported by %q last, want %s", replica, got.By, want)
 			}
+		}
+		if want := (Report{last, "host-b", "tcp://h:1", Sick}); len(taken) != 3 || taken[1] != want {
+			t.Errorf("taken were %+v, want three reports, the second %+v", taken, want)
 		}
 		members := b.s.State().Members
 		if len(members) != 2 || members[0].Name != "host-a" || members[1].Name != "host-b" {

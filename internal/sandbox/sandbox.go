@@ -41,6 +41,15 @@ type Options struct {
 	APIDelay time.Duration              // before every answer of the API
 	Log      io.Writer                  // takes a line when the map file breaks and when it is good again; nil: none
 	Page     func(*Server) http.Handler // serves everything but the API; nil: nothing does
+	Taken    func(Report)               // is called with every accepted report before it is answered, by many goroutines; nil: nothing is
+}
+
+// Report is a report that was accepted.
+type Report struct {
+	At      time.Time
+	By      string // which of several daemons sent it; empty where there is one
+	Replica string
+	Health  Health
 }
 
 // Server is a stand-in for the Status API. New makes it, Run serves it.
