@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -315,6 +316,8 @@ type daemon struct {
 	done   chan struct{}
 	rate   float64
 
+	suspended atomic.Int64 // for how long the host was, a time.Duration
+
 	mu    sync.Mutex // protects all following fields
 	alive error
 	api   APIView
@@ -421,7 +424,7 @@ func newDaemon(t *testing.T, name string, ways map[string]http.Handler, mend fun
 	began := time.Now()
 	var err error
 	d.etcd, err = newEtcd(s, log, func() time.Duration {
-		return time.Hour + time.Duration(float64(time.Since(began))*d.rate)
+		return time.Hour + time.Duration(float64(time.Since(began))*d.rate) + time.Duration(d.suspended.Load())
 	}, dial)
 	if err != nil {
 		t.Fatal(err)

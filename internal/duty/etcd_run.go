@@ -79,6 +79,11 @@ func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
 	}
 	e.undecided(err.Error())
 	s := standing{e.standing.Load().until, e.decided + e.giveUp()}
+	if e.failures == 1 {
+		// The host may have been stopped while this pass waited for its answers: that
+		// says nothing of etcd, and the next pass comes at once.
+		s.aliveFrom = max(s.aliveFrom, e.clock()+e.s.TTL)
+	}
 	var other *otherPageError
 	if errors.As(err, &other) {
 		s = standing{}

@@ -217,6 +217,23 @@ func TestTheHolderIsCutOff(t *testing.T) {
 	})
 }
 
+// A pass that fails because the host was suspended in it says nothing of etcd: the
+// next one is waited for.
+func TestSuspendedInAPass(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeEtcd) {
+		a := newDaemon(t, "host-a", one(f), nil).start()
+		wait(5 * time.Second)
+		a.lines["e1"].set(silent)
+		wait(2500 * time.Millisecond) // into a pass
+		a.suspended.Store(int64(time.Minute))
+		a.lines["e1"].set(nil)
+		wait(10 * time.Second)
+		expect(t, "awake", Everything, a)
+		a.said(t, "no engine says", 0)
+		a.stop()
+	})
+}
+
 // Without progress the lease is not renewed.
 func TestADaemonThatMakesNoProgress(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
