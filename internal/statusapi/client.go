@@ -91,7 +91,7 @@ func newTransport(proxies *proxies) *http.Transport {
 	return &http.Transport{
 		Proxy:                  proxies.of,
 		OnProxyConnectResponse: refusedByProxy,
-		DialContext:            dialer.DialContext,
+		DialContext:            dialBy(dialer),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12}, // whatever GODEBUG says
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
