@@ -48,9 +48,9 @@ endif
 
 check: ## Run all that a change must pass
 	@test -z "$$(gofmt -l cmd internal debian)" || { gofmt -d cmd internal debian; exit 1; }
-	$(GO) vet -tags install,faults ./...
-	$(GO) fix -tags install,faults -diff ./...
-	$(GO) run $(STATICCHECK) -tags install,faults ./...
+	$(GO) vet -tags install,faults,cluster ./...
+	$(GO) fix -tags install,faults,cluster -diff ./...
+	$(GO) run $(STATICCHECK) -tags install,faults,cluster ./...
 	$(MAKE) test
 
 generate: ## Write the commands of the manual page and the completions anew, from their definitions
@@ -109,6 +109,12 @@ test-faults: ## Break everything around the daemon for real, in namespaces; as r
 	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults
 	@cd cmd/crisp-status-local/faults && exec $(CURDIR)/bin/faults.test -test.skip '^TestSoak$$' -test.parallel $$((6 * $$(nproc))) -test.timeout 40m -test.v
 
+# As above. Most of it waits, for leases and the time-outs of others.
+test-cluster: ## Break several daemons, their etcd and their network for real, in namespaces; as root, it installs what it needs from Debian
+	debian/tests/prepare cluster
+	$(GO) test -tags cluster -c -o bin/cluster.test ./cmd/crisp-status-local/cluster
+	@cd cmd/crisp-status-local/cluster && exec $(CURDIR)/bin/cluster.test -test.parallel 10 -test.timeout 5h -test.v
+
 soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that fails, at random; as root
 	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults
 	@cd cmd/crisp-status-local/faults && SOAK=$(SOAK) exec $(CURDIR)/bin/faults.test -test.run '^TestSoak$$' -test.timeout 24h -test.v
@@ -116,4 +122,4 @@ soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that f
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help go build demo demo-cluster pictures test check generate vulnerabilities fuzz bench scale scale-simulated deb apt-repo image release test-peers test-install test-faults soak clean
+.PHONY: help go build demo demo-cluster pictures test check generate vulnerabilities fuzz bench scale scale-simulated deb apt-repo image release test-peers test-install test-faults test-cluster soak clean

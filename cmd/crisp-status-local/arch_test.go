@@ -28,6 +28,10 @@ var architecture = map[string]struct {
 		theirs: []string{"github.com/jedib0t/go-pretty/v6/progress", "github.com/jedib0t/go-pretty/v6/table", "github.com/jedib0t/go-pretty/v6/text", "github.com/sirupsen/logrus", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/crypto/x509roots/fallback/bundle", "golang.org/x/term"},
 		why:    "main wires everything, but the sandbox is for its tests alone; the command line is read as the original reads it, and what is shown to people is a matter of the commands alone; a program alone may say which roots stand in for a missing bundle",
 	},
+	"cmd/crisp-status-local/cluster": {
+		ours: []string{"cmd/crisp-status-local/namespaces", "internal/sandbox"},
+		why:  "it breaks what is around the binaries of several daemons, so it knows nothing of what is inside, and asks etcd by itself who is on duty",
+	},
 	"cmd/crisp-status-local/faults": {
 		ours:   []string{"cmd/crisp-status-local/namespaces", "internal/sandbox"},
 		theirs: []string{"golang.org/x/net/dns/dnsmessage", "golang.org/x/sys/unix"},
