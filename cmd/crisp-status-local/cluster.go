@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 
@@ -54,7 +55,8 @@ func (v statusView) cluster() string {
 	if c.Takeovers > 0 {
 		line += fmt.Sprintf("; taken over %s since the start", count(int(c.Takeovers), "time", "times"))
 	}
-	lines := v.screen.labelled("duty", line)
+	var lines strings.Builder
+	lines.WriteString(v.screen.labelled("duty", line))
 	about := "engine " + printable(c.Engine)
 	if c.Group != "" {
 		about += ", group " + printable(c.Group)
@@ -68,11 +70,11 @@ func (v statusView) cluster() string {
 			about += ": " + printable(c.Trouble)
 		}
 	}
-	lines += v.screen.labelled("cluster", about)
+	lines.WriteString(v.screen.labelled("cluster", about))
 	for _, m := range c.Members {
-		lines += v.screen.labelled("member", v.member(m))
+		lines.WriteString(v.screen.labelled("member", v.member(m)))
 	}
-	return lines
+	return lines.String()
 }
 
 // member says what a daemon of the group sees.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -42,16 +43,17 @@ func scaleRows() []scale {
 
 // name returns the name of a row, by which -run finds it.
 func (row scale) name() string {
-	name := fmt.Sprintf("%d_by_%d_at_%v", row.replicas, row.daemons, row.rtt)
+	var name strings.Builder
+	name.WriteString(fmt.Sprintf("%d_by_%d_at_%v", row.replicas, row.daemons, row.rtt))
 	for _, part := range []struct {
 		is   bool
 		name string
 	}{{row.http1 > 0, "_http1"}, {row.promise > 0, "_promise"}, {row.lost > 0, "_lost"}, {row.ownMaps, "_maps"}} {
 		if part.is {
-			name += part.name
+			name.WriteString(part.name)
 		}
 	}
-	return name
+	return name.String()
 }
 
 // TestScale: the promise is kept at any size that README states, however far the API is,

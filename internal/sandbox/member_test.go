@@ -63,7 +63,7 @@ func TestSeveralDaemonsMayReportOneReplicaAtATime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBubble(t, Options{Map: mapOf("tcp://h:1"), Members: []string{"host-a", "host-b"}, APIDelay: time.Second})
 			var reports sync.WaitGroup
-			for _, member := range strings.Fields(members) {
+			for member := range strings.FieldsSeq(members) {
 				reports.Go(func() {
 					if got := b.requestTo("/m/"+member, "POST", "/report/S/N", reportOf("tcp://h:1", Healthy, 120)); got != 200 {
 						t.Errorf("the report of %s is answered %d, want 200", member, got)

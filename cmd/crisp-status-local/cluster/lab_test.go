@@ -193,17 +193,6 @@ func (l *lab) daemonOf(member string) *process {
 	return nil
 }
 
-// others returns the daemons but one.
-func (l *lab) others(but *process) []*process {
-	var others []*process
-	for _, d := range l.daemons {
-		if d != but {
-			others = append(others, d)
-		}
-	}
-	return others
-}
-
 // secretive checks that the logs keep the token and hold no panic.
 func (l *lab) secretive() {
 	l.t.Helper()
