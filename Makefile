@@ -44,7 +44,7 @@ test: go ## Run all tests, with the race detector where there is a C compiler
 ifeq ($(RACE),)
 	@echo "no C compiler is found: the tests run without the race detector"
 endif
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -parallel 8 ./...
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -p 4 -parallel 8 ./...
 
 check: ## Run all that a change must pass
 	@test -z "$$(gofmt -l cmd internal debian)" || { gofmt -d cmd internal debian; exit 1; }
