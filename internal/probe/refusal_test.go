@@ -336,7 +336,7 @@ var oddities = []struct {
 		return packet
 	}},
 	{"another sequence number", false, false, func(from, to, _ netip.Addr, answer []byte) []byte {
-		answer[7] ^= 1
+		answer[6] ^= 1 << 7 // of none of the echoes that follow, either
 		return datagram(from, to, answer[:8])
 	}},
 }
