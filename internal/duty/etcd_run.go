@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	leastWait  = 100 * time.Millisecond // between two passes, however often a watch calls
-	breath     = 200 * time.Millisecond // from being the first to being on duty
-	progressIn = time.Second            // for the scheduler and the outbox to show progress
+	leastWait     = 100 * time.Millisecond // between two passes, however often a watch calls
+	takeoverPause = 200 * time.Millisecond // from being the first to being on duty
+	progressIn    = time.Second            // for the scheduler and the outbox to show progress
 )
 
 func (e *etcd) Run(ctx context.Context) {
@@ -164,7 +164,7 @@ func (e *etcd) conclude(g group, sent time.Duration, renewed bool, wake chan<- s
 		e.first = never
 	} else if e.first == never {
 		e.first = e.clock()
-		time.AfterFunc(breath, func() { call(wake) })
+		time.AfterFunc(takeoverPause, func() { call(wake) })
 	}
 	switch {
 	case g.stray() != "":
@@ -177,7 +177,7 @@ func (e *etcd) conclude(g group, sent time.Duration, renewed bool, wake chan<- s
 		// The renewal lengthened the lease, and the key of this lease was first in a
 		// later reading that a majority of etcd confirmed. So the key stays first
 		// until the lease ends.
-		if e.clock()-e.first < breath {
+		if e.clock()-e.first < takeoverPause {
 			// One whose lease was revoked by hand learns it from its watch. It has
 			// stopped before this one begins.
 			return nil
