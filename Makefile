@@ -75,7 +75,7 @@ scale: build ## Run the daemon at 1,000, 10,000 and 100,000 replicas and print w
 	@exec bin/crisp-status-sandbox --replicas 1000,10000,100000 --kinds tcp,http,icmp --api-delay 50ms \
 		--interval 120s --cycles 2 --log-level error -- bin/crisp-status-local -c '{config}'
 
-scale-simulated: ## Simulate up to 1,000,000 replicas, four daemons and an ocean in faked time; takes minutes and 3 GB
+scale-simulated: ## Simulate up to 1,000,000 replicas, four daemons and a slow network in faked time; takes minutes and 3 GB
 	CRISP_SCALE=1 $(GO) test -count 1 -timeout 3h -run '^TestScale$$' -v ./cmd/crisp-status-local
 
 deb: ## Build the Debian packages into dist/, for ARCH (amd64 arm64)

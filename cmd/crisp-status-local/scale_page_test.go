@@ -139,25 +139,25 @@ func judged(m *statusapi.Map, now time.Time) *judge.Judge {
 	return j
 }
 
-// sea is what lies between the daemons of a row and the page.
-type sea struct {
+// simulation runs the daemons of a row beside one page. It is the network between them.
+type simulation struct {
 	scale
-	start time.Time
-	m     *statusapi.Map
-	page  *judge.Judge
-	share atomic.Pointer[func(probe.ID) int] // which daemon a replica is of
-	fleet []*ship
-	sent  [4096]atomic.Int32 // reports taken, by the second
+	start   time.Time
+	m       *statusapi.Map
+	page    *judge.Judge
+	share   atomic.Pointer[func(probe.ID) int] // returns the daemon that probes a replica
+	running []*simulatedDaemon
+	sent    [4096]atomic.Int32 // reports taken, by the second
 }
 
-// ship is one daemon of a row.
-type ship struct {
-	*sea
+// simulatedDaemon is one daemon of a row: its own API client and prober.
+type simulatedDaemon struct {
+	*simulation
 	n         int
 	outbox    *report.Outbox
 	scheduler *scheduler.Scheduler
-	sunk      context.Context
-	sink      context.CancelFunc
+	ended     context.Context
+	end       context.CancelFunc
 	inFlight  atomic.Int32
 	most      atomic.Int32
 	waiting   int
@@ -168,18 +168,18 @@ type ship struct {
 	grown     time.Time
 }
 
-func (s *ship) FetchMap(context.Context, *statusapi.Map) (*statusapi.Map, error) {
+func (s *simulatedDaemon) FetchMap(context.Context, *statusapi.Map) (*statusapi.Map, error) {
 	if s.own != nil {
 		return s.own, nil
 	}
 	return s.m, nil
 }
 
-func (s *ship) Refresh() {}
+func (s *simulatedDaemon) Refresh() {}
 
 var errNotOurs = &probe.Error{Kind: probe.KindPolicy, Reason: "the policy does not allow it"}
 
-func (s *ship) Probe(ctx context.Context, task probe.Task) probe.Result {
+func (s *simulatedDaemon) Probe(ctx context.Context, task probe.Task) probe.Result {
 	result := probe.Result{Check: task.Check, Attempts: 1, Latency: 2 * time.Millisecond}
 	if s.daemons > 1 && s.own == nil && s.ownerOf(task.Check.ID()) != s.n {
 		result.Err = errNotOurs
@@ -194,9 +194,9 @@ func (s *ship) Probe(ctx context.Context, task probe.Task) probe.Result {
 	return result
 }
 
-// Carries makes a ship a report.Carrier, with the figures of statusapi.Client: over
+// Carries makes it a report.Carrier, with the figures of statusapi.Client: over
 // HTTP/2, connections with a hundred streams that double in number while they are full.
-func (s *ship) Carries() (now, most int) {
+func (s *simulatedDaemon) Carries() (now, most int) {
 	if s.conns != nil {
 		return cap(s.conns) - 8, cap(s.conns) - 8
 	}
@@ -210,9 +210,9 @@ func (s *ship) Carries() (now, most int) {
 	return s.lanes*streams + min(s.lanes, maxLanes-s.lanes), maxLanes * streams
 }
 
-var errSunk = errors.New("connection refused")
+var errGone = errors.New("connection refused")
 
-func (s *ship) Report(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+func (s *simulatedDaemon) Report(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
 	n := s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	for most := s.most.Load(); n > most && !s.most.CompareAndSwap(most, n); {
@@ -230,8 +230,8 @@ func (s *ship) Report(ctx context.Context, v statusapi.Verdict, promise time.Dur
 	case <-time.After(s.rtt):
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.sunk.Done():
-		return errSunk
+	case <-s.ended.Done():
+		return errGone
 	}
 	now := time.Now()
 	s.page.Accept(judge.NodeID{Service: v.ID.Service, Node: v.ID.Node}, v.ID.Replica, judge.Health(v.Health), promise, now)
@@ -251,13 +251,13 @@ func (row scale) run(t *testing.T, m *scaleMap) found {
 	t.Helper()
 	f := found{mapBytes: m.bytes}
 	synctest.Test(t, func(t *testing.T) {
-		s := &sea{scale: row, start: time.Now(), m: m.checks}
+		s := &simulation{scale: row, start: time.Now(), m: m.checks}
 		s.divide(func(id probe.ID) int { return number(id) % row.daemons })
 		s.page = judged(s.m, s.start)
 		before := heapInUse()
 		var parts sync.WaitGroup
 		for n := range row.daemons {
-			s.fleet = append(s.fleet, s.launch(t, n, &parts))
+			s.running = append(s.running, s.launch(t, n, &parts))
 			time.Sleep(scaleInterval / 7) // they are not started together
 		}
 		s.watch(scaleInterval, &f)
@@ -279,9 +279,9 @@ func (row scale) run(t *testing.T, m *scaleMap) found {
 		if row.daemons == 1 {
 			f.heap = float64(heapInUse()-before+m.heap) / float64(row.replicas)
 		}
-		for _, d := range s.fleet {
+		for _, d := range s.running {
 			f.inFlight, f.waiting = max(f.inFlight, int(d.most.Load())), max(f.waiting, d.waiting)
-			d.sink()
+			d.end()
 		}
 		parts.Wait()
 		for i := range s.sent {
@@ -294,9 +294,9 @@ func (row scale) run(t *testing.T, m *scaleMap) found {
 func seconds(n float64) time.Duration { return time.Duration(n*1000) * time.Millisecond }
 
 // launch starts daemon n.
-func (s *sea) launch(t *testing.T, n int, parts *sync.WaitGroup) *ship {
-	d := &ship{sea: s, n: n, lanes: 1}
-	d.sunk, d.sink = context.WithCancel(t.Context())
+func (s *simulation) launch(t *testing.T, n int, parts *sync.WaitGroup) *simulatedDaemon {
+	d := &simulatedDaemon{simulation: s, n: n, lanes: 1}
+	d.ended, d.end = context.WithCancel(t.Context())
 	if s.ownMaps {
 		d.own = &statusapi.Map{}
 		for _, c := range s.m.Checks {
@@ -313,23 +313,23 @@ func (s *sea) launch(t *testing.T, n int, parts *sync.WaitGroup) *ship {
 	log.SetLevel(logrus.ErrorLevel)
 	d.outbox = report.New(d, report.Terms{Interval: scaleInterval, Promise: max(scaleInterval, s.promise)}, log)
 	d.scheduler = scheduler.New(scheduler.Settings{API: d, Interval: scaleInterval}, d, d.outbox, log)
-	parts.Go(func() { d.outbox.Run(d.sunk) })
-	parts.Go(func() { d.scheduler.Run(d.sunk) })
+	parts.Go(func() { d.outbox.Run(d.ended) })
+	parts.Go(func() { d.scheduler.Run(d.ended) })
 	return d
 }
 
 // divide gives each daemon its share of the replicas.
-func (s *sea) divide(owner func(probe.ID) int) { s.share.Store(&owner) }
+func (s *simulation) divide(owner func(probe.ID) int) { s.share.Store(&owner) }
 
 // ownerOf returns the daemon that probes a replica.
-func (s *sea) ownerOf(id probe.ID) int { return (*s.share.Load())(id) }
+func (s *simulation) ownerOf(id probe.ID) int { return (*s.share.Load())(id) }
 
-// watch looks at all of it until so long after the start.
-func (s *sea) watch(until time.Duration, f *found) {
+// watch samples the daemons and the page until that long after the start.
+func (s *simulation) watch(until time.Duration, f *found) {
 	for i := 1; time.Since(s.start) < until; i++ {
 		time.Sleep(time.Second)
-		for _, d := range s.fleet {
-			if d.sunk.Err() == nil {
+		for _, d := range s.running {
+			if d.ended.Err() == nil {
 				d.waiting = max(d.waiting, d.outbox.Waiting())
 			}
 		}
@@ -340,11 +340,11 @@ func (s *sea) watch(until time.Duration, f *found) {
 	}
 }
 
-// lose ends the last daemon without a word, and gives its share to the others, as an
-// operator does who changes [probe] allow and has them reload it.
-func (s *sea) lose(t *testing.T) {
+// lose kills the last daemon, and gives its share to the others, as an
+// operator does by changing [probe] allow and reloading it.
+func (s *simulation) lose(t *testing.T) {
 	last := s.daemons - 1
-	s.fleet[last].sink()
+	s.running[last].end()
 	time.Sleep(s.lost)
 	s.divide(func(id probe.ID) int {
 		n := number(id)
@@ -353,7 +353,7 @@ func (s *sea) lose(t *testing.T) {
 		}
 		return n / s.daemons % last
 	})
-	for _, d := range s.fleet[:last] {
+	for _, d := range s.running[:last] {
 		d.scheduler.Reload(t.Context(), scheduler.Settings{API: d, Interval: scaleInterval}, scheduler.SamePage)
 	}
 }
