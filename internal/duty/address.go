@@ -11,8 +11,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// addressPause is the wait before the kernel is asked again for its events, once it
-// would not give them.
+// addressPause is the wait before the next subscription to the kernel's events, after
+// one has failed.
 const addressPause = 5 * time.Second
 
 // address is the duty of the host that has an address.
@@ -26,13 +26,12 @@ type address struct {
 	decided bool // the first scope was found
 }
 
-// NewAddress returns the duty of the daemon on the host that has addr, which
-// something else moves from host to host, such as keepalived or Pacemaker. It is
-// learnt from the kernel's events, within milliseconds. An IPv6 address that the
-// kernel still tests for duplicates, or found one of, does not count.
+// NewAddress returns the duty of the daemon on the host that has addr, which another
+// program moves between hosts, such as keepalived or Pacemaker. The kernel's events
+// tell of it within milliseconds. An IPv6 address does not count while the kernel
+// tests it for duplicates, nor after it has found one.
 //
-// Where the kernel gives no events, only what is up is reported, and they are asked
-// for again.
+// While the kernel gives no events, the scope is Alive.
 func NewAddress(addr netip.Addr, member string, log logrus.FieldLogger) Duty {
 	return &address{
 		addr: addr.Unmap().WithZone(""), log: log.WithField("address", addr), changed: make(chan struct{}, 1),
@@ -75,7 +74,7 @@ func (a *address) State() State {
 	return s
 }
 
-// has takes the news whether this host has the address.
+// has puts in force whether this host has the address.
 func (a *address) has(here bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -105,7 +104,7 @@ func (a *address) has(here bool) {
 	log("standby, since this host does not have the address: reporting nothing")
 }
 
-// lost takes the news that the kernel does not say what addresses this host has.
+// lost puts in force that the kernel does not say which addresses this host has.
 func (a *address) lost(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -117,7 +116,7 @@ func (a *address) lost(err error) {
 	a.turn(Alive, "the kernel does not say which addresses this host has")
 }
 
-// turn makes scope the one in force.
+// turn puts scope in force, and wakes the reader of Changed if it is another one.
 func (a *address) turn(scope Scope, why string) {
 	a.state.Why = why
 	if a.state.Scope == scope {
@@ -130,5 +129,5 @@ func (a *address) turn(scope Scope, why string) {
 	}
 }
 
-// errNoEvents is the end of the events by themselves.
+// errNoEvents says that the kernel has closed the subscription.
 var errNoEvents = errors.New("the kernel's events of addresses have ended")

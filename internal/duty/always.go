@@ -16,16 +16,15 @@ const (
 // fixed is a duty that never changes.
 type fixed struct{ state State }
 
-// Always returns the duty of a daemon that is alone: it may report everything, and
-// that never changes. Its Run does nothing but wait, so that it need not be called.
+// Always returns the duty of a daemon that is alone: its scope is Everything, and
+// never changes. Its Run only waits, and need not be called.
 func Always() Duty {
 	return &fixed{State{Engine: EngineNone, Scope: Everything, Since: time.Now(), Why: "this daemon is alone"}}
 }
 
-// AliveOnly returns the duty of one of several daemons that know nothing of each
-// other: each reports what is up, and leaves it to the page to show dead what nobody
-// has seen alive. That never changes, and its Run does nothing but wait, so that it
-// need not be called.
+// AliveOnly returns the duty of one of several daemons without an engine: its scope
+// is Alive, and never changes. The page itself shows a replica dead that no daemon
+// has reported alive. Its Run only waits, and need not be called.
 func AliveOnly(member string) Duty {
 	return &fixed{State{Engine: EngineAlive, Scope: Alive, Since: time.Now(), Member: member, Why: "the page itself shows dead what no daemon sees alive"}}
 }

@@ -1,10 +1,9 @@
-// Package duty decides whether this daemon may report now, where several daemons
+// Package duty decides how much this daemon may report now, if several daemons
 // watch for one status page.
 //
-// Only a dead report needs a lock. The page shows a replica dead by itself when
-// nobody reports it, so a daemon that is not surely on duty may still say that a
-// replica is up, and the worst that can come of it is a repeated truth. From that
-// follow the three scopes of a report:
+// Only a dead report needs a lock. The page itself shows a replica dead when nobody
+// reports it, so a daemon that is not sure of the duty may still report that a
+// replica is up: at worst, another daemon reports the same. Hence three scopes:
 //
 //	Everything  on duty: healthy, sick and dead
 //	Alive       no engine decides: healthy and sick
@@ -26,7 +25,7 @@ const (
 	Everything
 )
 
-// Permits reports whether a report may begin, of a replica that is dead or not.
+// Permits reports whether a report may begin; dead says that the verdict is dead.
 func (s Scope) Permits(dead bool) bool { return s == Everything || s == Alive && !dead }
 
 // String returns the scope as log, JSON and metrics have it.
@@ -42,19 +41,19 @@ func (s Scope) String() string {
 
 // Duty is the right to report. Its methods may be called by many goroutines.
 type Duty interface {
-	// Run seeks the duty and holds it until ctx is done; then it gives it back, so
-	// that another daemon takes over at once. It returns after that.
+	// Run seeks the duty and holds it until ctx is done. Then it gives the duty back,
+	// so that another daemon takes over at once, and returns.
 	Run(ctx context.Context)
 
-	// Scope returns what may be reported now. It takes no lock that is held for
-	// long, and is asked right before each report begins.
+	// Scope returns how much may be reported now. It is called right before each
+	// report begins, and never blocks for long.
 	Scope() Scope
 
-	// Changed returns a channel that yields a value after the scope has changed.
-	// It has one reader.
+	// Changed returns a channel that yields a value after the scope has changed; nil
+	// if it never does. It has one reader, and is never closed.
 	Changed() <-chan struct{}
 
-	// State returns the state, to be shown.
+	// State returns the state, for people.
 	State() State
 }
 
@@ -66,11 +65,11 @@ type State struct {
 	Why       string    // the reason for the scope, a clause such as "host-b is on duty"
 	Holder    string    // the member on duty; empty while none is known
 	Member    string    // this one; empty without an engine
-	Group     string
+	Group     string    // empty where the engine knows none
 	Takeovers uint64    // by this daemon, since its start
 	Members   []Member  // of the group, this one among them, by name; nil where the engine knows none
 	Trouble   string    // why the engine cannot be asked; empty while it can
-	TroubleAt time.Time // since when
+	TroubleAt time.Time // when the trouble began; zero without one
 }
 
 // Member is one daemon of a group.

@@ -15,29 +15,29 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// EtcdSettings are what the daemons of a group need to agree by etcd who of them is
-// on duty. The functions may be called by any goroutine; those that are nil say
-// that all is well.
+// EtcdSettings are the settings of a duty by etcd. The functions are called by any
+// goroutine; one that is nil counts as one that reports no trouble.
 type EtcdSettings struct {
-	Endpoints []string      // client URLs of one cluster, http or https, without a user
-	Group     string        // of the daemons that watch for one page, not empty
-	Member    string        // the name of this daemon in it, not empty
-	Version   string        // of this daemon
-	Page      string        // tells pages apart, and gives no token away
-	TTL       time.Duration // of the lease, 5 to 60 s
-	TLS       *tls.Config   // nil: the system's roots, and no client certificate
-	User      string        // of etcd; empty: none
-	Password  func() (string, error)
+	Endpoints []string               // client URLs of one cluster, http or https, without a user
+	Group     string                 // of the daemons that watch for one page, not empty
+	Member    string                 // the name of this daemon in it, not empty
+	Version   string                 // of this daemon
+	Page      string                 // tells pages apart without revealing the token
+	TTL       time.Duration          // of the lease, 5 to 60 s
+	TLS       *tls.Config            // nil: the system's roots, and no client certificate
+	User      string                 // of etcd; empty: none
+	Password  func() (string, error) // of User, asked at each login; not nil with a User
 
-	// Alive returns nil while the scheduler and the outbox make progress, at the
-	// latest when its context is done. Without it the lease is not renewed.
+	// Alive returns nil while the scheduler and the outbox make progress, else an
+	// error. It returns once its context is done. While it fails, the lease is not
+	// renewed.
 	Alive func(context.Context) error
 
 	// API returns what this daemon knows of the Status API.
 	API func() APIView
 
-	// TryAPI asks the Status API once, for a standby, which sends it nothing. It
-	// returns at the latest when its context is done.
+	// TryAPI asks the Status API once, since a standby sends it no reports. It
+	// returns once its context is done.
 	TryAPI func(context.Context) error
 
 	// Seen returns how many replicas this daemon sees in each health.
@@ -46,7 +46,7 @@ type EtcdSettings struct {
 
 // APIView is what a daemon knows of the Status API.
 type APIView struct {
-	InVain   bool      // something waited, and was tried twice in 15 s in vain
+	InVain   bool      // verdicts wait, and two tries in the last 15 s have failed
 	Answered time.Time // when it last answered; zero: never yet
 	Taken    time.Time // when it last took a report; zero: never yet
 }
@@ -66,28 +66,28 @@ type etcd struct {
 
 	// All following fields are of Run's goroutine.
 	lease     number        // 0: none
-	granted   time.Duration // for how long it is
-	decided   time.Duration // when the engine last said who is on duty, on the clock
-	first     time.Duration // since when the own key is the first one; never: it is not
+	granted   time.Duration // the TTL of the lease
+	decided   time.Duration // when etcd last said who is on duty, on the clock
+	first     time.Duration // since when the own key is the first one, on the clock; never: it is not
 	began     bool          // the group was read before
 	seen      sightings
-	said      record // as it was put last
+	said      record // the own one, as it was last written
 	saidAt    time.Time
 	trying    chan error // yields what TryAPI returned; nil: it does not run
 	triedAt   time.Time
-	triedWell time.Time // when TryAPI was last answered
-	needAPI   bool      // whether the API answers here is to be known
+	triedWell time.Time // when TryAPI last succeeded
+	needAPI   bool      // TryAPI is to be called
 	apiFails  bool      // TryAPI failed last
 	recused   bool      // out of the line, because the Status API does not answer here
 	recusedAt time.Time
-	yielded   int             // how often it gave the duty back for that, and no report was taken since
+	yielded   int             // times that it gave the duty back for that, since a report was last taken
 	failures  int             // passes in a row in which etcd did not say who is on duty
 	notices   map[string]bool // that were logged
 	doubled   time.Duration   // since when another daemon has the own name; never: none has
 }
 
-// NewEtcd returns the duty of a group whose daemons agree by etcd. It asks nothing
-// before Run. The error says which setting is wrong.
+// NewEtcd returns the duty of a group whose holder is elected by etcd. It sends
+// nothing before Run. The error names every wrong setting.
 func NewEtcd(s EtcdSettings, log logrus.FieldLogger) (Duty, error) {
 	return newEtcd(s, log, bootClock(), nil)
 }
@@ -147,10 +147,10 @@ func newEtcd(s EtcdSettings, log logrus.FieldLogger, now clock, dial dialer) (*e
 	return e, nil
 }
 
-// giveUp is how long an engine may be silent until nobody waits for it any more.
+// giveUp returns how long etcd may be silent before the scope becomes Alive.
 func (e *etcd) giveUp() time.Duration { return e.s.TTL + patience }
 
-// beat is the time from one pass of Run to the next.
+// beat returns the time from one pass of Run to the next.
 func (e *etcd) beat() time.Duration { return e.s.TTL / 5 }
 
 func (e *etcd) Scope() Scope { return e.standing.Load().scope(e.clock()) }
@@ -164,7 +164,7 @@ func (e *etcd) State() State {
 	s := e.shown.State
 	s.Scope, s.Why = scope, e.shown.why(scope)
 	if scope == Alive || scope == Nothing && s.Holder == e.shown.own {
-		s.Holder = "" // that was then
+		s.Holder = "" // it was the holder before the engine was lost, or the term ended
 	}
 	return s
 }

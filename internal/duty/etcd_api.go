@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// What follows where the Status API answers some of the members only. The holder
-// says in its record that reports wait and are tried in vain; while it says so, the
-// others ask the API, and say in theirs that it answered; then the holder leaves
-// the line. So an idle group costs the API nothing.
+// If the Status API answers only some of the members, the duty moves to one of them.
+// The holder writes into its record that its reports fail; meanwhile the others ask
+// the API, and write into theirs that it answered; then the holder leaves the line.
+// So an idle group costs the API nothing.
 
 const (
-	askAPIEvery  = 5 * time.Second  // by a standby, while the holder is in trouble
-	tellEvery    = 10 * time.Second // what is shown to people alone
-	firstPenance = 15 * time.Second
-	mostPenance  = 5 * time.Minute
+	askAPIEvery    = 5 * time.Second  // by a standby, while the holder's reports fail
+	tellEvery      = 10 * time.Second // fields that only people read
+	firstExclusion = 15 * time.Second
+	mostExclusion  = 5 * time.Minute
 )
 
-// say returns what this member puts into its record.
+// say returns the record of this member as it is now.
 func (e *etcd) say() record {
 	api := e.s.API()
 	r := record{Format: recordFormat, Version: e.s.Version, Member: e.s.Member, Instance: e.id, Page: e.s.Page, InVain: api.InVain}
@@ -32,20 +32,20 @@ func (e *etcd) say() record {
 	return r
 }
 
-// worthTelling reports whether a record is put in place of the last one. Each one
-// is a write to etcd's disks, so an idle group writes nothing.
+// worthTelling reports whether r is written in place of the last record. Each is a
+// write to etcd's disks, so an idle group writes none.
 func (e *etcd) worthTelling(r record) bool {
 	if r.API != e.said.API || r.InVain != e.said.InVain {
 		return true
 	}
 	if r.API && !e.triedWell.Before(e.saidAt) {
-		return true // it was asked for the sake of those who read this
+		return true // the API was asked because the other members wait for this
 	}
 	r.APIAge = e.said.APIAge
 	return r != e.said && time.Since(e.saidAt) >= tellEvery
 }
 
-// tell puts the record, if it has something new. The duty does not hang on it.
+// tell writes the record if it is worth it. The duty does not depend on its success.
 func (e *etcd) tell(ctx context.Context, g group) {
 	r := e.say()
 	if e.lease == 0 || !g.joined || !e.worthTelling(r) {
@@ -61,8 +61,8 @@ func (e *etcd) tell(ctx context.Context, g group) {
 	e.said, e.saidAt = r, at
 }
 
-// yields reports whether this member leaves the line, for one that waits in it and
-// that the Status API has answered a short time ago.
+// yields reports whether this member leaves the line, because the Status API does not
+// answer it, and has recently answered another member in the line.
 func (e *etcd) yields(g group) bool {
 	if !e.apiFails && !(g.mine && e.s.API().InVain) {
 		return false
@@ -76,7 +76,7 @@ func (e *etcd) yields(g group) bool {
 	return false
 }
 
-// recuse leaves the line.
+// recuse notes that this member leaves the line, and how often it has done so.
 func (e *etcd) recuse(g group) {
 	if e.s.API().Taken.After(e.recusedAt) {
 		e.yielded = 0
@@ -87,30 +87,30 @@ func (e *etcd) recuse(g group) {
 	e.recused, e.recusedAt = true, time.Now()
 }
 
-// penance is how long this member stays out of the line at least, unless nobody else
-// is in it. What is asked for is the map: an API that gives it and takes no report
-// would have the duty go to and fro.
-func (e *etcd) penance() time.Duration {
+// exclusion returns how long this member stays out of the line at least, unless nobody
+// else is in it. TryAPI only requests the map: with an API that gives the map and
+// takes no report, the duty would otherwise keep changing hands.
+func (e *etcd) exclusion() time.Duration {
 	if e.yielded < 2 {
 		return 0
 	}
-	return min(firstPenance<<min(e.yielded-2, 8), mostPenance)
+	return min(firstExclusion<<min(e.yielded-2, 8), mostExclusion)
 }
 
-// reconsider ends what was concluded from an API that did not answer here: it
-// answers again, or nobody else waits for the duty.
+// reconsider lets this member back into the line, if the Status API answers it again
+// or nobody else waits for the duty; and forgets an old failure of TryAPI.
 func (e *etcd) reconsider(g group) {
 	answers := e.triedWell.After(e.recusedAt) || e.s.API().Answered.After(e.recusedAt)
-	if e.recused && (g.lead.Key == nil || answers && time.Since(e.recusedAt) >= e.penance()) {
+	if e.recused && (g.lead.Key == nil || answers && time.Since(e.recusedAt) >= e.exclusion()) {
 		e.recused = false
 	}
 	if !e.recused && time.Since(e.triedAt) >= apiFresh {
-		e.apiFails = false // that was then
+		e.apiFails = false
 	}
 }
 
-// askAPI asks the Status API beside the passes, while a standby needs to know
-// whether it answers here.
+// askAPI calls TryAPI beside the passes, while needAPI is set. Its result arrives at
+// e.trying.
 func (e *etcd) askAPI(ctx context.Context, wake chan<- struct{}) {
 	if !e.needAPI || e.s.TryAPI == nil || e.trying != nil || time.Since(e.triedAt) < askAPIEvery {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// EtcdCheck is what CheckEtcd has found.
+// EtcdCheck is the result of CheckEtcd.
 type EtcdCheck struct {
 	Answering int      // endpoints that answer
 	Silent    []string // why the others do not, a sentence each
@@ -23,13 +23,13 @@ type EtcdCheck struct {
 	Stray     string   // why a key that is no member's keeps all from the duty
 }
 
-// lastWord bounds the end of what a check has made.
+// lastWord bounds the removal of the lease and the key that a check has made.
 const lastWord = 2 * time.Second
 
 // CheckEtcd asks every endpoint for the group of s, and tries the rights that a
-// member needs: to have a lease, and a key below the prefix of the group. Members
-// pass the key over, and it is gone at the end. The error says why this daemon
-// could not take part.
+// member needs: a lease, and a key below the prefix of the group. Members ignore that
+// key, and it is removed in the end. The error says why this daemon could not take
+// part.
 func CheckEtcd(ctx context.Context, s EtcdSettings) (EtcdCheck, error) {
 	silent := logrus.New()
 	silent.SetOutput(io.Discard)
@@ -59,7 +59,7 @@ func (e *etcd) check(ctx context.Context) (EtcdCheck, error) {
 		case err == nil:
 			found.Answering++
 		case !unreachable.is(err):
-			return found, err // another one would say the same
+			return found, err // the other endpoints would say the same
 		default:
 			found.Silent = append(found.Silent, err.Error())
 			if first == nil {
@@ -106,7 +106,7 @@ func (e *etcd) tryRights(ctx context.Context) error {
 	} else if err = e.client.call(ctx, "/v3/lease/keepalive", leaseRequest{lease.ID}, new(renewAnswer)); err != nil {
 		err = fmt.Errorf("the renewal of a lease: %w", err)
 	}
-	// The key goes with it, whatever becomes of ctx. Where that fails, both end by
+	// This removes the key, too, even if ctx is done. If it fails, both end by
 	// themselves.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
 	defer cancel()

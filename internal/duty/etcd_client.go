@@ -19,8 +19,8 @@ const (
 	maxEvent  = 1 << 16 // of one line of a watch
 
 	// A connection that is not made in this time is given up. Package http goes on
-	// with one when the request is long over that it is for, and a greeting of TLS
-	// with an etcd that is stopped would last for ever.
+	// dialling after the request has ended, and a TLS handshake with an etcd that is
+	// stopped would never end.
 	connectIn = 5 * time.Second
 )
 
@@ -38,7 +38,7 @@ type etcdClient struct {
 	token    string
 	userless bool // etcd knows no users, although one is named
 
-	cluster string // whose answers count; empty before the first
+	cluster string // the id of the cluster whose answers count; empty before the first
 }
 
 // dialer makes the connections; nil: net.Dialer.
@@ -53,8 +53,8 @@ func newEtcdClient(s EtcdSettings, prefix string, dial dialer) *etcdClient {
 		// An etcd that is stopped accepts connections and says nothing.
 		wait: min(s.TTL/5, 2500*time.Millisecond),
 		http: http.Client{
-			// Not by a proxy: what decides on duty is beside this host. And not to
-			// where an answer points: what was sent there would be known there.
+			// No proxy: etcd is near this host. No redirects: they would reveal the
+			// password or token to another host.
 			Transport: &http.Transport{
 				DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 					inTime, cancel := context.WithTimeout(ctx, connectIn)
@@ -153,8 +153,8 @@ func (c *etcdClient) ask(ctx context.Context, path string, question, answer any)
 	return nil
 }
 
-// post begins a request. The token is no part of the client here, because a watch
-// runs beside what changes it.
+// post sends a request. The caller closes the body of the response. The token is an
+// argument, since a watch sends requests while another goroutine may change c.token.
 func (c *etcdClient) post(ctx context.Context, url, token string, question any) (*http.Response, error) {
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -196,9 +196,9 @@ func (c *etcdClient) sameCluster(endpoint string, body []byte) error {
 	return nil
 }
 
-// otherCluster takes up a cluster that stands where the old one was, if every
-// endpoint says the same; so it never follows one endpoint that is wrong. It
-// reports whether it did.
+// otherCluster switches to a cluster that has replaced the old one, if all endpoints
+// answer with the same id: a single wrong endpoint is never followed. It reports
+// whether it did.
 func (c *etcdClient) otherCluster(ctx context.Context) bool {
 	old, at := c.cluster, c.current
 	c.cluster = ""

@@ -14,9 +14,8 @@ import (
 	"time"
 )
 
-// engineError is why etcd did not do what it was asked. Its text has the cure, if
-// one is known, and nothing that differs from one time to the next, so that it is
-// logged when it changes.
+// engineError is the reason for a failed request to etcd. Its text has the cure, if
+// one is known, and is the same whenever the reason is, so that it is logged once.
 type engineError struct {
 	kind complaint
 	text string
@@ -24,7 +23,7 @@ type engineError struct {
 
 func (e *engineError) Error() string { return e.text }
 
-// complaint is what is wrong, as far as something different follows.
+// complaint is a class of errors that are handled alike.
 type complaint uint8
 
 const (

@@ -15,19 +15,19 @@ import (
 //	/crisp-status-local/v1/GROUP/members/MEMBER/LEASE   a record, as JSON
 //	/crisp-status-local/v1/GROUP/election/LEASE         the name of the member
 //
-// Both are bound to the lease of the member. The election is the one of etcd's own
-// recipe: whose key was created first is on duty, and the others wait in line.
+// Both are bound to the lease of the member. The election is etcd's own recipe: the
+// member whose key was created first is on duty, and the others wait in line.
 //
-// The recipe is followed here, by transactions and a watch, and not asked of
-// etcd's election service: that one deletes a candidate's key when a call is cut,
-// even minutes later, where it was stopped meanwhile. The candidate may be on duty
-// by then, through another endpoint, and would learn it too late.
+// The recipe is implemented here, by transactions and a watch. etcd's election
+// service is not used: it deletes a candidate's key when a call is cancelled, even
+// minutes later if etcd was stopped meanwhile. By then the candidate may be on duty
+// through another endpoint, and would learn of the deletion too late.
 
-// recordFormat is the format of records. Fields are only ever added to it, and
-// those that are not known are passed over, so that versions get along.
+// recordFormat is the version of the format of records. Fields are only ever added,
+// and unknown ones are ignored, so that versions of the daemon can be mixed.
 const recordFormat = 1
 
-// record is what a member says of itself.
+// record is the state of a member, as it writes it for the others.
 type record struct {
 	Format   int     `json:"format"`
 	Version  string  `json:"version"`
@@ -39,7 +39,7 @@ type record struct {
 	Dead     int     `json:"dead"`
 	API      bool    `json:"api"`               // it answered, and has not failed since
 	APIAge   float64 `json:"api_age,omitempty"` // seconds from its answer to this record
-	InVain   bool    `json:"in_vain,omitempty"` // reports wait, and are tried in vain
+	InVain   bool    `json:"in_vain,omitempty"` // reports wait, and their tries fail
 }
 
 // member is a record that was read.
@@ -76,8 +76,8 @@ func prefixEnd(prefix string) []byte {
 	return end
 }
 
-// readGroup makes a group of its keys, the oldest first. Keys that are no member's
-// are passed over.
+// readGroup makes a group of its keys, which come oldest first. Keys that are no
+// member's are ignored.
 func readGroup(prefix string, kvs []keyValue, own number) group {
 	var g group
 	queued := make(map[number]bool)
@@ -111,8 +111,8 @@ func readGroup(prefix string, kvs []keyValue, own number) group {
 	return g
 }
 
-// otherPage returns the oldest member if it watches for another page than page.
-// The oldest decides, so that one daemon with a wrong file leaves, and not all.
+// otherPage returns the oldest member if it watches for another page than page, else
+// nil. The oldest decides, so that one daemon with a wrong file leaves, not all others.
 func (g group) otherPage(own number, page string) *member {
 	for i := range g.members {
 		m := &g.members[i]
@@ -126,7 +126,8 @@ func (g group) otherPage(own number, page string) *member {
 	return nil
 }
 
-// stray says what is wrong where the first key of the election is no member's.
+// stray returns the complaint about a first key of the election that is no member's;
+// empty if it is one's.
 func (g group) stray() string {
 	if g.lead.Key == nil || g.holder != nil {
 		return ""
@@ -134,8 +135,8 @@ func (g group) stray() string {
 	return fmt.Sprintf("the key %.200q is of no member, and keeps all others from the duty: delete it by etcdctl del", g.lead.Key)
 }
 
-// names returns the members by name, as they are shown. Of two with one name both
-// have their instance behind it.
+// names returns the names of the members as they are shown, by lease. Two members with
+// one name get their instance behind it.
 func (g group) names() map[number]string {
 	runs := make(map[string]string)
 	double := make(map[string]bool)

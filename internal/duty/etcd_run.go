@@ -36,7 +36,7 @@ func (e *etcd) Run(ctx context.Context) {
 	e.client.http.CloseIdleConnections()
 }
 
-// call has the next pass begin at once.
+// call makes the next pass begin at once.
 func call(wake chan<- struct{}) {
 	select {
 	case wake <- struct{}{}:
@@ -69,7 +69,8 @@ func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
 		default:
 		}
 	}
-	// Others must not wait for many endpoints, one after the other, that do not answer.
+	// Without this limit, many silent endpoints, asked one after the other, would take
+	// longer than the lease.
 	inTime, cancel := context.WithTimeout(ctx, e.s.TTL)
 	err := e.agree(inTime, wake)
 	cancel()
@@ -80,8 +81,8 @@ func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
 	e.undecided(err.Error())
 	s := standing{e.standing.Load().until, e.decided + e.giveUp()}
 	if e.failures == 1 {
-		// The host may have been stopped while this pass waited for its answers: that
-		// says nothing of etcd, and the next pass comes at once.
+		// The process may have been stopped while this pass waited for its answers.
+		// That is no silence of etcd, and the next pass comes at once.
 		s.aliveFrom = max(s.aliveFrom, e.clock()+e.s.TTL)
 	}
 	var other *otherPageError
@@ -94,7 +95,7 @@ func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
 	e.publish(s)
 }
 
-// otherPageError is a group of another page.
+// otherPageError says that the group is another page's.
 type otherPageError struct{ group, member string }
 
 func (e *otherPageError) Error() string {
@@ -138,8 +139,8 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 			return err
 		}
 		if !g.mine && e.Scope() == Everything {
-			// Somebody deleted the key, or revoked the lease: before anything else,
-			// nothing is reported any more.
+			// Somebody deleted the key, or revoked the lease: stop reporting before
+			// anything else.
 			e.giveUpDuty("its key was deleted from the election: seeking the duty again")
 		}
 		had := e.lease
@@ -156,8 +157,8 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 	return nil
 }
 
-// conclude puts in force what a group says, that was read after a lease was
-// renewed, or not, at a time on the clock.
+// conclude puts in force who is on duty by g. renewed says that the lease was renewed
+// before g was read, by a request sent at that time on the clock.
 func (e *etcd) conclude(g group, sent time.Duration, renewed bool, wake chan<- struct{}) error {
 	s := standing{aliveFrom: never}
 	if !g.mine {
@@ -178,8 +179,8 @@ func (e *etcd) conclude(g group, sent time.Duration, renewed bool, wake chan<- s
 		// later reading that a majority of etcd confirmed. So the key stays first
 		// until the lease ends.
 		if e.clock()-e.first < takeoverPause {
-			// One whose lease was revoked by hand learns it from its watch. It has
-			// stopped before this one begins.
+			// A holder whose lease was revoked by hand learns it from its watch, and
+			// has stopped before this one begins.
 			return nil
 		}
 		e.decided = sent
@@ -221,8 +222,9 @@ func (e *etcd) read(ctx context.Context) (group, error) {
 	return g, nil
 }
 
-// take gets the lease and the keys that a member has, where they lack, and gives
-// them up where another one does better. It reports whether the group was changed.
+// take gets the lease and the keys of a member that are missing, or gives them up if
+// this member yields. It reports whether the group has changed. Without progress it
+// gets nothing.
 func (e *etcd) take(ctx context.Context, g group, progress bool) (bool, error) {
 	e.reconsider(g)
 	if e.lease != 0 && g.queued && e.yields(g) {
@@ -275,27 +277,27 @@ func (e *etcd) forget() {
 	e.giveUpDuty("its lease ended or was revoked: seeking the duty again")
 }
 
-// leave gives up the lease with all its keys, so that the next one takes over at
-// once; before, nothing is reported any more. A lease is never used again after it, so
-// that a revocation that comes late takes nothing away.
+// leave stops reporting and then gives up the lease with all its keys, so that the
+// next member takes over at once. The lease is never used again, so a revocation that
+// arrives late does no harm.
 func (e *etcd) leave(ctx context.Context, why string) {
 	e.giveUpDuty(why)
 	lease := e.lease
 	if e.lease = 0; lease == 0 {
 		return
 	}
-	// Where it fails, the lease ends by itself.
+	// If that fails, the lease ends by itself.
 	_ = e.client.call(ctx, "/v3/lease/revoke", leaseRequest{lease}, new(struct{}))
 }
 
-// recordKey is the key of the own record. With the lease in it, what an earlier
-// lease left behind stays together until that one ends.
+// recordKey returns the key of the own record. It has the lease in it, so that the
+// record of an earlier lease, which ends with that lease, is another one.
 func (e *etcd) recordKey() []byte {
 	return fmt.Appendf(nil, "%smembers/%s/%x", e.prefix, url.PathEscape(e.s.Member), int64(e.lease))
 }
 
-// lookForNamesake says so if another daemon has the name of this one. That of an
-// earlier run of this daemon, which was killed, is gone with its lease.
+// lookForNamesake warns if another daemon has the name of this one for longer than a
+// lease: the record of an earlier run that was killed ends with its lease.
 func (e *etcd) lookForNamesake(g group) {
 	for _, m := range g.members {
 		if m.Member != e.s.Member || m.lease == e.lease || m.Instance == e.id {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// shown is what State returns, and what was logged of it.
+// shown is the state for people: State returns it, and changes of it are logged.
 type shown struct {
 	mu sync.Mutex // protects all following fields
 	State
@@ -16,7 +16,7 @@ type shown struct {
 	stalled string          // why the lease is not renewed; empty: it is
 	scope   Scope           // as it was announced
 	reason  string          // as it was announced
-	logged  map[string]bool // troubles of this loss of the engine
+	logged  map[string]bool // troubles since the engine was lost
 	timer   *time.Timer     // fires when the scope changes by itself
 }
 
@@ -41,8 +41,8 @@ func (e *etcd) publish(s standing) {
 	e.announce()
 }
 
-// announce logs a change of duty, tells the reader of Changed, and comes back when
-// the scope changes by itself.
+// announce logs a change of scope, wakes the reader of Changed, and runs again when
+// the scope changes by the passage of time.
 func (e *etcd) announce() {
 	e.shown.mu.Lock()
 	defer e.shown.mu.Unlock()
@@ -65,7 +65,7 @@ func (e *etcd) announce() {
 		default:
 		}
 	} else if scope != Nothing || why == before || e.shown.Holder == "" || e.shown.Holder == e.shown.own {
-		return // nothing that is new, or a standby that sees nobody for a moment
+		return // no change, or a standby for which there is no holder at the moment
 	}
 	log := e.log.WithField("why", why)
 	switch scope {
@@ -79,7 +79,7 @@ func (e *etcd) announce() {
 	}
 }
 
-// giveUpDuty ends what may be reported, for a reason.
+// giveUpDuty makes the scope Nothing at once, for a reason.
 func (e *etcd) giveUpDuty(why string) {
 	e.first = never
 	e.shown.mu.Lock()
@@ -114,7 +114,7 @@ func (e *etcd) decidedBy(g group) {
 	clear(e.shown.logged)
 }
 
-// mostTroubles is how many different troubles of one loss of the engine are logged.
+// mostTroubles bounds the different troubles that are logged while the engine is lost.
 const mostTroubles = 5
 
 // undecided notes that etcd has not said who is on duty, and why.
@@ -126,7 +126,7 @@ func (e *etcd) undecided(why string) {
 		e.shown.TroubleAt = time.Now()
 	}
 	e.shown.Trouble = why
-	// One pass in vain is an election among the members of etcd.
+	// A single pass that fails is an election among the members of etcd.
 	if e.failures < 2 || e.shown.logged[why] || len(e.shown.logged) >= mostTroubles {
 		return
 	}
@@ -134,7 +134,7 @@ func (e *etcd) undecided(why string) {
 	e.log.WithField("why", why).Warn("etcd does not say who is on duty")
 }
 
-// notice logs a warning once.
+// notice logs a warning, each text once in the life of the daemon.
 func (e *etcd) notice(text, why string) {
 	if e.notices[text] {
 		return
@@ -143,7 +143,7 @@ func (e *etcd) notice(text, why string) {
 	e.log.WithField("why", why).Warn(text)
 }
 
-// stall notes why the lease is not renewed; nil: it is.
+// stall notes err as the reason why the lease is not renewed; nil if it is renewed.
 func (e *etcd) stall(err error) {
 	why := ""
 	if err != nil {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// watch is a watch on the election of a group: it makes the next one take over at
-// once. What counts is the reading that follows; where the watch fails, the next
-// pass comes a beat later.
+// watch is a watch on the election of a group, so that the next member takes over at
+// once. An event only makes a pass begin, which reads the group; if the watch fails,
+// that pass comes a beat later.
 type watch struct {
 	endpoint, token string
 	cancel          context.CancelFunc
@@ -15,7 +15,7 @@ type watch struct {
 	began           time.Time
 }
 
-// keep sees to it that there is a watch at the endpoint that answers.
+// keep starts a watch at the endpoint that answers, unless there is one.
 func (w *watch) keep(ctx context.Context, e *etcd, wake chan<- struct{}) {
 	c := e.client
 	endpoint := c.endpoints[c.current]
@@ -23,7 +23,7 @@ func (w *watch) keep(ctx context.Context, e *etcd, wake chan<- struct{}) {
 		same := w.endpoint == endpoint && w.token == c.token
 		select {
 		case <-w.done:
-			// One that ends as soon as it begins must not make the passes run.
+			// A watch that ends as soon as it begins must not cause a flood of passes.
 			same = same && time.Since(w.began) < e.beat()
 		default:
 		}

@@ -10,8 +10,8 @@ import (
 // The messages of etcd's JSON gateway, as far as they are used. Keys and values are
 // base64, which encoding/json makes of bytes.
 
-// number is an integer of 64 bits: a string on the wire, to spare the numbers of
-// JavaScript.
+// number is an integer of 64 bits: a string on the wire, since JavaScript's numbers
+// are less precise.
 type number int64
 
 func (n *number) UnmarshalJSON(b []byte) error {

@@ -80,8 +80,8 @@ type addressWatch struct {
 	has  func(bool)
 
 	usable map[place]bool // where the address is, and whether it may be used there
-	said   bool           // something
-	here   bool           // as it was said last
+	said   bool           // has was called
+	here   bool           // as has was last told
 
 	// The kernel lists all addresses on request, and the events go on meanwhile.
 	sequence uint32
@@ -89,7 +89,7 @@ type addressWatch struct {
 	lost     bool // the list on its way is not enough: another is needed
 }
 
-// place is where an address can be once.
+// place is where an address can be assigned, once.
 type place struct {
 	device uint32
 	bits   uint8 // of its network
@@ -122,8 +122,8 @@ func (w *addressWatch) ask() error {
 	return nil
 }
 
-// read reads what the kernel sends next. Only the answer to a question has a limit of
-// time.
+// read reads the kernel's next messages. It waits for events without a time-out, and
+// for the answer to a request netlinkPatience.
 func (w *addressWatch) read(ctx context.Context, buffer []byte) (int, error) {
 	var limit time.Time
 	if w.asked {
@@ -186,7 +186,7 @@ func (w *addressWatch) note(m syscall.NetlinkMessage, listed bool) {
 	w.usable[at] = flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
 }
 
-// say tells whether the address is here, if that is news.
+// say tells whether the address is here, if that has changed.
 func (w *addressWatch) say() {
 	here := false
 	for _, usable := range w.usable {

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RateTolerance is how much faster the clock of one daemon of a group may run than
-// that of another, as a part, for the term of the one to end before the lease of
-// the other begins.
+// RateTolerance is the largest difference between the clock rates of two daemons of
+// a group, as a fraction, at which the term of one surely ends before the lease of
+// the next begins.
 const RateTolerance = 0.05
 
 // ClockRate is how the kernel runs the clock of this host.
 type ClockRate struct {
-	Kept      bool    // by NTP or the like, which compares it with others
+	Kept      bool    // NTP or the like corrects it
 	Corrected float64 // by which its rate is corrected, as a part: 0.0001 is 100 ppm, which is much for a quartz
 }
 

@@ -6,13 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Suspended returns how long the host was suspended since boot. Added to a time of
-// Go's monotonic clock, which stands still meanwhile, it gives one that goes on, and
-// that nobody sets.
+// Suspended returns how long the host was suspended since boot. Go's monotonic clock
+// stops in a suspension; the sum of both runs all the time, and cannot be set.
 func Suspended() time.Duration {
 	var boot, awake unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
-		return 0 // a sandbox that forbids it: then nothing is noticed
+		return 0 // a sandbox that forbids it: then suspensions go unnoticed
 	}
 	return time.Duration(boot.Nano() - awake.Nano())
 }

@@ -37,6 +37,6 @@ func (s standing) next(now time.Duration) time.Duration {
 // the other 5 % slower.
 func termOf(ttl time.Duration) time.Duration { return ttl - ttl/10 }
 
-// patience is how much longer than ttl an engine may be silent before the daemons
-// no longer wait for what it decides. By then every lease has ended.
+// patience is how much longer than the TTL etcd may be silent before the daemons
+// report healthy and sick without it. By then every lease has ended.
 const patience = 5 * time.Second
