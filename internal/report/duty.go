@@ -14,30 +14,31 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// onDuty is what the outbox knows of the duty that it obeys.
+// onDuty is the duty that the outbox obeys, and what follows from it.
 type onDuty struct {
 	duty   duty.Duty
-	shared bool // with other daemons: an old death may be another's news by now
+	shared bool // with other daemons: an old death may be refuted by now
 
 	suspended func() time.Duration // of the host, since boot
 	stale     chan struct{}        // has a token when TakeStale has something
 	takenOver bool                 // since the last TakeStale
-	inVain    time.Time            // when reports were last seen to fail again and again; zero since one was taken
+	inVain    time.Time            // when reports last failed repeatedly; zero if one was taken since
 }
 
-// never is the time of measurement of a verdict that was not measured in its turn.
+// never is entry.measured of a verdict that was repeated, not measured.
 const never time.Duration = math.MinInt64 / 2
 
 func newOnDuty() onDuty {
 	return onDuty{duty: duty.Always(), suspended: duty.Suspended, stale: make(chan struct{}, 1)}
 }
 
-// Obey makes d decide what may be reported from now on; by default everything may be.
+// Obey makes the outbox report within the scope of d from now on; without a call,
+// everything may be reported.
 //
-// A verdict that may not be sent stays, the newest of each replica, and neither
-// waits nor is late. It is sent at once when it may be, but not when it is older than
-// [pace.FreshFor] by then: a replica that is up is probed first, and a death is
-// never sent before another probe has seen it.
+// The newest verdict of each replica that the scope does not permit is withheld, and
+// counts neither as waiting nor as late. Once the scope permits it, it is sent at
+// once, unless it is older than [pace.FreshFor]: then a replica that is up is probed
+// first, and a death is not sent before another probe has seen it.
 func (o *Outbox) Obey(d duty.Duty) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -50,13 +51,14 @@ func (o *Outbox) Obey(d duty.Duty) {
 	}
 }
 
-// Stale returns a channel that yields a value once there are verdicts that are too
-// old to be sent, so that their replicas are to be probed at once.
+// Stale returns a channel that yields a value when TakeStale has something to return.
+// It has one reader, and is never closed.
 func (o *Outbox) Stale() <-chan struct{} { return o.on.stale }
 
 // TakeStale returns the replicas whose verdicts are too old to be sent, the oldest
-// first, each of them once, and whether the duty was taken over since the last call: then those that
-// have no verdict yet are to be probed at once, too.
+// verdict first; the caller probes them at once. No replica is returned twice for one
+// verdict. takenOver says that the duty was taken over since the last call: then
+// replicas without a verdict are to be probed at once, too.
 func (o *Outbox) TakeStale() (replicas []probe.ID, takenOver bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -75,15 +77,15 @@ func (o *Outbox) TakeStale() (replicas []probe.ID, takenOver bool) {
 	return replicas, takenOver
 }
 
-// vainFor is how long reports that failed twice say that the API does not answer
-// here, if no other one is tried.
+// vainFor is how long a repeated failure counts as an API that does not answer this
+// host, if no other report is tried.
 const vainFor = 15 * time.Second
 
-// vainAfter is how long a request without an answer counts as two tries.
+// vainAfter is how long a request must be without an answer to count as two tries.
 const vainAfter = 2 * pace.StatusLine
 
-// Answered returns when a report was taken last, zero if none was, and whether what
-// waits was tried twice lately in vain.
+// Answered returns when a report was last taken, zero if none was; and whether
+// verdicts wait while two tries have recently failed.
 func (o *Outbox) Answered() (at time.Time, inVain bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -92,9 +94,8 @@ func (o *Outbox) Answered() (at time.Time, inVain bool) {
 	return o.queue.taken, o.queue.Len() > 0 && (lately || o.hangs(now))
 }
 
-// hangs reports whether a request has waited for as long as two tries do. Where packets
-// are dropped, a request ends long after the page has turned red, and a replica has
-// one at a time.
+// hangs reports whether any request is hung. If packets are dropped, a request ends
+// only long after the page has turned red, and a replica has one request at a time.
 func (o *Outbox) hangs(now time.Time) bool {
 	for e := o.inFlight.first; e != nil && now.Sub(e.began) >= vainAfter; e = e.next {
 		if o.hung(now, e) {
@@ -104,8 +105,8 @@ func (o *Outbox) hangs(now time.Time) bool {
 	return false
 }
 
-// hung reports whether the request of e has waited so long, and none that began later
-// was taken.
+// hung reports whether the request of e has waited for vainAfter, and no request that
+// began later was taken.
 func (o *Outbox) hung(now time.Time, e *entry) bool {
 	return now.Sub(e.began) >= vainAfter && e.began.After(o.breaker.taken)
 }
@@ -118,7 +119,7 @@ func (o *Outbox) failed(now time.Time, e *entry) {
 	}
 }
 
-// askAnew says that there are verdicts that are too old.
+// askAnew wakes the reader of Stale.
 func (o *Outbox) askAnew() {
 	select {
 	case o.on.stale <- struct{}{}:
@@ -126,8 +127,8 @@ func (o *Outbox) askAnew() {
 	}
 }
 
-// enter makes v the verdict of its replica to deliver; fresh says that it was measured
-// in its turn.
+// enter makes v the verdict of its replica to deliver. fresh says that v was measured
+// now, not repeated.
 func (o *Outbox) enter(now time.Time, v statusapi.Verdict, fresh bool) {
 	e := o.queue.put(now, v)
 	if e.measured, e.stale = o.clock(now), false; !fresh {
@@ -135,8 +136,8 @@ func (o *Outbox) enter(now time.Time, v statusapi.Verdict, fresh bool) {
 	}
 }
 
-// clock returns the time by which verdicts age: it goes on while the host is
-// suspended.
+// clock returns the time by which the age of verdicts is counted. It runs while the
+// host is suspended. It is always 0 unless the duty is shared.
 func (o *Outbox) clock(now time.Time) time.Duration {
 	if !o.on.shared {
 		return 0
@@ -156,14 +157,15 @@ func (o *Outbox) changes() <-chan struct{} {
 	return o.on.duty.Changed()
 }
 
-// heed takes up the scope of the duty as it is now.
+// heed puts the current scope of the duty in force, if it has changed: it cancels
+// requests, withholds verdicts and releases others.
 func (o *Outbox) heed(now time.Time) {
 	before, scope := o.queue.scope, o.on.duty.Scope()
 	if scope == before {
 		return
 	}
 	o.queue.scope = scope
-	o.queue.page.beSilent() // but on duty, another one may report at the same time
+	o.queue.page.beSilent() // before or after this change, another daemon may report
 	if scope == duty.Nothing {
 		o.rest(now)
 	}
@@ -180,7 +182,7 @@ func (o *Outbox) heed(now time.Time) {
 	}
 }
 
-// rest forgets how the API is: nothing is sent to it any more.
+// rest resets the state of the API to unknown, since nothing is sent to it any more.
 func (o *Outbox) rest(now time.Time) {
 	o.breaker.reset()
 	o.gate.open()
@@ -190,7 +192,7 @@ func (o *Outbox) rest(now time.Time) {
 	o.queue.reorder(now, byDeadline)
 }
 
-// release has the verdicts sent that were withheld and no longer are.
+// release queues the withheld verdicts that the scope now permits.
 func (o *Outbox) release(now time.Time) {
 	var released []*entry
 	for _, e := range o.queue.all {
@@ -206,7 +208,7 @@ func (o *Outbox) release(now time.Time) {
 		case e.verdict.Health == probe.Dead:
 			o.outdate(e)
 		default:
-			// It has to be sent sooner or later, whatever becomes of its probe.
+			// It must be sent in time, even if the new probe brings no verdict.
 			e.stale = true
 			o.queue.wait(now, e, now.Add(pace.Repeat+pace.Recovery))
 			o.askAnew()
@@ -230,7 +232,7 @@ func (o *Outbox) skipOutdated(now time.Time) {
 	}
 }
 
-// outdate withholds the death of e until it was seen once more.
+// outdate withholds the death of e until another probe has seen it.
 func (o *Outbox) outdate(e *entry) {
 	o.queue.keep(e)
 	if e.measured != never {
@@ -252,7 +254,7 @@ func (q *queue) withhold() {
 	}
 }
 
-// keep keeps the verdict of e, which is in no heap, back.
+// keep makes e withheld. The entry must be in no heap.
 func (q *queue) keep(e *entry) {
 	if e.phase != withheld {
 		e.phase = withheld
@@ -261,8 +263,8 @@ func (q *queue) keep(e *entry) {
 	q.page.silence(e.verdict.ID)
 }
 
-// silence notes that a death of a replica is not reported: what the page shows of
-// it is its own affair.
+// silence notes that this daemon withholds a report of the replica, so the page may
+// show another health than the last one that this daemon reported.
 func (p *page) silence(id probe.ID) {
 	hash := p.hash(id)
 	if s, ok := p.reports[hash]; ok && !s.silent {
@@ -271,8 +273,7 @@ func (p *page) silence(id probe.ID) {
 	}
 }
 
-// beSilent notes that this daemon does not report, or has not: what the page shows
-// is another one's affair.
+// beSilent is silence for every replica.
 func (p *page) beSilent() {
 	for hash, s := range p.reports {
 		s.silent = true

@@ -12,9 +12,8 @@
 //	breaker  opens when the API takes no report: one trial at a time
 //	gate     closes when the API does not accept the token: one trial at a time
 //
-// A verdict that has not changed is not delivered while the page has it by a report
-// that is young enough: see Renew. What the duty of this daemon does not permit is in
-// none of the parts: it stays aside.
+// An unchanged verdict is not delivered while its last report is young enough: see
+// Renew. A verdict that the duty does not permit is withheld, outside of all parts.
 //
 // The consequences of each answer of the API stand above Outbox.answer.
 package report
@@ -44,9 +43,9 @@ type Terms struct {
 	Promise  time.Duration // within which the page is told to expect the next report; whole seconds, the interval at least
 }
 
-// Carrier is a Reporter whose connections carry a certain number of reports at a time,
-// at least one: of more, some would wait for others, and look as if the API hung. It
-// also says how many they would carry, were there always as many to be carried.
+// Carrier is a Reporter whose connections carry a limited number of reports at a time:
+// more would wait for each other, and look as if the API hung. Carries returns how many
+// they carry now, at least one, and how many at most under a constant load.
 type Carrier interface {
 	Reporter
 	Carries() (now, most int)
@@ -107,7 +106,7 @@ func New(reporter Reporter, terms Terms, log logrus.FieldLogger) *Outbox {
 }
 
 // Reload replaces the reporter and the terms. Requests in flight are not affected.
-// Another promise is told by the next verdict of each replica.
+// A new promise reaches the page with the next verdict of each replica.
 func (o *Outbox) Reload(reporter Reporter, terms Terms) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -17,7 +17,7 @@ type page struct {
 	seed    maphash.Seed
 	epoch   time.Time
 	reports map[uint64]shown
-	doubted time.Duration // what was taken before then, since epoch, the page may have lost
+	doubted time.Duration // since epoch: reports that were taken before may be lost
 	gaps    gaps
 }
 
@@ -27,8 +27,8 @@ type shown struct {
 	promised uint16        // in seconds
 	dead     bool
 	sick     bool
-	silent   bool // this daemon was not to report since, so that the page may show anything
-	doubtful bool // something else than the Status API may have taken it
+	silent   bool // another daemon may have reported since, so the page may show anything
+	doubtful bool // the answer may have been another server's than the Status API's
 }
 
 // promise returns the time that was promised.
@@ -78,8 +78,8 @@ func (p *page) doubtReport(id probe.ID) {
 // doubt notes that the page may have lost what it took until now.
 func (p *page) doubt(now time.Time) { p.doubted = now.Sub(p.epoch) }
 
-// has reports whether the page surely shows v, by a report with this promise that is
-// younger than age.
+// has reports whether the page surely shows v, because of a report with this promise
+// that is younger than age.
 func (p *page) has(now time.Time, v statusapi.Verdict, promise, age time.Duration) bool {
 	s, ok := p.reports[p.hash(v.ID)]
 	if !ok || s.doubtful || s.silent || s.promise() != promise || s.healthOf() != v.Health {
@@ -99,7 +99,7 @@ func (p *page) deadline(id probe.ID) time.Time {
 }
 
 // showsDead reports whether the page shows a replica dead, or may: it was reported
-// dead, or its last report is too old, or its reports were another daemon's affair.
+// dead, or its last report is too old, or another daemon may have reported it.
 func (p *page) showsDead(now time.Time, id probe.ID) bool {
 	s, ok := p.reports[p.hash(id)]
 	return !ok || s.dead || s.silent || s.red(now.Sub(p.epoch))

@@ -26,8 +26,8 @@ import (
 type entry struct {
 	verdict statusapi.Verdict
 	phase   phase
-	stale   bool // its replica is to be probed anew, since the verdict is too old
-	renewal bool // the page has the verdict already, by an older report; the daemon ends
+	stale   bool // TakeStale is to return its replica, since the verdict is too old
+	renewal bool // added by Leave: the page has the verdict by an older report
 
 	measured time.Duration // by Outbox.clock
 
@@ -127,7 +127,7 @@ type queue struct {
 	all      map[probe.ID]*entry
 	gone     int        // entries in the phase gone
 	withheld int        // entries in the phase withheld
-	scope    duty.Scope // of what may be sent; what it does not permit is neither ready nor due later
+	scope    duty.Scope // a verdict that it does not permit is neither ready nor due later
 	ready    entries    // due
 	later    entries    // due later
 	order    int

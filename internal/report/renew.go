@@ -10,16 +10,16 @@ import (
 )
 
 // Renew delivers v, the same verdict as the last one of its replica, unless the page
-// surely has it by a report younger than pace.Renewal. With a promise that is the
-// interval that is never so, and Renew is Put.
+// surely has it by a report younger than pace.Renewal. If the promise is the interval,
+// that age is zero, and Renew is Put.
 //
-// Nothing is sure of a report with another promise than the one in force, of one
-// whose answer was a web page, or from before the page was doubted; nor while a
-// verdict of the replica waits or is under way.
+// The page does not surely have a verdict by a report with another promise than the
+// one in force, by one whose answer was a web page, or by one from before Doubt; nor
+// while a verdict of the replica waits or is under way.
 func (o *Outbox) Renew(v statusapi.Verdict) { o.renew(v, true) }
 
-// Repeat delivers v as Renew does, though nobody has measured it in this turn: such a
-// death is not sent where several daemons share the duty.
+// Repeat delivers v as Renew does, but v is the last verdict again, not a new one: if
+// several daemons share the duty, such a death is not sent.
 func (o *Outbox) Repeat(v statusapi.Verdict) { o.renew(v, v.Health != probe.Dead) }
 
 // renew is Renew; fresh says that v was measured in this turn.
@@ -34,11 +34,11 @@ func (o *Outbox) renew(v statusapi.Verdict, fresh bool) {
 	o.dispatch()
 }
 
-// Leave has the last reports of replicas that are up renewed, but for those younger
-// than pace.Parting, so that the daemon may be away for as long as it promised. It
-// must be called before the context of Run is done; the earliest deadlines come
-// first, since there may be time for some alone. Dead replicas are left out: the
-// page shows them dead without a report, too.
+// Leave renews the last report of every replica of verdicts that is up, unless that
+// report is younger than pace.Parting, so that the daemon may be away for as long as
+// it promised. It must be called before the context of Run is done, and does not wait.
+// The earliest deadlines come first, since there may be time for a part only. Dead
+// replicas are left out: the page shows them dead without a report, too.
 func (o *Outbox) Leave(verdicts iter.Seq[statusapi.Verdict]) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -49,20 +49,20 @@ func (o *Outbox) Leave(verdicts iter.Seq[statusapi.Verdict]) {
 		}
 		o.enter(now, v, true)
 		o.queue.all[v.ID].renewal = true
-		o.catchUp = true // in as many requests at a time as a backlog has
+		o.catchUp = true // as many requests at a time as for a backlog
 	}
 	o.dispatch()
 }
 
 // Doubt notes that the page may have lost what it took: the next verdict of every
-// replica is delivered, whatever it is.
+// replica is delivered, changed or not.
 func (o *Outbox) Doubt() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.queue.page.doubt(time.Now())
 }
 
-// renewals returns how many entries Leave has added.
+// renewals returns how many entries that Leave has added are not delivered yet.
 func (q *queue) renewals() int {
 	n := 0
 	for _, e := range q.all {

@@ -75,7 +75,7 @@ func (l *requests) remove(e *entry) {
 	e.next, e.prev = nil, nil
 }
 
-// aged takes note that the first request of its age has become older.
+// aged updates the list after e, the first request of its age, has become older.
 func (l *requests) aged(e *entry) {
 	switch {
 	case l.fresh == e:

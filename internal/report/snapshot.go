@@ -15,7 +15,7 @@ type Snapshot struct {
 	LastErr  string        // of the last report that was not taken, while none is
 	RTT      time.Duration // smoothed; 0 while none was taken
 	Waiting  int           // verdicts that were not taken yet
-	Withheld int           // those that the duty does not permit, beside them
+	Withheld int           // verdicts that the duty does not permit; not among Waiting
 	NextTry  time.Time     // while only trials begin
 	Promise  Promise
 	Within   time.Duration // which the page is promised the next report of each replica
