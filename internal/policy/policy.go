@@ -43,9 +43,9 @@ func (p *Policy) CheckName(name string, port uint16) error {
 	return p.unlisted(name, port)
 }
 
-// CheckAlias returns a *Denied if an entry of deny matches name, which is what
-// another name leads to: the canonical one, say, or one with a search domain. No
-// entry of allow is asked: who gives a name away does not say where it may lead.
+// CheckAlias returns a *Denied if an entry of deny matches name, an alias that another
+// name leads to: a CNAME, or one with a search domain. Entries of allow do not count: a
+// permitted alias does not make the first name permitted.
 func (p *Policy) CheckAlias(name string, port uint16) error {
 	if p == nil {
 		return nil

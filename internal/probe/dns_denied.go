@@ -8,18 +8,20 @@ import (
 )
 
 const (
-	// maxControls is how many other names tell whether a denial is believed: of those
-	// that share most of the name's domain, since a private one may be gone alone.
+	// maxControls is how many other names are looked up to decide whether a denial is
+	// believed. They share most of the name's domain, since a single private domain
+	// may be gone.
 	maxControls = 2
-	// maxCandidates bounds the names that these are chosen from, at random.
+	// maxCandidates bounds the names, picked at random, that controls are chosen from.
 	maxCandidates = 64
 )
 
-// deny returns what it comes to that c, the look-up of n, found no such name. A
-// nameserver is believed at once, unless it denies other names as well that it has
-// known: then it is no more the one that knew them (a VPN is down, a private zone is
-// not asked any more), which is this host's trouble. The stale addresses serve for
-// maxStale, then the name is dead. The error is an *Error, or the cause of ctx's end.
+// deny returns the result of c, a look-up of n that found no such name. The denial is
+// believed at once, unless other names are denied, too, that were resolved before:
+// then another nameserver answers than the one that knew them (a VPN is down, a private
+// zone is no longer asked), which is this host's trouble. The stale addresses serve
+// for maxStale; after that, the name is dead. The error is an *Error, or the cause of
+// ctx's end.
 func (r *resolver) deny(ctx context.Context, c *lookupCall, n *name, t Target, wait time.Duration) (hostAddrs, error) {
 	failed := &Error{Kind: KindDNS, Reason: fmt.Sprintf("looking up %q: no such host", t.host), Err: errNoName}
 	calls, others := r.askControls(ctx, n, wait)
@@ -51,8 +53,8 @@ func (r *resolver) deny(ctx context.Context, c *lookupCall, n *name, t Target, w
 	return good.hostAddrs, nil
 }
 
-// askControls looks other names up that had addresses when they were last looked up;
-// none if n itself never had any. The caller awaits every look-up.
+// askControls starts the look-ups of the controls of n; none if n itself never had
+// addresses. The caller awaits every look-up. hosts are the quoted names.
 func (r *resolver) askControls(ctx context.Context, n *name, wait time.Duration) (calls []*lookupCall, hosts []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +72,8 @@ func (r *resolver) askControls(ctx context.Context, n *name, wait time.Duration)
 	return calls, hosts
 }
 
-// controlsLocked returns the names nearest to n. The caller holds the lock.
+// controlsLocked returns the names nearest to n that had addresses, the nearest first.
+// The caller holds the lock.
 func (r *resolver) controlsLocked(n *name) []*name {
 	var nearest []*name
 	seen := 0

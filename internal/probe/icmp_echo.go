@@ -18,7 +18,7 @@ type echo struct {
 	reply
 	packet       [echoLen]byte
 	timeout      *time.Timer
-	first        *echo       // of its ping, itself if it is that; the answer goes to that one's replied
+	first        *echo       // the first echo of its ping, perhaps itself; answers go to its replied
 	number       int         // in its ping, from 0 on
 	replied      chan answer // has room for one; a zero answer means that none can come
 	networkError icmpError   // from the network; protected by the socket's mu
@@ -28,7 +28,7 @@ type echo struct {
 // answer is the answer to an echo.
 type answer struct {
 	at     time.Time  // when it was read
-	from   netip.Addr // invalid: from where the echo went
+	from   netip.Addr // invalid if it came from the address that the echo was sent to
 	number int        // of the echo that it answers
 }
 
@@ -46,7 +46,7 @@ const (
 	maxEchoes = int(maxPing / echoAgain)
 )
 
-// train is the echoes of a ping.
+// train holds the echoes of a ping.
 type train struct {
 	echoes [maxEchoes]*echo
 	sent   [maxEchoes]time.Time
@@ -90,7 +90,7 @@ func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Durat
 			return t.answered(got)
 		default:
 		}
-		// It is for the worse case only, so it waits for nothing, and fails silently.
+		// Another echo only helps if one is lost, so it never waits, and fails silently.
 		if !last && s.spare.take(time.Now()) {
 			_ = s.follow(ctx, &t, addr, 0)
 		}
@@ -118,7 +118,7 @@ func (s *echoSocket) follow(ctx context.Context, t *train, addr netip.Addr, limi
 }
 
 // answered returns the result of a ping whose echo got answers. The round trip is that
-// of this echo: what was lost before it is no latency.
+// of this echo alone: an echo lost before it adds no latency.
 func (t *train) answered(a answer) (pong, error) {
 	if a.at.IsZero() {
 		return pong{}, socketClosed()

@@ -32,7 +32,7 @@ type echoSocket struct {
 	ended    chan struct{} // closed when it has
 	launched atomic.Uint32 // echoes sent
 	spare    spareEchoes
-	fault    atomic.Pointer[Error] // of a packet that could not be taken; nil: none was
+	fault    atomic.Pointer[Error] // of the last packet whose handling panicked; nil: none
 
 	reading sync.Mutex     // held from reading a packet until it is delivered
 	buffer  [16 << 10]byte // of a longer packet the checksum would be wrong; no echo of ours has such an answer
@@ -195,8 +195,9 @@ func (s *echoSocket) drain(fd int) bool {
 	return false
 }
 
-// survive takes a packet by take. One that trips it up must not end the receiver, and
-// the daemon with it: it is lost, and why is the failure of a ping without an answer.
+// survive handles a packet by take. A panic must not end the receiver, and the daemon
+// with it: the packet is lost, and the panic is kept as the failure of a ping without
+// an answer.
 func (s *echoSocket) survive(take func()) {
 	defer func() {
 		if fault := recover(); fault != nil {

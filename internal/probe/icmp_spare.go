@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// neighbourTime is for how long an echo to an absent neighbour occupies the send
-	// buffer: three questions for its address, a second apart.
+	// neighbourTime is how long an echo to an absent neighbour occupies the send buffer:
+	// three address requests (ARP, ND), a second apart.
 	neighbourTime = 3 * time.Second
 	// queuedEcho is what an echo takes of the send buffer, in bytes, at most.
 	queuedEcho = 1 << 10

@@ -27,8 +27,8 @@ func (p *Prober) addrs(ctx context.Context, t Target, a attempt) ([]netip.Addr, 
 	return p.resolver.addrs(ctx, t, a)
 }
 
-// permitAlias returns an *Error of KindPolicy if an entry of deny is about the name,
-// which the look-up of another one led through.
+// permitAlias returns an *Error of KindPolicy if an entry of deny matches the name,
+// which is an alias that the look-up of another name led to; else nil.
 func (p *Prober) permitAlias(name string, port uint16) error {
 	if err := p.policy.Load().CheckAlias(name, port); err != nil {
 		return denied(err)

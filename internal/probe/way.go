@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lostWay returns the failure of this host that it has no way any more to where the
-// attempt went; nil if it has one, or none is known. What the kernel says of a route
-// it says when a connection begins: one that is under way when the route or the link
-// goes ends in silence, which is no silence of the target.
+// lostWay returns the failure of this host to have a route to the addresses of the
+// attempt; nil if it has one to any of them, or there are none. The kernel reports a
+// missing route only when a connection begins: if the route or the link goes later, the
+// attempt times out, though the target is not at fault.
 func lostWay(p *Attempt, way func(netip.Addr) error) error {
 	addrs := p.Addrs
 	if p.Addr.IsValid() {
@@ -30,7 +30,8 @@ func lostWay(p *Attempt, way func(netip.Addr) error) error {
 }
 
 // wayTo returns an *Error of KindLocal if this host has no route to addr, or no address
-// of its family. It sends nothing: to connect a datagram socket looks for the route.
+// of its family. It sends nothing: connect(2) of a datagram socket only looks the route
+// up.
 func wayTo(addr netip.Addr) error {
 	const discard = 9
 	family, sa, err := sockaddr(netip.AddrPortFrom(addr, discard))
@@ -39,7 +40,7 @@ func wayTo(addr netip.Addr) error {
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil // which says nothing of the way
+		return nil // a lack of sockets says nothing of the route
 	}
 	defer unix.Close(fd)
 	switch err := unix.Connect(fd, sa); err {
