@@ -10,9 +10,9 @@ import (
 // of HTTP/2, in bytes.
 const leastRequest = 64
 
-// conn is a connection that takes back what it has not sent, if it is closed before
-// an answer came. The kernel would go on sending it for minutes, and when the network
-// is whole again, a report of back then would take the place of newer ones.
+// conn is a connection that discards unsent data if it is closed before an answer has
+// come (SO_LINGER 0). Otherwise the kernel would go on sending it for minutes, and when
+// the network is whole again, an old report would replace newer ones.
 type conn struct {
 	*net.TCPConn
 	asking atomic.Bool // a request was written, and nothing was read since

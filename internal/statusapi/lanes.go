@@ -6,33 +6,33 @@ import (
 )
 
 const (
-	streams  = 100 // of an HTTP/2 connection at a time; servers permit as many (RFC 9113, 6.5.2, and those in use)
-	maxLanes = 256 // HTTP/2 connections: the reports of a million replicas half a second away
+	streams  = 100 // of an HTTP/2 connection at a time: RFC 9113, 6.5.2, has servers permit at least as many
+	maxLanes = 256 // HTTP/2 connections: enough for a million replicas at a round trip of half a second
 )
 
-// lanes are the ways of reports to the API, of which each has one HTTP/2 connection
-// with as many requests at a time as servers permit. By itself the transport opens a
-// connection for each request above that: hundreds at a time, each a TLS handshake,
-// and more while those take their time.
+// lanes are the transports of reports to the API. Each has one HTTP/2 connection, which
+// carries as many requests at a time as servers permit. A single transport would open
+// another connection for each request above that: hundreds at a time, each with a TLS
+// handshake, and more while those are under way.
 //
-// There are as many as the reports need: where all are full, as many are tried as there
-// are, by one report each. An API that speaks HTTP/1.1 has the first lane alone, and in
-// it a connection for each request at a time.
+// The number of lanes doubles when all are full: each new one is tried by a single
+// report. With an API that speaks HTTP/1.1, there is only the first lane, with a
+// connection for each request at a time.
 type lanes struct {
 	mu    sync.Mutex
 	lanes []*lane
 	open  int // lanes that have had an answer over HTTP/2
 }
 
-// lane is one of them. The lock of lanes protects its fields, but for the client.
+// lane is one transport. The lock of lanes protects its fields, except the client.
 type lane struct {
 	client   *http.Client
 	inFlight int
 	open     bool
 }
 
-// carries returns how many requests a lane carries at a time. Whether the first one has
-// HTTP/2 is known by its first answer.
+// carries returns how many requests lane i carries at a time. A lane is open, and known
+// to have HTTP/2, from its first answer on; the first lane has HTTP/1.1 until then.
 func (l *lanes) carries(i int) int {
 	switch {
 	case l.lanes[i].open:
@@ -43,8 +43,8 @@ func (l *lanes) carries(i int) int {
 	return 1
 }
 
-// enter returns the first lane that has room, of those that there are or a new one; if
-// none has, the first.
+// enter returns the first lane that has room, if need be a new one; if there can be none,
+// the first lane. The caller passes it to leave.
 func (l *lanes) enter(base *http.Client) *lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,7 +69,8 @@ func (l *lanes) enter(base *http.Client) *lane {
 	return chosen
 }
 
-// leave notes that a request over a lane has its answer; nil if there was none.
+// leave notes that a request over a lane has ended, with resp or, if it is nil, without
+// an answer.
 func (l *lanes) leave(lane *lane, resp *http.Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,8 +85,8 @@ func (l *lanes) leave(lane *lane, resp *http.Response) {
 	}
 }
 
-// carry returns how many requests all lanes carry at a time, those included by which new
-// ones are tried, and how many they would once there are as many as there may be.
+// carry returns how many requests all lanes carry at a time, including those that try a
+// new lane, and how many the largest number of lanes would carry.
 func (l *lanes) carry() (now, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,8 +96,8 @@ func (l *lanes) carry() (now, most int) {
 	return l.open*streams + min(l.open, maxLanes-l.open), maxLanes * streams
 }
 
-// closeIdle closes the connections that no request uses, but for those of the first lane,
-// which others have, too.
+// closeIdle closes the idle connections of all lanes except the first, whose transport is
+// shared with other requests.
 func (l *lanes) closeIdle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
