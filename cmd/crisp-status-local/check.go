@@ -257,8 +257,8 @@ func (l *checklist) promise(m *statusapi.Map, c config.Config) {
 	l.add(right, "promise", "every replica within %g s%s%s", c.Promise.Seconds(), others, absences(c))
 }
 
-// absences says for how long the daemon may be away before the page shows it, where the
-// promise is longer than the interval.
+// absences returns how long the daemon may be away before the page shows it, in words;
+// empty unless the promise is longer than the interval.
 func absences(c config.Config) string {
 	if c.Promise == c.Interval {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
 
-// clusterOf returns who reports, as it is shown; nil for a daemon by itself.
+// clusterOf returns the state of the duty, as it is shown; nil without an engine.
 func clusterOf(s duty.State) *status.Cluster {
 	if s.Engine == "" || s.Engine == "none" {
 		return nil
@@ -30,7 +30,7 @@ func clusterOf(s duty.State) *status.Cluster {
 	return c
 }
 
-// cluster returns the lines about who reports; none of a daemon by itself.
+// cluster returns the lines about the duty; none without an engine.
 func (v statusView) cluster() string {
 	c, now := v.snapshot.Cluster, v.snapshot.Now
 	if c == nil {
@@ -77,7 +77,7 @@ func (v statusView) cluster() string {
 	return lines.String()
 }
 
-// member says what a daemon of the group sees.
+// member returns the line about a member of the group.
 func (v statusView) member(m status.ClusterMember) string {
 	c := v.snapshot.Cluster
 	line := printable(m.Name)

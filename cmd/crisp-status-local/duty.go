@@ -19,28 +19,29 @@ import (
 )
 
 const (
-	countEvery    = 10 * time.Second       // for the counts that other daemons show: 100,000 replicas take 20 ms
-	countPatience = 100 * time.Millisecond // for the scheduler to count: a lease waits
-	mapPatience   = 10 * time.Second       // for the first map, until another daemon may do better
+	countEvery   = 10 * time.Second       // between two counts, which other daemons show: 100,000 replicas take 20 ms
+	countTimeout = 100 * time.Millisecond // for the scheduler to count: the renewal of the lease waits for it
+	mapTimeout   = 10 * time.Second       // for the first map, before another daemon may take over
 )
 
-// dutyKeeper keeps the duty of the configuration in force, which the outbox obeys.
+// dutyKeeper runs the duty of the configuration in force, which the outbox obeys, and
+// replaces it at a reload.
 type dutyKeeper struct {
 	d *daemon
 
 	mu    sync.Mutex // protects all following fields
-	end   func()     // gives the duty back; nil while it needs nothing of the kind
+	end   func()     // gives the duty back, and returns when that is done; nil if nothing runs
 	ended bool       // the daemon ends
 	of    dutySettings
 
 	current  atomic.Pointer[duty.Duty]
 	client   atomic.Pointer[statusapi.Client] // of the configuration in force
 	draining atomic.Bool                      // the scheduler has ended
-	mapHeld  atomic.Bool                      // there was a map
+	mapHeld  atomic.Bool                      // the first map has come
 	began    time.Time
 }
 
-// dutySettings are the part of the configuration that a duty is of.
+// dutySettings is the part of the configuration that a duty depends on.
 type dutySettings struct {
 	cluster config.Cluster
 	page    string
@@ -59,7 +60,8 @@ func pageHash(c config.Config) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// newDutyKeeper makes the outbox of d obey the duty of c, which start seeks.
+// newDutyKeeper makes the outbox of d obey the duty of c. The caller then calls start, and
+// giveBack in the end.
 func newDutyKeeper(d *daemon, c config.Config) *dutyKeeper {
 	k := &dutyKeeper{d: d, began: time.Now()}
 	k.client.Store(d.client)
@@ -78,14 +80,14 @@ func (k *dutyKeeper) obey(s dutySettings) {
 	k.d.outbox.Obey(next)
 }
 
-// start seeks the duty. It needs to be called once, with the outbox at work.
+// start seeks the duty. It must be called once, while the outbox runs.
 func (k *dutyKeeper) start() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.seek()
 }
 
-// seek seeks the duty in a goroutine of its own; a duty that nobody can take has none.
+// seek runs the duty in a goroutine of its own; a duty that never changes needs none.
 func (k *dutyKeeper) seek() {
 	switch k.of.cluster.Engine {
 	case config.Address, config.Etcd:
@@ -99,8 +101,7 @@ func (k *dutyKeeper) seek() {
 	k.end = func() { cancel(); running.Wait() }
 }
 
-// leave gives the duty back, if that of c is another one. Nothing is reported from
-// then on until take.
+// leave gives the duty back if c has another one. Then nothing is reported until take.
 func (k *dutyKeeper) leave(c config.Config) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -109,7 +110,7 @@ func (k *dutyKeeper) leave(c config.Config) {
 	}
 }
 
-// take seeks the duty of c, if it is another one.
+// take seeks the duty of c if it is another one than that in force.
 func (k *dutyKeeper) take(c config.Config) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,8 +120,8 @@ func (k *dutyKeeper) take(c config.Config) {
 	}
 }
 
-// giveBack gives the duty back for good, so that another daemon takes over at once.
-// Nothing must be left to be sent.
+// giveBack gives the duty back for good, so that another daemon takes over at once. The
+// outbox must have ended.
 func (k *dutyKeeper) giveBack() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -135,7 +136,7 @@ func (k *dutyKeeper) giveUp() {
 	}
 }
 
-// dutyOf returns the duty that s asks for.
+// dutyOf returns the duty for s.
 func (k *dutyKeeper) dutyOf(s dutySettings) duty.Duty {
 	c := s.cluster
 	switch c.Engine {
@@ -154,16 +155,16 @@ func (k *dutyKeeper) dutyOf(s dutySettings) duty.Duty {
 	return duty.Always()
 }
 
-// etcdSettings returns what a duty by etcd needs to know of s and of this daemon.
+// etcdSettings returns the settings for s, with the functions of this daemon.
 func (k *dutyKeeper) etcdSettings(s dutySettings) duty.EtcdSettings {
 	settings := etcdSettings(s)
-	at := &glance{scheduler: k.d.scheduler}
+	at := &cachedTotals{scheduler: k.d.scheduler}
 	settings.Alive, settings.TryAPI, settings.Seen = k.alive, k.tryAPI, at.counts
 	settings.API = func() duty.APIView { return k.api(at) }
 	return settings
 }
 
-// etcdSettings returns what a duty by etcd needs to know of s.
+// etcdSettings returns the settings for s, without functions except the password's.
 func etcdSettings(s dutySettings) duty.EtcdSettings {
 	c := s.cluster
 	settings := duty.EtcdSettings{
@@ -181,7 +182,8 @@ func etcdSettings(s dutySettings) duty.EtcdSettings {
 	return settings
 }
 
-// alive returns nil while this daemon makes progress: at its end, while it delivers.
+// alive returns nil while this daemon makes progress: the scheduler and the outbox, and
+// once the scheduler has ended, the outbox alone.
 func (k *dutyKeeper) alive(ctx context.Context) error {
 	if k.draining.Load() {
 		return k.d.outbox.Ping(ctx)
@@ -190,19 +192,19 @@ func (k *dutyKeeper) alive(ctx context.Context) error {
 }
 
 // api returns what this daemon knows of the Status API.
-func (k *dutyKeeper) api(at *glance) duty.APIView {
+func (k *dutyKeeper) api(at *cachedTotals) duty.APIView {
 	taken, inVain := k.d.outbox.Answered()
 	return duty.APIView{Answered: at.answered(taken), Taken: taken, InVain: inVain || k.mapless()}
 }
 
-// mapless reports whether this daemon has waited for its first map for too long.
-// Without one nothing can wait to be reported, and nobody would report if this daemon
-// stayed on duty: so a map that does not come is a report in vain.
+// mapless reports whether this daemon has waited for its first map for over mapTimeout.
+// Without a map it has nothing to report, and nobody would report if it stayed on duty:
+// so a missing map counts as a report that fails.
 func (k *dutyKeeper) mapless() bool {
-	if k.mapHeld.Load() || time.Since(k.began) < mapPatience {
+	if k.mapHeld.Load() || time.Since(k.began) < mapTimeout {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), countPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 	defer cancel()
 	shot, err := k.d.scheduler.Snapshot(ctx, scheduler.Totals)
 	if err == nil && shot.Map.Held {
@@ -211,7 +213,7 @@ func (k *dutyKeeper) mapless() bool {
 	return err == nil && !shot.Map.Held
 }
 
-// tryAPI asks the Status API for what has changed of the map, and drops the answer.
+// tryAPI requests the map from the Status API, and drops the answer.
 func (k *dutyKeeper) tryAPI(ctx context.Context) error {
 	shot, err := k.d.scheduler.Snapshot(ctx, scheduler.Totals)
 	if err != nil {
@@ -221,19 +223,20 @@ func (k *dutyKeeper) tryAPI(ctx context.Context) error {
 	return err
 }
 
-// glance is what the scheduler has said lately. One goroutine may use it at a time.
-type glance struct {
+// cachedTotals holds the scheduler's totals, at most countEvery old while it answers. One
+// goroutine may use it at a time.
+type cachedTotals struct {
 	scheduler *scheduler.Scheduler
 	at        time.Time
 	shot      scheduler.Snapshot
 }
 
-// look asks the scheduler, unless it has said something some seconds ago.
-func (g *glance) look() {
+// refresh asks the scheduler if the totals are older than countEvery.
+func (g *cachedTotals) refresh() {
 	if time.Since(g.at) < countEvery {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), countPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 	defer cancel()
 	if shot, err := g.scheduler.Snapshot(ctx, scheduler.Totals); err == nil {
 		g.shot, g.at = shot, time.Now()
@@ -241,16 +244,16 @@ func (g *glance) look() {
 }
 
 // counts returns how many replicas have each health.
-func (g *glance) counts() (healthy, sick, dead int) {
-	g.look()
+func (g *cachedTotals) counts() (healthy, sick, dead int) {
+	g.refresh()
 	return g.shot.Counts[probe.Healthy], g.shot.Counts[probe.Sick], g.shot.Counts[probe.Dead]
 }
 
-// answered returns when the Status API last answered, with a report taken at a time
-// or with a map: a standby sends no reports. It is zero if a later map request
-// failed.
-func (g *glance) answered(taken time.Time) time.Time {
-	g.look()
+// answered returns when the Status API last answered: it took a report, at the time
+// taken, or gave a map, since a standby sends no reports. It is zero if a later map
+// request failed.
+func (g *cachedTotals) answered(taken time.Time) time.Time {
+	g.refresh()
 	return lastAnswer(taken, g.shot.Map)
 }
 

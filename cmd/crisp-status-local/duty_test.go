@@ -123,13 +123,13 @@ func TestDutyWithoutAMap(t *testing.T) {
 		}
 		d := newDaemon(c, system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: io.Discard, stderr: io.Discard})
 		var running sync.WaitGroup
-		at := &glance{scheduler: d.scheduler}
+		at := &cachedTotals{scheduler: d.scheduler}
 		ctx, cancel := context.WithCancel(t.Context())
 		running.Go(func() { d.scheduler.Run(ctx) })
 		if d.duty.api(at).InVain {
 			t.Errorf("%s: got reports in vain of a daemon that has just begun", endpoint)
 		}
-		d.duty.began = d.duty.began.Add(-mapPatience)
+		d.duty.began = d.duty.began.Add(-mapTimeout)
 		for deadline := time.Now().Add(time.Minute); d.duty.api(at).InVain != want || d.duty.mapHeld.Load() == want; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: got in vain %v, want %v", endpoint, !want, want)

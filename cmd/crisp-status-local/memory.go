@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// What the daemon takes, whatever map and targets do, as README states it: this, a
-// quarter of its memory limit for probes under way, and the rest of it for replicas.
+// The daemon's memory, whatever map and targets do, as README states it: programMemory, a
+// quarter of its memory limit for probes under way, and the rest for replicas.
 const (
 	programMemory = 12 << 20 // without a replica
 	replicaMemory = 1 << 10  // a replica: twice the heap of one that is up, two thirds of one that was dead
@@ -45,8 +45,8 @@ func (d *daemon) memoryLimit() int64 {
 	return 0
 }
 
-// limitMap has left out of a map what does not fit the memory limit: the others are
-// watched, where the kernel would end the process again and again.
+// limitMap makes the client leave out the replicas of a map that do not fit the memory
+// limit. Otherwise the kernel would kill the process again and again.
 func (d *daemon) limitMap() {
 	if limit := d.memoryLimit(); limit > 0 {
 		d.client.LimitReplicas(replicasFor(limit))

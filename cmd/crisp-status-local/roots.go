@@ -9,10 +9,10 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// trustPublicRoots has a host without any CA bundle reach the Status API and public
-// replicas all the same. To read our own bundle takes 3 ms and 0.7 MB, so it is read
-// where the host has none, and by those who verify certificates: before the first
-// of them, since the system's roots are looked at once.
+// trustPublicRoots lets a host without a CA bundle reach the Status API and public
+// replicas. Our own bundle takes 3 ms and 0.7 MB, so it is read only if the host has
+// none, and only by commands that verify certificates. It must be called before the first
+// verification, since package x509 loads the system's roots once.
 var trustPublicRoots = sync.OnceFunc(func() {
 	if system, err := x509.SystemCertPool(); err == nil && !system.Equal(x509.NewCertPool()) {
 		return

@@ -121,7 +121,7 @@ func (s screen) fold(line string, indent int) string {
 }
 
 // foldHelp returns text about options for a screen that has no room for two columns:
-// what stands in the second one is below the first, and paragraphs are broken anew.
+// the second column stands below the first, and paragraphs are wrapped again.
 func (s screen) foldHelp(text string) string {
 	const usual, option, below = 80, 2, 6
 	if s.width == 0 || s.width >= usual {
