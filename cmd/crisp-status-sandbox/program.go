@@ -16,7 +16,7 @@ type action string
 
 const (
 	start  action = "start"
-	stop   action = "stop"   // SIGTERM: it may say goodbye
+	stop   action = "stop"   // SIGTERM: it may end in good order
 	kill   action = "kill"   // SIGKILL
 	freeze action = "freeze" // SIGSTOP: it hangs, as a host that is suspended
 	thaw   action = "thaw"   // SIGCONT

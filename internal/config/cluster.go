@@ -25,7 +25,7 @@ const (
 	maxPasswordSize = 4 << 10
 )
 
-// Engine decides which of several daemons reports.
+// Engine names how it is decided which of several daemons reports.
 type Engine string
 
 // The engines.
@@ -36,7 +36,7 @@ const (
 	Etcd     Engine = "etcd"    // etcd elects who reports
 )
 
-// Cluster is how several daemons watch for one page.
+// Cluster is the table [cluster]: how several daemons share a page.
 type Cluster struct {
 	Engine Engine
 	Group  string     // of the daemons that share the duty

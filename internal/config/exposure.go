@@ -26,8 +26,8 @@ func (d *document) exposures(c Config) []string {
 	return warnings
 }
 
-// readable returns a sentence if everybody on this host can read the file at a place,
-// which holds what.
+// readable returns a sentence if everybody on this host can read the file at a place;
+// what names its secret, such as "the token".
 func (d *document) readable(at tokenPlace, what string) []string {
 	// A file that is no regular one is a pipe, which is read once.
 	info, err := os.Stat(at.path)
@@ -45,7 +45,8 @@ type secretPlace struct {
 	what string
 }
 
-// secretIn notes that the file which s, the value of key, names holds what.
+// secretIn notes that the file that s, the value of key, names holds a secret; what names
+// it, such as "the password".
 func (d *document) secretIn(key, what string, s setting) {
 	place := tokenPlace{key, d.resolve(s.value), quoteForShell(d.resolve(s.value))}
 	if s.written != s.value {

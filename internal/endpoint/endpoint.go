@@ -148,7 +148,7 @@ func (h handler) healthz(w http.ResponseWriter, r *http.Request) {
 
 func (h handler) readyz(w http.ResponseWriter, r *http.Request) { answer(w, r, h.source.Ready) }
 
-// answer writes ok and the note, or the line that says why not.
+// answer writes "ok" and the note, or the error, as one line.
 func answer(w http.ResponseWriter, r *http.Request, ask func(context.Context) (string, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()

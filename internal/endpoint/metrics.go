@@ -114,8 +114,8 @@ func (m emitter) state(s *State) {
 	m.gauge("config_last_reload_success_timestamp_seconds", "When the configuration was last taken up.", unix(s.Reloaded.At))
 }
 
-// cluster emits who reports. A daemon by itself, of which c is nil, reports
-// everything, and has no more to say.
+// cluster emits the metrics of the duty. c is nil without an engine: then there is only
+// the scope, everything.
 func (m emitter) cluster(c *status.Cluster) {
 	reporting := status.ReportsEverything
 	if c != nil {

@@ -87,8 +87,8 @@ func appendValue(b []byte, value float64) []byte {
 	return strconv.AppendFloat(b, value, 'g', -1, 64)
 }
 
-// replicaLabels are those of each replica, as they are written, one after the other: a
-// replica has them in up to five metrics, and to write them costs most of all.
+// replicaLabels are the labels of all replicas as text, one after the other: a replica
+// has them in up to five metrics, and formatting them is the largest cost of a scrape.
 type replicaLabels struct {
 	text []byte
 	ends []int

@@ -1,6 +1,6 @@
-// Package pace holds every duration that follows from the interval, at which
-// replicas are probed, and from the promise, within which the page is told to
-// expect the next report; and the inequalities that they keep.
+// Package pace holds every duration that follows from the interval (the time between
+// two probes of a replica) and from the promise (the time within which the page is told
+// to expect the next report), and the inequalities that they keep.
 //
 // The page shows a replica dead Grace (40 s) after the time that its last report
 // promised. For a replica that is up, with i as the interval and p as the promise,
@@ -27,15 +27,15 @@
 // outage, a report that was rejected alone is sent again at its deadline,
 // Grace − 30 s = 10 s before the page turns red.
 //
-// Where the daemon itself is away, the report before is at most Renewal + i old when
-// it ends without a word, and Parting when it is told to end. An absence reaches from
-// there to the replica's next report, so the page shows none of
+// When the daemon ends, the last report of a replica is at most Renewal + i old if it
+// was killed, and Parting if it was told to end. An absence lasts from the end to the
+// replica's next report. The page shows no absence up to
 //
 //	unplanned   p + Grace − Renewal − i     (Absence): p/2 + Grace − i, or Grace below p = 2i
 //	planned     p                           since Parting + Spread + Repeat ≤ 3 s + 30 s + 5 s < Grace
 //
-// where the planned one, unlike the other, has the time for the start in it: Spread
-// for the turns of a new map, and Repeat for the map and the first verdict.
+// The planned one is counted to the next start: the time of the start itself, Spread for
+// the turns of a new map and Repeat for the map and the first verdict, comes on top.
 //
 // Recovery bounds the number of replicas: B verdicts need B·RTT/2 s requests in
 // flight, and some 0.2 ms of CPU each, so the 3 s hold up to some 10,000 waiting
@@ -115,16 +115,15 @@ func Trial(interval time.Duration) time.Duration {
 // of its replica: ten seconds before the page turns red.
 func Deadline(promise time.Duration) time.Duration { return promise + lateReport }
 
-// Renewal returns the age from which on a report is renewed though the verdict has
-// not changed: half the promise, or less where the turn after the one that
-// renews nothing would come too late. It is zero where the promise is the interval:
-// every verdict is reported.
+// Renewal returns the age from which on the report of an unchanged verdict is renewed:
+// half the promise, or less if the next turn would come too late. It is zero if the
+// promise is the interval: then every verdict is reported.
 func Renewal(interval, promise time.Duration) time.Duration {
 	return max(0, min(promise/2, promise-interval))
 }
 
-// Absence returns how long the daemon may be away unexpectedly, from its end to the
-// next report of a replica, before the page shows it.
+// Absence returns how long the daemon may be away after it was killed, from its end to
+// the next report of a replica, before the page shows that replica dead.
 func Absence(interval, promise time.Duration) time.Duration {
 	return promise + Grace - Renewal(interval, promise) - interval
 }

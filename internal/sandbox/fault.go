@@ -29,7 +29,7 @@ func ReportsOf(replica string) func(Request) bool {
 	return func(r Request) bool { return r.Replica == replica }
 }
 
-// From aims a fault at every request of one of several daemons.
+// From aims a fault at every request of one daemon of Options.Members.
 func From(member string) func(Request) bool {
 	return func(r Request) bool { return r.Member == member }
 }

@@ -22,8 +22,8 @@ func PlacesOf(m *statusapi.Map, s Settings) Places {
 	return Places{turns.peak(alone.longestProbe()), allowed, by}
 }
 
-// probeMemory is what a probe under way takes, in bytes: over TCP some 6 to 12 KiB, with
-// TLS several times as much. Of the memory of the process a quarter is for them.
+// probeMemory is the memory of a probe under way, in bytes: over TCP some 6 to 12 KiB,
+// with TLS several times as much. A quarter of the process's memory is for probes.
 const probeMemory = 16 << 10
 
 // places returns how many of the probes of all replicas may run at a time, and

@@ -7,19 +7,19 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// refreshWithin is the time over which the starts of a refresh are spread: what is
-// probed then is waited for.
+// refreshWithin is the time over which the starts of a refresh are spread. It is short,
+// since the page waits for these verdicts.
 const refreshWithin = time.Second
 
-// refreshed is replicas that are due beside their turns.
+// refreshed is a group of replicas that is due beside its turns.
 type refreshed struct {
 	at      time.Time
 	members []*replica
 }
 
-// refresh makes the replicas due at once whose verdicts the outbox does not send,
-// since they are too old, in groups like any probes; if this daemon has just come on
-// duty, those without a verdict, too. Their turns stay where they are.
+// refresh makes the replicas due at once whose verdicts are too old for the outbox to
+// send; and if this daemon has just taken the duty over, those without a verdict, too.
+// They start in groups, as in a cycle. Their turns do not move.
 func (s *Scheduler) refresh(now time.Time) {
 	stale, takenOver := s.outbox.TakeStale()
 	var due []*replica
@@ -50,8 +50,8 @@ func (s *Scheduler) refresh(now time.Time) {
 	}
 }
 
-// refreshDue starts the probes of a refresh that are due, but of the replicas that
-// had their turn meanwhile.
+// refreshDue starts the probes of a refresh that are due, except those of replicas that
+// have had their turn meanwhile.
 func (s *Scheduler) refreshDue(ctx context.Context, now time.Time) {
 	for len(s.refreshes) > 0 && !s.refreshes[0].at.After(now) {
 		members := s.refreshes[0].members

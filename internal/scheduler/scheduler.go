@@ -83,7 +83,7 @@ type Prober interface {
 type Outbox interface {
 	Put(v statusapi.Verdict)
 	Renew(v statusapi.Verdict)                  // the same verdict as the last one of its replica
-	Repeat(v statusapi.Verdict)                 // as Renew, but nobody has measured it in this turn
+	Repeat(v statusapi.Verdict)                 // as Renew, but v is repeated, not measured
 	Leave(verdicts iter.Seq[statusapi.Verdict]) // the last ones, as the daemon ends
 	Doubt()                                     // the page may have lost what it took
 	Retain(replicas int, keep func(probe.ID) bool)

@@ -12,8 +12,8 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// mostTraced is of how many replicas a map may have whose last failures are kept with all
-// their attempts, some 300 bytes each; of more, the last attempt is. All may fail.
+// mostTraced is the largest map, in replicas, of whose last failures all attempts are
+// kept, some 300 bytes each; of a larger map, only the last attempt. All may fail.
 const mostTraced = 50_000
 
 // startDue starts the groups that are due.

@@ -206,8 +206,8 @@ func CheckHealth(path string) error {
 	return nil
 }
 
-// untrusted says why p, which has the name of the daemon with the file at path, is
-// not asked by a process of user uid, and how to ask.
+// untrusted returns the error that a process of user uid does not trust p, the process
+// that holds the name of the daemon with the file at path. It says how to ask instead.
 func untrusted(path string, p *syscall.Ucred, uid int) error {
 	want, how := fmt.Sprintf("uid %d or root", uid), "ask as the user of the daemon"
 	if uid == 0 {

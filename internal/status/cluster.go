@@ -2,7 +2,7 @@ package status
 
 import "time"
 
-// Scope is how much a daemon may report, where several watch for one page.
+// Scope is how much a daemon may report, if several watch for one page.
 type Scope string
 
 // The scopes.
@@ -12,7 +12,7 @@ const (
 	ReportsNothing    Scope = "nothing"    // it stands by: another one is on duty
 )
 
-// Cluster is who reports, where several daemons watch for one page.
+// Cluster is the state of the duty, if several daemons watch for one page.
 type Cluster struct {
 	Engine       string          `json:"engine"`                 // alive, address or etcd
 	Group        string          `json:"group,omitempty"`        // of the daemons that share the duty; with etcd alone
@@ -38,8 +38,8 @@ type ClusterMember struct {
 	APIAnswers bool   `json:"api_answers"` // the Status API has answered it lately
 }
 
-// StandsBy reports whether another daemon is on duty; false of nil, which is a
-// daemon by itself.
+// StandsBy reports whether another daemon is on duty. c is nil without an engine: then
+// it is false.
 func (c *Cluster) StandsBy() bool { return c != nil && c.Scope == ReportsNothing }
 
 // LeavesDeaths reports whether dead is left to the page, which shows it by itself.
@@ -48,8 +48,7 @@ func (c *Cluster) LeavesDeaths() bool { return c != nil && c.Scope == ReportsAli
 // Alone reports whether c is without its engine, which decides who is on duty.
 func (c *Cluster) Alone() bool { return c != nil && c.Trouble != "" }
 
-// Word says in a clause whose duty it is: a status line and a page have room for no
-// more.
+// Word returns a clause about the duty, short enough for a status line and the page.
 func (c *Cluster) Word() string {
 	switch {
 	case c == nil:
