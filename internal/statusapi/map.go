@@ -39,8 +39,8 @@ const (
 	maxStatus   = 1000 // one above the highest that an answer can have
 )
 
-// decodeMap reads a map. What it holds meanwhile is the map that it makes, and
-// maxValue of the text.
+// decodeMap reads a map. Besides the map that it makes, it holds at most maxValue bytes
+// of the text.
 func decodeMap(body io.Reader, most bounds) (*Map, error) {
 	b := &builder{
 		read:  newMapReader(body, most),
@@ -65,9 +65,9 @@ func decodeMap(body io.Reader, most bounds) (*Map, error) {
 	return b.m, nil
 }
 
-// builder makes a Map of what its reader reads. Fields may come in any order, so what
-// depends on a later one is made up for at the end of its object: the id of a service
-// in its checks, the limits of the map in all rules.
+// builder makes a Map of the values of its reader. Fields may come in any order, so
+// values that depend on a later field are set at the end of its object: the id of a
+// service in its checks, the limits of the map in all rules.
 type builder struct {
 	read  *mapReader
 	m     *Map
@@ -112,7 +112,7 @@ func (b *builder) number(name string, n wireNumber, missing, low, high int) int 
 	return int(clamped)
 }
 
-// answer reads the whole.
+// answer reads the whole document.
 func (b *builder) answer() error {
 	var date wireNumber
 	var metrics wireMetrics
@@ -153,7 +153,7 @@ func (b *builder) answer() error {
 	return b.read.end()
 }
 
-// limits puts the limits of the map into all rules.
+// limits sets the limits of the map in all rules.
 func (b *builder) limits(metrics wireMetrics) {
 	said, more := b.problems, b.more
 	b.problems, b.more = nil, 0
@@ -235,8 +235,8 @@ func (b *builder) own(service string, first int) {
 	clear(checks[len(b.m.Checks)-first:])
 }
 
-// find returns the check that has the id; nil if there is none, and then the one that is
-// appended next has it.
+// find returns the check that has the id. If there is none, it returns nil, and counts
+// the check that is appended next as the one with that id.
 func (b *builder) find(id probe.ID) *probe.Check {
 	for hash := maphash.Comparable(b.seed, id); ; hash++ {
 		i, taken := b.seen[hash]
@@ -295,7 +295,7 @@ func (b *builder) node() (named bool, err error) {
 	return true, nil
 }
 
-// over reports whether the map has too much, with so many replicas more.
+// over reports whether so many more replicas would exceed the bounds of the map.
 func (b *builder) over(replicas int) bool {
 	return len(b.m.Checks)+replicas+b.cost > b.read.bounds.replicas
 }

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	maxValue = 2 << 20 // bytes that are held of a map at a time: two matches take a third of them, escaped
-	maxDepth = 10_000  // of what is passed over, as encoding/json bounds what it decodes
+	maxValue = 2 << 20 // bytes of a map's text that are held at a time: two matches take a third of them, escaped
+	maxDepth = 10_000  // of skipped values; encoding/json has the same bound
 )
 
 var (
@@ -20,15 +20,15 @@ var (
 	errMapBreaks = errors.New("map breaks off before its end")
 )
 
-// bounds are those of one map.
+// bounds are the bounds of one map.
 type bounds struct {
 	bytes    int
-	values   int  // each takes some time
-	replicas int  // rules that a node has for itself count as rulesCost
-	byMemory bool // of this process: what is beyond them is left out, the rest is watched
+	values   int  // of JSON: each takes time
+	replicas int  // a node's own rules count as rulesCost
+	byMemory bool // replicas follows from the memory limit: those beyond are left out, and the rest is watched
 }
 
-// largest returns the bounds of what README says that it can be carried.
+// largest returns the bounds of the largest map, which README states.
 func largest() bounds {
 	return bounds{
 		bytes:    128 << 20, // a million replicas take some 60 to 110 MiB
@@ -64,13 +64,14 @@ func newMapReader(body io.Reader, most bounds) *mapReader {
 	return &mapReader{json: json.NewDecoder(bounded), body: bounded, bounds: most}
 }
 
-// boundedBody fails where a map, or one value in it, has too many bytes.
+// boundedBody is the body of a map. Reading fails once the map, or one value in it, has
+// too many bytes.
 type boundedBody struct {
 	body   io.Reader
 	bounds bounds
 	size   int
 	value  int   // bytes since the last value was begun
-	err    error // that ended the reading, but io.EOF
+	err    error // that ended the reading; not io.EOF
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
@@ -101,7 +102,7 @@ func (r *mapReader) next() error {
 	return nil
 }
 
-// wrong returns what ended the reading: the end of the body, or what is not JSON.
+// wrong returns the error that ended the reading: of the body, or of its JSON.
 func (r *mapReader) wrong(err error) error {
 	switch {
 	case err == nil:
@@ -177,7 +178,7 @@ func (r *mapReader) value(place string, v any) error {
 	return r.wrong(err)
 }
 
-// skip passes over a value that the protocol does not have.
+// skip skips a value that the protocol does not have.
 func (r *mapReader) skip() error {
 	for depth := 0; ; {
 		t, err := r.token()
@@ -199,7 +200,7 @@ func (r *mapReader) skip() error {
 	}
 }
 
-// end fails unless nothing follows.
+// end returns an error if anything follows the document.
 func (r *mapReader) end() error {
 	switch _, err := r.json.Token(); {
 	case err == io.EOF:
