@@ -242,9 +242,9 @@ func TestAGroupInABrowser(t *testing.T) {
 	alone(t)
 	g := startGroup(t, "--interval", "1s", "--map", writeMap(t), "--members", "2", "--engine", "alive", "--", program, "-c", "{config}")
 	b.call("Page.navigate", map[string]any{"url": g.page})
-	b.await("what both daemons say", `[...document.querySelectorAll("#crew .duty")].filter((d) => d.innerText.startsWith("reports healthy and sick alone")).length === 2`)
+	b.await("what both daemons say", `[...document.querySelectorAll("#daemons .duty")].filter((d) => d.innerText.startsWith("reports healthy and sick alone")).length === 2`)
 	b.await("who reported a replica", rowOfTarget("target:tcp")+`.innerText.includes("by host-")`)
-	row := `[...document.querySelectorAll("#crew li")].find((l) => l.innerText.startsWith("host-a"))`
+	row := `[...document.querySelectorAll("#daemons li")].find((l) => l.innerText.startsWith("host-a"))`
 	for _, tt := range []struct {
 		do   action
 		want string
@@ -253,7 +253,7 @@ func TestAGroupInABrowser(t *testing.T) {
 		b.eval(fmt.Sprintf(`document.getElementById("do host-a %s").click()`, tt.do))
 		b.await("host-a "+tt.want, row+fmt.Sprintf(`.innerText.includes(%q)`, tt.want))
 	}
-	b.await("the reports of the other", `[...document.querySelectorAll("#crew li")].find((l) => l.innerText.startsWith("host-b")).innerText.includes("reported just now")`)
+	b.await("the reports of the other", `[...document.querySelectorAll("#daemons li")].find((l) => l.innerText.startsWith("host-b")).innerText.includes("reported just now")`)
 	if late := b.eval(noneLate); late != true {
 		t.Error("a replica is late, though one of two daemons ran all the time")
 	}

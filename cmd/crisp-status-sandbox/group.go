@@ -24,9 +24,9 @@ import (
 
 // The group of daemons that watch for one page.
 const (
-	mostMembers = 9 // names have one figure's place, and a page room for them
+	mostMembers = 9 // names end in one letter, and the page has room for so many
 	groupTTL    = 5 * time.Second
-	etcdServers = 3 // of which one may fail
+	etcdServers = 3 // one may fail
 	etcdStart   = 20 * time.Second
 )
 

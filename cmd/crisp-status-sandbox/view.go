@@ -41,9 +41,9 @@ type view struct {
 	pageState
 	Level        judge.Status // the worst status of any replica: it colours the headline
 	Head         string
-	DaemonOnAPI  []string // the daemons' words about an API that takes no reports
-	Reporter     string   // who sent the newest report: a daemon's name, or "the daemon"
-	Crew         []crew   // the daemons of a group
+	DaemonOnAPI  []string     // the daemons' words about an API that takes no reports
+	Reporter     string       // who sent the newest report: a daemon's name, or "the daemon"
+	Daemons      []daemonView // the daemons of a group
 	Servers      []programState
 	OpenGap      float64 // seconds since the report that is the oldest of all newest ones
 	Large        bool    // by node, not by replica
@@ -56,9 +56,9 @@ type view struct {
 	told map[string]map[toldKey]toldReplica // by daemon
 }
 
-// crew is a daemon of a group as the page shows it: its process, what the page has
-// of it, and what it says.
-type crew struct {
+// daemonView is a daemon of a group as the page shows it: its process, its reports and
+// its own words.
+type daemonView struct {
 	sandbox.Member
 	Program programState
 	Duty    string // in its own words
@@ -150,7 +150,7 @@ func (v *view) arrangeGroup(words map[string]*told) {
 		programs[p.Name] = p
 	}
 	for _, m := range v.Members {
-		c := crew{Member: m, Program: programs[m.Name], Duty: words[m.Name].Duty(), Dead: m.ByHealth[sandbox.Dead]}
+		c := daemonView{Member: m, Program: programs[m.Name], Duty: words[m.Name].Duty(), Dead: m.ByHealth[sandbox.Dead]}
 		if t := words[m.Name]; t != nil && t.Cluster != nil {
 			c.OnDuty = t.Cluster.Scope == "everything"
 			if t.Cluster.Trouble != t.Cluster.Why { // which is among its words
@@ -163,7 +163,7 @@ func (v *view) arrangeGroup(words map[string]*told) {
 		if m.LastReport.After(newest) {
 			newest, v.Reporter = m.LastReport, m.Name
 		}
-		v.Crew = append(v.Crew, c)
+		v.Daemons = append(v.Daemons, c)
 		delete(programs, m.Name)
 	}
 	for _, p := range v.Programs {

@@ -37,7 +37,7 @@ type Options struct {
 	Listen   string                     // host:port of page and API; empty: a free port on 127.0.0.1
 	TLS      bool                       // serve the API over HTTPS, with HTTP/2 (on a port of its own)
 	Members  []string                   // several daemons, each with an endpoint of its own: see Server.EndpointOf
-	Takeover time.Duration              // that a daemon of Members needs to take the place of another: it is not late before
+	Takeover time.Duration              // allowed for a takeover between Members: their reports may be later by so much
 	APIDelay time.Duration              // before every answer of the API
 	Log      io.Writer                  // takes a line when the map file breaks and when it is good again; nil: none
 	Page     func(*Server) http.Handler // serves everything but the API; nil: nothing does

@@ -22,7 +22,7 @@ const (
 // of it is safe for concurrent use.
 type Judge struct {
 	grace    time.Duration // after the promised interval, before the page says dead
-	takeover time.Duration // that another daemon needs to take the place of one that is gone
+	takeover time.Duration // allowed for one daemon to take over from another
 
 	mu          sync.Mutex // protects all following fields, and every replica of the map
 	current     *Map
@@ -51,8 +51,8 @@ func New(grace time.Duration) *Judge {
 	}
 }
 
-// AllowTakeover lets reports of several daemons be later by the time that one needs
-// to take the place of another. It is called before the first of them.
+// AllowTakeover lets reports be later by the time that one daemon needs to take over
+// from another. It must be called before the first report.
 func (j *Judge) AllowTakeover(d time.Duration) { j.takeover = d }
 
 // Install puts a map in force. A replica that the map before has too keeps its
