@@ -15,7 +15,7 @@ const (
 // Cluster is the state of the duty, if several daemons watch for one page.
 type Cluster struct {
 	Engine       string          `json:"engine"`                 // alive, address or etcd
-	Group        string          `json:"group,omitempty"`        // of the daemons that share the duty; with etcd alone
+	Group        string          `json:"group,omitempty"`        // of the daemons that share the duty; only with etcd
 	Member       string          `json:"member,omitempty"`       // the name of this daemon among them
 	Scope        Scope           `json:"scope"`                  // what it may report: everything, alive (healthy and sick) or nothing
 	Since        time.Time       `json:"since,omitzero"`         // when the scope began
@@ -23,9 +23,9 @@ type Cluster struct {
 	Holder       string          `json:"holder,omitempty"`       // the member on duty, as far as it is known
 	Takeovers    uint64          `json:"takeovers"`              // by this daemon, since its start
 	Withheld     int             `json:"withheld"`               // verdicts that the scope keeps from being sent
-	Members      []ClusterMember `json:"members"`                // this one among them; empty where the engine knows none
+	Members      []ClusterMember `json:"members"`                // all members of the group, also this daemon; empty if the engine knows none
 	Trouble      string          `json:"trouble,omitempty"`      // why the engine cannot be asked
-	TroubleSince time.Time       `json:"trouble_since,omitzero"` // since when it cannot
+	TroubleSince time.Time       `json:"trouble_since,omitzero"` // when that began
 }
 
 // ClusterMember is a daemon of a group, as it says itself.
@@ -33,8 +33,8 @@ type ClusterMember struct {
 	Name       string `json:"name"`
 	Version    string `json:"version,omitempty"`
 	Healthy    int    `json:"healthy"`     // replicas that it sees healthy
-	Sick       int    `json:"sick"`        // that it sees sick
-	Dead       int    `json:"dead"`        // that it sees dead
+	Sick       int    `json:"sick"`        // replicas that it sees sick
+	Dead       int    `json:"dead"`        // replicas that it sees dead
 	APIAnswers bool   `json:"api_answers"` // the Status API has answered it lately
 }
 

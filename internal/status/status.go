@@ -18,18 +18,18 @@ type Snapshot struct {
 	IntervalSeconds float64   `json:"interval_seconds"` // from probe to probe
 	Host            Host      `json:"host"`
 	API             API       `json:"api"`
-	Cluster         *Cluster  `json:"cluster"` // null without an engine: this daemon is by itself
+	Cluster         *Cluster  `json:"cluster"` // null if [cluster] engine is none
 	Promise         Promise   `json:"promise"`
 	Counts          Counts    `json:"counts"`
 	Ignored         []Ignored `json:"ignored"`
-	Server          *Server   `json:"server,omitempty"` // none where nothing is to be served
+	Server          *Server   `json:"server,omitempty"` // absent if nothing is to be served
 	Replicas        []Replica `json:"replicas"`         // last, since they are streamed
 }
 
 // Server is where all of this is served by HTTP.
 type Server struct {
 	Inet  string `json:"inet"`
-	Error string `json:"error,omitempty"` // why it is not, until the next reload
+	Error string `json:"error,omitempty"` // why nothing is served, until the next reload
 }
 
 // Host is what this host cannot do.
@@ -84,7 +84,7 @@ type API struct {
 // Promise is whether every replica is reported in time.
 type Promise struct {
 	PromisedSeconds float64   `json:"promised_seconds"`            // within which the page is told to expect the next report of each replica
-	WorstGapSeconds float64   `json:"worst_gap_seconds,omitempty"` // between two reports of a replica that was up, over twice the promised time
+	WorstGapSeconds float64   `json:"worst_gap_seconds,omitempty"` // longest time between two reports of a replica that was up, in the last two promised times
 	Late            int       `json:"late"`                        // reports taken later than promised, since the start
 	ProbesInFlight  int       `json:"probes_in_flight"`            // now
 	ProbesLimit     int       `json:"probes_limit"`                // at a time
