@@ -527,8 +527,8 @@ func TestTheAPIAnswersAnotherMember(t *testing.T) {
 	})
 }
 
-// Where the API answers whoever asks for the map, and takes no report from anybody,
-// the duty does not go to and fro; as soon as it takes some, all is as before.
+// If the API gives every member the map, and takes no report from any, the duty does not
+// keep changing hands; as soon as it takes reports, all is as before.
 func TestTheAPITakesReportsFromNobody(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		var broken atomic.Bool

@@ -17,20 +17,20 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
-// tiller is a duty in the hands of a test.
-type tiller struct {
+// setDuty is a duty whose scope a test sets.
+type setDuty struct {
 	scope   atomic.Uint32
 	changed chan struct{}
 }
 
-func newTiller(scope duty.Scope) *tiller {
-	t := &tiller{changed: make(chan struct{}, 1)}
+func newSetDuty(scope duty.Scope) *setDuty {
+	t := &setDuty{changed: make(chan struct{}, 1)}
 	t.scope.Store(uint32(scope))
 	return t
 }
 
-// turn changes the scope, and says so.
-func (t *tiller) turn(scope duty.Scope) {
+// turn changes the scope, and tells the reader of Changed.
+func (t *setDuty) turn(scope duty.Scope) {
 	t.scope.Store(uint32(scope))
 	select {
 	case t.changed <- struct{}{}:
@@ -38,15 +38,15 @@ func (t *tiller) turn(scope duty.Scope) {
 	}
 }
 
-func (t *tiller) Run(ctx context.Context)  { <-ctx.Done() }
-func (t *tiller) Scope() duty.Scope        { return duty.Scope(t.scope.Load()) }
-func (t *tiller) Changed() <-chan struct{} { return t.changed }
-func (t *tiller) State() duty.State        { return duty.State{Engine: duty.EngineEtcd, Scope: t.Scope()} }
+func (t *setDuty) Run(ctx context.Context)  { <-ctx.Done() }
+func (t *setDuty) Scope() duty.Scope        { return duty.Scope(t.scope.Load()) }
+func (t *setDuty) Changed() <-chan struct{} { return t.changed }
+func (t *setDuty) State() duty.State        { return duty.State{Engine: duty.EngineEtcd, Scope: t.Scope()} }
 
 // dutyBench is a bench whose outbox obeys a duty, with plain verdicts.
 type dutyBench struct {
 	*Outbox
-	*tiller
+	*setDuty
 	bench *bench
 
 	mu   sync.Mutex
@@ -56,11 +56,11 @@ type dutyBench struct {
 }
 
 func newDutyBench(t *testing.T, replicas int, interval time.Duration, scope duty.Scope) *dutyBench {
-	b := &dutyBench{tiller: newTiller(scope)}
+	b := &dutyBench{setDuty: newSetDuty(scope)}
 	b.bench = newBench(t, replicas, interval, nil)
 	b.Outbox = b.bench.Outbox
 	b.Reload(reporterFunc(b.report), Terms{interval, interval})
-	b.Obey(b.tiller)
+	b.Obey(b.setDuty)
 	return b
 }
 
@@ -503,7 +503,7 @@ func TestScopesInDisorder(t *testing.T) {
 				defer mu.Unlock()
 				return random.IntN(n)
 			}
-			helm := newTiller(duty.Nothing)
+			d := newSetDuty(duty.Nothing)
 			underway := make(map[string]bool)
 			page := make(map[string]probe.Health)
 			measured := make(map[string]time.Time)
@@ -517,8 +517,8 @@ func TestScopesInDisorder(t *testing.T) {
 					t.Errorf("seed %d: got a second request for %s at a time, want one", seed, id)
 				}
 				underway[id] = true
-				if !helm.Scope().Permits(v.Health == probe.Dead) {
-					t.Errorf("seed %d: got a report of %s %s with the scope %s", seed, id, v.Health, helm.Scope())
+				if !d.Scope().Permits(v.Health == probe.Dead) {
+					t.Errorf("seed %d: got a report of %s %s with the scope %s", seed, id, v.Health, d.Scope())
 				}
 				if age := time.Since(measured[id]); v.Health == probe.Dead && age > interval {
 					t.Errorf("seed %d: got a death of %s that is %v old", seed, id, age)
@@ -548,7 +548,7 @@ func TestScopesInDisorder(t *testing.T) {
 				page[id] = v.Health
 				return nil
 			}), Terms{interval, interval})
-			b.Obey(helm)
+			b.Obey(d)
 			newest := make(map[string]probe.Health)
 			put := func(i int) {
 				v := plain(i, []probe.Health{probe.Healthy, probe.Sick, probe.Dead}[draw(3)])
@@ -562,9 +562,9 @@ func TestScopesInDisorder(t *testing.T) {
 			for range 500 {
 				switch i := draw(replicas); draw(20) {
 				case 0, 1:
-					helm.turn(scopes[draw(3)])
+					d.turn(scopes[draw(3)])
 				case 2:
-					helm.scope.Store(uint32(scopes[draw(3)])) // nobody says so
+					d.scope.Store(uint32(scopes[draw(3)])) // Changed yields nothing
 				case 3:
 					id := plain(i, "").ID
 					b.Retain(replicas, func(other probe.ID) bool { return other != id })
@@ -587,7 +587,7 @@ func TestScopesInDisorder(t *testing.T) {
 			calm = true
 			mu.Unlock()
 			last := scopes[seed%3]
-			helm.turn(last)
+			d.turn(last)
 			time.Sleep(2 * time.Minute)
 			mu.Lock()
 			clear(page)
@@ -597,7 +597,7 @@ func TestScopesInDisorder(t *testing.T) {
 				for i := range replicas {
 					put(i)
 				}
-				helm.turn(scope)
+				d.turn(scope)
 				time.Sleep(time.Minute)
 				mu.Lock()
 				for id, h := range newest {

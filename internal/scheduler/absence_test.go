@@ -226,7 +226,7 @@ func TestUnchangedVerdictsAreRenewed(t *testing.T) {
 }
 
 // TestPlannedAbsence: wherever in the cycle the daemon is told to end, it may be away for as
-// long as it promised, from then to its next start; without the farewell it may not.
+// long as it promised, from then to its next start; if it is killed instead, it may not.
 func TestPlannedAbsence(t *testing.T) {
 	for _, tt := range []struct{ interval, promise time.Duration }{
 		{2 * time.Minute, 10 * time.Minute},

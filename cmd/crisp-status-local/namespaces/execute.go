@@ -29,8 +29,7 @@ func In(holder int, args ...string) []string {
 	return append([]string{"nsenter", "-t", fmt.Sprint(holder), "-n"}, args...)
 }
 
-// Execute runs a command with that input. One that fails is something that the
-// machine lacks.
+// Execute runs a command with that input. If it fails, the test ends as in Lack.
 func Execute(t *testing.T, input string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
@@ -49,9 +48,9 @@ func Output(args ...string) (string, error) {
 	return string(out), nil
 }
 
-// Filter adds rules to a chain of that hook of the firewall in the network namespace
-// which that process holds, and returns what takes them away. A hook has one chain
-// at a time.
+// Filter adds rules to the firewall's chain of that hook, in the network namespace that
+// the process holds. It returns a function that removes them. A hook has one chain at a
+// time.
 func Filter(t *testing.T, holder int, hook string, rules ...string) func() {
 	t.Helper()
 	table := "fault_" + hook

@@ -24,7 +24,7 @@ func (f *failed) add(name string, lines []string) {
 	f.cases = append(f.cases, strings.Join(append([]string{"FAIL " + name}, lines...), "\n"))
 }
 
-// print says at the end of all output what failed: who looks at it sees the end.
+// print lists the failed cases at the end of all output, where people look.
 func (f *failed) print() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ahead is how much nicer than a case its daemon should be.
+// Ahead is by how much the nice value of the daemon is above that of its case.
 const Ahead = 10
 
-// A case says nothing of the daemon while the machine keeps its wire and targets
-// from running: then it is run again.
+// A case proves nothing about the daemon if the machine kept the network or the targets
+// of the case from running: then it is run again.
 const (
 	mostRuns  = 3                      // of a case that fails while the machine is late
 	tolerable = 500 * time.Millisecond // of lateness in a case, which fails by it
@@ -59,7 +59,7 @@ func (l *Lateness) Within(from, to time.Time) time.Duration {
 	return Overlap(l.waits, from, to)
 }
 
-// Overlap returns how much of a time those times take, which do not meet each other.
+// Overlap returns how much of a time those times cover. They must not overlap each other.
 func Overlap(times [][2]time.Time, from, to time.Time) time.Duration {
 	var sum time.Duration
 	for _, t := range times {
@@ -75,7 +75,7 @@ func Overlap(times [][2]time.Time, from, to time.Time) time.Duration {
 	return sum
 }
 
-// Excuse has a case that has failed run again, if the machine was late meanwhile.
+// Excuse makes a case that has failed run again, if the machine was late meanwhile.
 func (l *Lateness) Excuse(t *testing.T) {
 	t.Helper()
 	if late := l.Total(); t.Failed() && late > tolerable {

@@ -23,7 +23,7 @@ import (
 // Resolver is the address of the nameserver that is written in /etc/resolv.conf.
 const Resolver = "10.9.0.2"
 
-// What a process of the tests is told by its environment.
+// Variables of the environment by which a case is run in a process of its own.
 const (
 	insideVariable = "CRISP_FAULTS_INSIDE" // it is in namespaces of its own; the value is the folder for its files
 	binaryVariable = "CRISP_FAULTS_BINARY" // the daemon, as an operator gets it
@@ -31,7 +31,7 @@ const (
 
 const daemonPackage = "github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local"
 
-// patience is how long what must happen sometime may take.
+// patience is how long Eventually waits.
 const patience = 2 * time.Minute
 
 // scratch is the folder of the run. Inside it is a file system of the case's own.
@@ -140,7 +140,7 @@ func endCases() {
 	})
 }
 
-// settle makes the namespaces of a case a place to live in.
+// settle mounts the file systems of a case in its new namespaces.
 func settle() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
@@ -235,8 +235,8 @@ func runCase(t *testing.T) ([]byte, error) {
 		t.Fatal(err)
 	}
 	pattern := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	// What the daemon talks to goes before it, and before all else on this machine:
-	// that a wire or a target waits for its turn is no fault that a case is about.
+	// The network and the targets of a case have a higher priority than the daemon and
+	// the rest of this machine: their delays would count as the daemon's.
 	cmd := exec.CommandContext(t.Context(), "nice", "-n", fmt.Sprint(-Ahead), self, "-test.run", pattern, "-test.v", "-test.timeout", "60m")
 	cmd.Env = append(os.Environ(), insideVariable+"="+folder, binaryVariable+"="+daemon)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
@@ -265,8 +265,8 @@ func output(cmd *exec.Cmd, begun func()) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Lack skips the test, for want of what why says; where everything is to be tested
-// that is a failure.
+// Lack skips the test because the machine lacks something, for the reason why. With
+// CRISP_REQUIRE_TOOLS set, the test fails instead.
 func Lack(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CRISP_REQUIRE_TOOLS") != "" {
