@@ -16,8 +16,8 @@ import (
 // movingAddress is the address that keepalived gives to the host on duty.
 const movingAddress = "10.9.0.50"
 
-// keepalived starts one on each host. Each gives the address away when its daemon is
-// not running, as an operator would have it.
+// keepalived starts a keepalived on each host. It gives the address away when the host's
+// daemon does not run, as README recommends.
 func keepalived(l *lab) {
 	l.t.Helper()
 	for i, h := range l.hosts {
@@ -82,7 +82,7 @@ vrrp_instance page {
 	}
 }
 
-// byAddress returns what asks the hosts which has the address.
+// byAddress returns a function that asks the hosts which of them has the address.
 func byAddress(l *lab) func() (string, error) {
 	return func() (string, error) {
 		for _, h := range l.hosts {
@@ -119,8 +119,8 @@ func noted(begin func(*lab, *process) func()) func(*lab, *process) func() {
 	}
 }
 
-// TestAddress moves an address by keepalived. It promises nothing of who is on duty
-// while VRRP decides: I1 alone.
+// TestAddress moves an address by keepalived. Only I1 is checked: while VRRP decides,
+// two hosts may have the address.
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	o := options{engine: "address", daemons: 2, before: keepalived, watch: byAddress}

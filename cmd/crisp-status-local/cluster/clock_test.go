@@ -12,9 +12,9 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
 )
 
-// TestClockRate lets the clock on which terms are counted run at another rate. At
-// half the rate a term lasts longer than its lease: the judge must see that, and
-// sees nothing at rates that the promise covers, nor where a term is too short.
+// TestClockRate counts terms on a clock of another rate. At half the rate a term lasts
+// longer than its lease, and the judge must find overlaps; it must find none at rates
+// within the promise, nor on a fast clock, whose terms are too short.
 func TestClockRate(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -47,7 +47,7 @@ func TestClockRate(t *testing.T) {
 	}
 }
 
-// TestWallClock sets the wall clock of the daemon on duty: who is on duty stays so.
+// TestWallClock sets the wall clock of the daemon on duty, which stays on duty.
 func TestWallClock(t *testing.T) {
 	t.Parallel()
 	program := namespaces.DaemonWithClock(t)
@@ -83,5 +83,5 @@ func (l *lab) setClock(d *process, ahead time.Duration) {
 	}
 }
 
-// clock is the file that says what the wall clock of a daemon shows.
+// clock returns the file with the seconds by which a daemon's wall clock is ahead.
 func (p *process) clock() string { return filepath.Join(filepath.Dir(p.log), "clock") }

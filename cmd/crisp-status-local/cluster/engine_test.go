@@ -53,15 +53,14 @@ func TestEtcd(t *testing.T) {
 	})
 }
 
-// What a daemon writes when etcd is lost, and when it is back.
+// The daemon's log lines when etcd is lost, and when it is back.
 const (
 	lost  = "etcd does not say who is on duty"
 	found = "etcd says again who is on duty"
 )
 
-// saysItOnce checks that each daemon has written in each round one line that etcd is
-// back, and one for each reason that it was lost, of which there may be two. What
-// comes again and again is not written every time.
+// saysItOnce checks that each daemon has logged in each round one line that etcd is back,
+// and one for each reason of its loss, two at most. A reason that recurs is logged once.
 func saysItOnce(l *lab, _ *process, round int) {
 	l.t.Helper()
 	for _, d := range l.daemons {
@@ -84,10 +83,10 @@ func (l *lab) memberBeside(d *process) *process {
 	return nil
 }
 
-// proxyURL is where the daemons ask for etcd, where a proxy is before it.
+// proxyURL is the daemons' endpoint if a proxy stands before etcd.
 const proxyURL = "http://" + pageAddress + ":2379"
 
-// proxy is before etcd, and may answer in its place.
+// proxy stands before etcd, and may answer in its place.
 type proxy struct {
 	answer atomic.Pointer[http.HandlerFunc] // nil: etcd's
 	sent   atomic.Int64                     // bytes of a body without end
@@ -191,7 +190,7 @@ func TestProxyBeforeEtcd(t *testing.T) {
 	try(t, faults)
 }
 
-// memory returns how much a process has resident, in MiB.
+// memory returns the resident memory of the process, in MiB.
 func (p *process) memory() int {
 	var size, resident int
 	p.t.Helper()

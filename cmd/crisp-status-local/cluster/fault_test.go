@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// fault is something that breaks, and is whole again after a time.
+// fault is one fault: how it begins, how long it lasts, and what it may cost.
 type fault struct {
 	name    string
 	lasts   time.Duration
@@ -36,7 +36,7 @@ func try(t *testing.T, faults []fault, tools ...string) {
 	}
 }
 
-// run breaks what works, heals it, and holds the daemons to their promises.
+// run injects the fault, ends it, and checks the promises, round by round.
 func (f fault) run(t *testing.T) {
 	l := newLab(t, f.options)
 	n := rounds()
@@ -79,7 +79,7 @@ func (f fault) run(t *testing.T) {
 	}
 }
 
-// hold holds the daemons to their promises.
+// hold checks the promises since a time.
 func (f fault) hold(l *lab, v verdict, agreed figures) {
 	l.t.Helper()
 	if v.worst > longest {
@@ -114,7 +114,7 @@ func (f fault) hold(l *lab, v verdict, agreed figures) {
 	}
 }
 
-// explain says of some reports who was on duty.
+// explain returns who was on duty at each of some reports, for a failure.
 func (l *lab) explain(reports []report) string {
 	text := ""
 	seen := l.watcher.after(l.settled)

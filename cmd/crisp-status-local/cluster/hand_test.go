@@ -17,7 +17,7 @@ func read(t *testing.T, path string) []byte {
 	return text
 }
 
-// lead returns the key of who is on duty.
+// lead returns the election key of the holder.
 func (l *lab) lead() keyValue {
 	l.t.Helper()
 	keys, err := l.etcd.below(prefix + "election/")
@@ -27,7 +27,7 @@ func (l *lab) lead() keyValue {
 	return keys[0]
 }
 
-// do asks something of etcd that must succeed.
+// do sends etcd a request that must succeed.
 func (l *lab) do(path string, question any) {
 	l.t.Helper()
 	var answer map[string]any
@@ -36,8 +36,8 @@ func (l *lab) do(path string, question any) {
 	}
 }
 
-// TestByHand does what an operator may do to the keys by mistake. Who is on duty
-// cannot know before its next renewal: until then, two may be.
+// TestByHand deletes and revokes keys and leases, as an operator may by mistake. The
+// holder cannot know before its next renewal: until then, two may be on duty.
 func TestByHand(t *testing.T) {
 	t.Parallel()
 	try(t, []fault{
@@ -58,6 +58,6 @@ func TestByHand(t *testing.T) {
 	})
 }
 
-// untilRenewed is how many dead reports may be sent until the next renewal: of each
-// replica that is down, one.
+// untilRenewed bounds the dead reports until the next renewal: one for each replica
+// that is down.
 const untilRenewed = 30

@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// mostInFlight is how many dead reports may have been begun by a daemon when it was
-// stopped.
+// mostInFlight bounds the dead reports that a daemon had in flight when it was stopped.
 const mostInFlight = 8
 
-// killed ends a daemon without a word, and starts it again.
+// killed kills a daemon by SIGKILL, and starts it again.
 func killed(_ *lab, victim *process) func() {
 	victim.kill()
 	return victim.start
 }
 
-// ended ends a daemon as an operator does, and starts it again.
+// ended ends a daemon by SIGTERM, and starts it again.
 func ended(_ *lab, victim *process) func() {
 	victim.end(syscall.SIGTERM)
 	return victim.start
 }
 
-// stopped keeps a daemon from running.
+// stopped stops a daemon by SIGSTOP, and continues it.
 func stopped(_ *lab, victim *process) func() { return victim.stop() }
 
 // TestDaemonOnDuty ends and stops the daemon that is on duty.

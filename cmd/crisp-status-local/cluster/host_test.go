@@ -17,8 +17,8 @@ const (
 	lanNetwork  = "10.9.1.0/24"
 )
 
-// host is a machine of its own as far as the network goes: a network namespace on
-// the same bridge as the others.
+// host is a network namespace on a bridge with the others: a machine of its own as far
+// as the network goes.
 type host struct {
 	t       *testing.T
 	name    string
@@ -61,10 +61,11 @@ func (h *host) run(command string) {
 	namespaces.Execute(h.t, "", namespaces.In(h.holder, strings.Fields(command)...)...)
 }
 
-// cut drops what leaves the host by those rules, and returns what ends that.
+// cut drops packets that leave the host and match the rules; it returns a function that
+// ends that.
 func (h *host) cut(rules ...string) func() { h.t.Helper(); return h.drop("output", rules) }
 
-// cutIn drops what comes to the host.
+// cutIn is cut for packets that come to the host.
 func (h *host) cutIn(rules ...string) func() { h.t.Helper(); return h.drop("input", rules) }
 
 func (h *host) drop(hook string, rules []string) func() {
@@ -76,7 +77,7 @@ func (h *host) drop(hook string, rules []string) func() {
 	return namespaces.Filter(h.t, h.holder, hook, dropping...)
 }
 
-// What a rule cuts off.
+// Rules, by the traffic that they match.
 const (
 	toEtcd    = "tcp dport 2379"
 	fromEtcd  = "tcp sport 2379"
@@ -87,7 +88,7 @@ const (
 	fromAPI   = "ip saddr " + pageAddress + " tcp sport 8080"
 )
 
-// all returns what calls every one.
+// all returns a function that calls all of them.
 func all(functions ...func()) func() {
 	return func() {
 		for _, f := range functions {

@@ -17,31 +17,31 @@ const (
 	interval = 2 * time.Second
 	ttl      = 5 * time.Second
 
-	// longest is how long a replica that is up may have no report: two seconds more,
-	// and the page turns red. promised is what the daemons promise, on a machine that
-	// is idle.
+	// longest is the longest allowed time between two reports of a replica that is up,
+	// two seconds before the page turns red. promised is the daemons' own bound, on an
+	// idle machine.
 	longest  = interval + 38*time.Second
 	promised = interval + ttl + 2*time.Second
 
-	// settle is how old an honest verdict may be: an interval, an attempt with its
-	// repeat, the confirmation of many at once, and what a busy machine is late by.
+	// settle is the greatest age of a correct verdict: an interval, an attempt with its
+	// retry, the confirmation of a mass failure, and the lateness of a busy machine.
 	settle = interval + 2*time.Second + 5*time.Second + 5*time.Second
 
-	// repeated is for how long a daemon repeats what it last saw of a replica that was
-	// alive, where its host cannot probe.
+	// repeated is how long a daemon repeats the last verdict of a replica that was up,
+	// if its host cannot probe.
 	repeated = 90 * time.Second
 
 	group  = "office"
 	prefix = "/crisp-status-local/v1/" + group + "/"
 )
 
-// sighting is who was on duty, as the engine said.
+// sighting is one answer of the engine to the question who is on duty.
 type sighting struct {
 	asked, answered time.Time
 	holder          string // empty: nobody
 }
 
-// watcher asks again and again who is on duty.
+// watcher polls the engine for the holder.
 type watcher struct {
 	ask  func() (string, error)
 	mu   sync.Mutex // protects seen
@@ -89,8 +89,8 @@ func (w *watcher) after(t time.Time) []sighting {
 	return slices.Clone(w.seen[max(first-1, 0):])
 }
 
-// byEtcd returns what asks etcd who is on duty: whose key of the election is the
-// oldest.
+// byEtcd returns a function that asks etcd for the holder: the member with the oldest
+// key of the election.
 func byEtcd(e *etcd) func() (string, error) {
 	return func() (string, error) {
 		keys, err := e.below(prefix + "election/")
@@ -101,8 +101,8 @@ func byEtcd(e *etcd) func() (string, error) {
 	}
 }
 
-// around returns the sightings next to a moment: the last that was answered before,
-// and the first that was asked after. A zero one is none.
+// around returns the last sighting that was answered before a moment, and the first that
+// was asked after it; zero if there is none.
 func around(seen []sighting, at time.Time) (before, next sighting) {
 	i, _ := slices.BinarySearchFunc(seen, at, func(s sighting, at time.Time) int { return s.answered.Compare(at) })
 	if i > 0 {
@@ -116,7 +116,7 @@ func around(seen []sighting, at time.Time) (before, next sighting) {
 	return before, next
 }
 
-// verdict is what the judge found.
+// verdict is the result of a judgement.
 type verdict struct {
 	reports  int
 	worst    time.Duration // without a report of a replica that is up
@@ -124,7 +124,7 @@ type verdict struct {
 	worstEnd time.Time
 	overlaps []report // dead ones, of one who was not on duty (I2)
 	strays   []report // others, of one who was not on duty while the engine said who is (I3)
-	wrong    []report // what the replica has not earned
+	wrong    []report // of a health that the replica did not have
 	stale    int      // alive, of one not on duty, who cannot see that it is dead by now
 }
 
@@ -172,9 +172,9 @@ func (l *lab) judge(since time.Time) verdict {
 	return v
 }
 
-// permitted reports whether a dead report is of one who was on duty, as far as can
-// be known: the engine named it shortly before or after, or was not heard since,
-// for no longer than a lease lasts.
+// permitted reports whether the sender of a dead report was on duty, as far as can be
+// known: the last sighting before the report named it, no longer ago than a TTL, or the
+// next one does, shortly after.
 func permitted(seen []sighting, r report) bool {
 	before, next := around(seen, r.at)
 	const shortly = 2 * time.Second
@@ -182,7 +182,7 @@ func permitted(seen []sighting, r report) bool {
 		next.holder == r.from && next.asked.Sub(r.at) <= shortly
 }
 
-// contradicts reports whether a report is one that the replica has not earned for
+// contradicts reports whether a report has a health that the replica has not had for
 // longer than that.
 func (p *page) contradicts(r report, settle time.Duration) bool {
 	if slices.Contains(up, r.replica) || slices.Contains(down, r.replica) {

@@ -117,8 +117,8 @@ func (l *lab) newDaemon(h *host, member, token string) *process {
 	return d
 }
 
-// asItIs waits until the newest report of every replica is one after that time, and
-// as the replica is. Dead replicas count where somebody reports them.
+// asItIs waits until the newest report of every replica came after that time, and is
+// correct. Dead replicas count only if a daemon reports them.
 func (l *lab) asItIs(since time.Time) {
 	l.t.Helper()
 	missing := ""
@@ -146,8 +146,8 @@ func (l *lab) missing(since time.Time) string {
 	return ""
 }
 
-// onDuty waits until one daemon is on duty, and alone reports, for a while after
-// that time. It returns the daemon, and when that began.
+// onDuty waits until, for a while after that time, one daemon is on duty and no other
+// reports. It returns the daemon, and when that began.
 func (l *lab) onDuty(since time.Time) (*process, time.Time) {
 	l.t.Helper()
 	const while = interval + time.Second
@@ -193,7 +193,7 @@ func (l *lab) daemonOf(member string) *process {
 	return nil
 }
 
-// secretive checks that the logs keep the token and hold no panic.
+// secretive checks that the logs hold neither the token nor a panic.
 func (l *lab) secretive() {
 	l.t.Helper()
 	for _, d := range l.daemons {

@@ -16,13 +16,13 @@ const otherClocks = "faults"
 
 func TestMain(m *testing.M) { os.Exit(namespaces.Main(m, otherClocks)) }
 
-// inside is namespaces.Inside, with what every case needs.
+// inside is namespaces.Inside, with the tools that every case needs.
 func inside(t *testing.T, tools ...string) bool {
 	t.Helper()
 	return namespaces.Inside(t, append([]string{"etcd"}, tools...)...)
 }
 
-// rounds returns how often a fault comes that is over soon.
+// rounds returns the number of rounds of a short fault.
 func rounds() int {
 	if n, err := strconv.Atoi(os.Getenv("CRISP_CLUSTER_ROUNDS")); err == nil && n > 0 {
 		return n
@@ -30,7 +30,7 @@ func rounds() int {
 	return 2
 }
 
-// full reports whether there is time for what takes long.
+// full reports whether the run includes the slow cases.
 func full() bool { return rounds() >= 10 }
 
 // strict reports whether the promised times are to be kept, not only those that the

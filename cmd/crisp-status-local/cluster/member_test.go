@@ -44,8 +44,8 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 }
 
-// TestMembersOfOtherVersions puts members beside the daemons whose records lack
-// fields, and have others, and lets one of those be on duty for a while.
+// TestMembersOfOtherVersions adds members whose records lack fields and have unknown
+// ones, and lets each be on duty for a while.
 func TestMembersOfOtherVersions(t *testing.T) {
 	t.Parallel()
 	if !inside(t) {
@@ -90,8 +90,8 @@ func TestMembersOfOtherVersions(t *testing.T) {
 	l.secretive()
 }
 
-// newMember writes the keys of a member, keeps its lease, and returns what revokes
-// it.
+// newMember writes the keys of a member and keeps its lease alive. It returns a function
+// that revokes the lease.
 func (l *lab) newMember(record map[string]any) func() {
 	l.t.Helper()
 	var lease struct{ ID string }

@@ -104,7 +104,7 @@ func (p *page) target(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// turn turns the replicas over that turn.
+// turn swaps the health of the two replicas in turning.
 func (p *page) turn() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// cutOff returns what keeps a daemon's host from sending what the rules say.
+// cutOff returns a fault's begin: it drops packets that leave the daemon's host and match
+// the rules.
 func cutOff(rules ...string) func(*lab, *process) func() {
 	return func(_ *lab, victim *process) func() { return victim.host.cut(rules...) }
 }
 
-// cutOffFrom returns what keeps a daemon's host from hearing what the rules say.
+// cutOffFrom is cutOff for packets that come to the daemon's host.
 func cutOffFrom(rules ...string) func(*lab, *process) func() {
 	return func(_ *lab, victim *process) func() { return victim.host.cutIn(rules...) }
 }
@@ -26,8 +27,8 @@ func unplugged(_ *lab, victim *process) func() {
 	}
 }
 
-// back is how long after the loss of the Status API another takes over: what waits
-// is tried for so long before the duty is given back.
+// back is the time from the loss of the Status API to the takeover: waiting reports are
+// tried for so long before the duty is given back.
 const back = 15 * time.Second
 
 // election is how long etcd may take to choose another leader, at its settings here.
@@ -47,8 +48,8 @@ func TestHostOnDuty(t *testing.T) {
 		{name: "reaches neither etcd nor the targets", lasts: long, begin: cutOff(toEtcd, toLAN), alone: true},
 		{name: "does not reach the Status API", lasts: 30 * time.Second, begin: cutOff(toAPI), gap: promised + back, inFlight: mostInFlight},
 		{name: "hears nothing of the Status API", lasts: 30 * time.Second, begin: cutOffFrom(fromAPI), gap: promised + back, inFlight: mostInFlight},
-		// With the host goes its member of etcd. If that led the others, they first choose
-		// another, which gives every lease its whole time anew.
+		// The host's member of etcd is lost, too. If it was the leader, the others first
+		// elect a new one, which extends every lease to its full TTL.
 		{name: "is unplugged", lasts: long, begin: unplugged, alone: true, inFlight: mostInFlight, gap: promised + election},
 	})
 }

@@ -52,19 +52,19 @@ func (p *process) end(signal syscall.Signal) {
 
 func (p *process) kill() { p.end(syscall.SIGKILL) }
 
-// stop keeps the process from running, until the function is called.
+// stop stops the process by SIGSTOP until the returned function is called.
 func (p *process) stop() func() {
 	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
 	return func() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
 }
 
-// written returns what the process has written.
+// written returns the output of the process so far.
 func (p *process) written() []byte {
 	written, _ := os.ReadFile(p.log)
 	return written
 }
 
-// wrote returns how often the process has written that.
+// wrote returns how often that text is in the output of the process.
 func (p *process) wrote(text string) int { return bytes.Count(p.written(), []byte(text)) }
 
 // tail returns the last lines of what the process has written, but for those that

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestRandomFaults breaks anything, for CRISP_CLUSTER_TIME. At most two of the three
-// daemons are hit at a time, so that one sees everything and reaches the page.
+// TestRandomFaults injects random faults for CRISP_CLUSTER_TIME. At most two of the three
+// daemons are affected at a time, so that one sees everything and reaches the page.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
 	if !inside(t) {
@@ -57,8 +57,8 @@ func TestRandomFaults(t *testing.T) {
 	fault{alone: true, inFlight: mostInFlight, gap: promised + back}.hold(l, v, nil)
 }
 
-// breakSomething breaks something of one or two hosts, or of etcd, or both, and
-// returns what heals it.
+// breakSomething injects a fault of one or two hosts, or of etcd, or both. It returns a
+// function that ends the fault.
 func (l *lab) breakSomething(random *rand.Rand, counts map[string]int) func() {
 	kinds := []struct {
 		name  string
