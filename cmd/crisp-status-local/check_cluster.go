@@ -45,8 +45,8 @@ func (l *checklist) address(addr netip.Addr) {
 	l.add(right, "duty", "engine address: this host does not have %v now, so its daemon stands by", addr)
 }
 
-// etcd says whether the engine answers, permits what a member does, and has the
-// right group. It reports whether it answers.
+// etcd prints whether etcd answers, gives the rights of a member, and has the right
+// group. It reports whether etcd answers.
 func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
 	found, err := duty.CheckEtcd(ctx, etcdSettings(dutyOf(c)))
 	if ctx.Err() != nil {
@@ -73,7 +73,7 @@ func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
 	return true
 }
 
-// group says who is in the group.
+// group prints the members of the group.
 func (l *checklist) group(found duty.EtcdCheck, c config.Cluster) {
 	switch {
 	case found.OtherPage != "":
@@ -101,7 +101,7 @@ func (l *checklist) group(found duty.EtcdCheck, c config.Cluster) {
 	l.add(right, "group", "%s: %s; this one is %s; %s", c.Group, strings.Join(members, ", "), c.Member, holder)
 }
 
-// rate says whether the rate of this host's clock can be relied on.
+// rate prints whether the rate of this host's clock can be relied on.
 func (l *checklist) rate() {
 	const within = "the clocks of a group may differ by %g %% in rate"
 	tolerance := fmt.Sprintf(within, duty.RateTolerance*100)

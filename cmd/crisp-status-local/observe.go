@@ -122,7 +122,7 @@ func (o *observer) Alive(ctx context.Context) error {
 	return o.outbox.Ping(ctx)
 }
 
-// cluster returns who reports; nil for a daemon by itself.
+// cluster returns the state of the duty; nil without an engine.
 func (o *observer) cluster() *status.Cluster {
 	return clusterOf(o.duty())
 }

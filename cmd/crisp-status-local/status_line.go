@@ -26,7 +26,7 @@ type summary struct {
 	healthy, sick, dead int // by their last verdicts; the rest have none yet
 	nextCycle           time.Time
 	promise             report.Promise
-	duty                string // in a clause; empty for a daemon by itself
+	duty                string // a clause; empty without an engine
 	standsBy            bool
 }
 

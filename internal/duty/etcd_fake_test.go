@@ -21,8 +21,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// fakeEtcd is a cluster of etcd in memory, that answers over pipes: its time is
-// that of the bubble. Leases end by its own clock, which may run fast.
+// fakeEtcd is a cluster of etcd in memory that answers over pipes, in the faked time of
+// the bubble. Leases end by its own clock, which may run fast.
 type fakeEtcd struct {
 	t  *testing.T
 	mu sync.Mutex // protects all following fields
@@ -123,7 +123,7 @@ func (f *fakeEtcd) under(prefix string) []string {
 	return keys
 }
 
-// by does something to the cluster by hand.
+// by changes the cluster directly, under its lock.
 func (f *fakeEtcd) by(hand func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -279,7 +279,7 @@ func (f *fakeEtcd) serveWatch(w http.ResponseWriter, r *http.Request, body []byt
 	}
 }
 
-// line is the way from one daemon to one endpoint, and what is wrong with it.
+// line is the connection from one daemon to one endpoint, with its fault.
 type line struct {
 	mu      sync.Mutex
 	handler http.Handler // instead of etcd; nil: all is well
@@ -291,13 +291,13 @@ func (l *line) set(h http.Handler) {
 	l.handler = h
 }
 
-// silent answers nothing: an etcd that is stopped, or a host that is cut off.
+// silent never answers, like an etcd that is stopped or a host that is cut off.
 var silent = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
 })
 
-// answers answers everything the same.
+// answers gives the same answer to every request.
 func answers(status int, kind, body string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", kind)
@@ -454,7 +454,7 @@ func (d *daemon) stop() {
 	<-d.done
 }
 
-// wait lets time pass, and what is to happen in it.
+// wait lets faked time pass, until everything due in it has happened.
 func wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -478,7 +478,7 @@ func (d *daemon) said(t *testing.T, words string, want int) {
 	}
 }
 
-// noLog returns a log that nobody reads.
+// noLog returns a log that discards everything.
 func noLog() logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(io.Discard)

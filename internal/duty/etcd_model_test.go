@@ -29,9 +29,9 @@ func lying(next http.Handler, d time.Duration) http.Handler {
 	})
 }
 
-// model lets three daemons and a cluster of etcd live for a while, with all that
-// may befall them, at clocks of the rates given. It returns for how many moments
-// two daemons were on duty, and how often the duty was taken.
+// model runs three daemons and a cluster of etcd through random faults, with clocks of
+// the given rates. It returns at how many moments two daemons were on duty, and how
+// often the duty was taken.
 func model(t *testing.T, seed uint64, etcdRate float64, rates [3]float64) (overlaps int, takeovers uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 1))

@@ -145,7 +145,7 @@ func TestAnEngineThatIsGone(t *testing.T) {
 	}
 }
 
-// Who never reached the engine waits as long as others might be on duty.
+// A daemon that has never reached the engine waits as long as others may be on duty.
 func TestAnEngineThatWasNeverThere(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		a := newDaemon(t, "host-a", one(f), nil)
@@ -164,7 +164,7 @@ func TestAnEngineThatWasNeverThere(t *testing.T) {
 	})
 }
 
-// One etcd of three that is stopped costs nobody the duty.
+// If one etcd of three is stopped, the holder stays on duty.
 func TestOneEtcdIsStopped(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		a := newDaemon(t, "host-a", three(f), nil).start()
@@ -217,8 +217,8 @@ func TestTheHolderIsCutOff(t *testing.T) {
 	})
 }
 
-// A pass that fails because the host was suspended in it says nothing of etcd: the
-// next one is waited for.
+// A pass that fails because the host was suspended in it is no silence of etcd: the next
+// pass decides.
 func TestSuspendedInAPass(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		a := newDaemon(t, "host-a", one(f), nil).start()
@@ -298,8 +298,8 @@ func TestLeaseRevokedAndKeysDeletedByHand(t *testing.T) {
 	}
 }
 
-// The daemon of another page stays out, whoever of them was started first, and
-// silences nobody.
+// The daemon of another page stays out, whether it was started first or last, and keeps
+// no other from reporting.
 func TestAnotherPage(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		a := newDaemon(t, "host-a", one(f), nil).start()
@@ -340,7 +340,7 @@ func TestTheSameNameTwice(t *testing.T) {
 	})
 }
 
-// A daemon that was killed and started again is no namesake of itself.
+// A daemon that was killed and started again is not taken for a namesake of itself.
 func TestStartedAgainAfterAKill(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		a := newDaemon(t, "host-a", one(f), nil).start()
@@ -406,7 +406,7 @@ func TestUserForAnEtcdWithout(t *testing.T) {
 	})
 }
 
-// A full database takes the duty from nobody who has it.
+// If the database of etcd is full, the holder stays on duty.
 func TestADatabaseThatIsFull(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		a := newDaemon(t, "host-a", one(f), nil).start()
@@ -424,7 +424,7 @@ func TestADatabaseThatIsFull(t *testing.T) {
 	})
 }
 
-// A key that is no member's must not silence all.
+// A key that is no member's must not keep all daemons from reporting.
 func TestAStrayKeyOfTheElection(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		f.by(func() { f.put(groupPrefix("office")+"election/0", []byte("x"), 0) })
@@ -458,8 +458,8 @@ func TestAnotherCluster(t *testing.T) {
 	})
 }
 
-// Fields and members of newer versions get along with this one, and nonsense does
-// no harm.
+// Records of newer versions, with unknown fields, are understood; malformed ones do no
+// harm.
 func TestRecordsOfOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		prefix := groupPrefix("office")
@@ -485,7 +485,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	})
 }
 
-// A holder that the Status API does not answer gives the duty to one that it does.
+// A holder that the Status API does not answer gives the duty to a member that it answers.
 func TestTheAPIAnswersAnotherMember(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		gone := errors.New("no answer")

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// An etcd that is stopped accepts connections and says nothing, so that no greeting
-// of TLS ends by itself; and a host that is gone does not even refuse them. Neither
-// may cost more with every pass.
+// An etcd that is stopped accepts connections and then is silent, so no TLS handshake
+// ends by itself; a host that is gone does not even refuse connections. In neither case
+// may goroutines or connections grow with every pass.
 func TestConnectionsThatHangEnd(t *testing.T) {
 	for name, accepts := range map[string]bool{"stopped": true, "gone": false} {
 		t.Run(name, func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Whoever denies every name that he knew is not asked any more by mistake: the
-// resolver is this host's, and no replica is dead by it for an hour.
+// A resolver that denies every name that was known before is this host's trouble: for an
+// hour, it makes no replica dead.
 func TestDenialOfEveryNameIsNotBelieved(t *testing.T) {
 	for name, hosts := range map[string][]string{
 		"all there are": {"a.lan", "b.lan", "c.lan"},

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A target that does not answer is dead; one that this host cannot reach any more is
-// not judged, though the kernel says nothing of it to what is under way.
+// A target that does not answer is dead; one to which this host has lost its route has no
+// verdict, though the kernel reports no error to a connection under way.
 func TestSilenceWithoutAWayIsNoVerdict(t *testing.T) {
 	noRoute := fromSyscall("connecting", unix.ENETUNREACH)
 	for _, tt := range []struct {

@@ -119,8 +119,8 @@ func (o *Outbox) failed(now time.Time, e *entry) {
 	}
 }
 
-// askAnew wakes the reader of Stale.
-func (o *Outbox) askAnew() {
+// signalStale wakes the reader of Stale.
+func (o *Outbox) signalStale() {
 	select {
 	case o.on.stale <- struct{}{}:
 	default:
@@ -178,7 +178,7 @@ func (o *Outbox) heed(now time.Time) {
 	o.release(now)
 	if before == duty.Nothing && o.on.shared {
 		o.on.takenOver = true
-		o.askAnew()
+		o.signalStale()
 	}
 }
 
@@ -211,7 +211,7 @@ func (o *Outbox) release(now time.Time) {
 			// It must be sent in time, even if the new probe brings no verdict.
 			e.stale = true
 			o.queue.wait(now, e, now.Add(pace.Repeat+pace.Recovery))
-			o.askAnew()
+			o.signalStale()
 		}
 	}
 	if len(released) > 0 && o.queue.ready.Len() > 0 {
@@ -237,7 +237,7 @@ func (o *Outbox) outdate(e *entry) {
 	o.queue.keep(e)
 	if e.measured != never {
 		e.stale = true
-		o.askAnew()
+		o.signalStale()
 	}
 }
 

@@ -123,8 +123,8 @@ func healths(took []sent) map[string][]probe.Health {
 func nameOf(replica int) string { return plain(replica, "").ID.Replica }
 
 // TestStandbyTakesOver: a standby sends nothing for an hour; then it sends the newest
-// verdict of each replica once, within a second, those that are up first and the
-// oldest before the others. What is older than a minute is probed first.
+// verdict of each replica once, within a second: first replicas that are up, and the
+// oldest verdicts before the others. Verdicts older than a minute are probed first.
 func TestStandbyTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const replicas = 200
@@ -301,8 +301,8 @@ func TestAliveReportsNoDeath(t *testing.T) {
 	})
 }
 
-// TestDutyIsLostWithRequestsInFlight: those that are no longer permitted are broken
-// off, and their verdicts are there when they are.
+// TestDutyIsLostWithRequestsInFlight: requests that are no longer permitted are
+// cancelled, and their verdicts are sent when they are permitted again.
 func TestDutyIsLostWithRequestsInFlight(t *testing.T) {
 	for _, tt := range []struct {
 		to   duty.Scope
@@ -337,8 +337,8 @@ func TestDutyIsLostWithRequestsInFlight(t *testing.T) {
 	}
 }
 
-// TestLossOfDutyEndsAnOutage: the breaker of the term before does not slow the next
-// one, and the state of an API that is not asked is not known.
+// TestLossOfDutyEndsAnOutage: a breaker that was open in one term does not slow the next
+// one, and the state of the API is unknown while nothing is sent.
 func TestLossOfDutyEndsAnOutage(t *testing.T) {
 	for _, err := range []error{errUnreachable, refusing(401, 0), refusing(429, time.Second)} {
 		synctest.Test(t, func(t *testing.T) {
@@ -407,8 +407,8 @@ func TestOldDeathIsNotSent(t *testing.T) {
 	})
 }
 
-// TestVerdictsAgeInSuspend: a clock that stands still while the host is suspended
-// would call a death of last night fresh.
+// TestVerdictsAgeInSuspend: by a clock that stops while the host is suspended, a death of
+// last night would be fresh.
 func TestVerdictsAgeInSuspend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newDutyBench(t, 1, 2*time.Minute, duty.Nothing)
@@ -449,7 +449,7 @@ func TestAloneNothingIsTooOld(t *testing.T) {
 	})
 }
 
-// TestStandbyEnds at once, without a word about what it withheld.
+// TestStandbyEnds: it ends at once, and logs nothing about withheld verdicts.
 func TestStandbyEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newDutyBench(t, 9, 2*time.Minute, duty.Nothing)
@@ -464,7 +464,7 @@ func TestStandbyEnds(t *testing.T) {
 	})
 }
 
-// TestForgettingAndLeaving: what is withheld goes with its replica and its page.
+// TestForgettingAndLeaving: a withheld verdict is dropped with its replica, or its page.
 func TestForgettingAndLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newDutyBench(t, 9, 2*time.Minute, duty.Nothing)
@@ -615,7 +615,7 @@ func TestScopesInDisorder(t *testing.T) {
 	}
 }
 
-// TestMemoryOfAStandby: each replica has one entry, whatever comes.
+// TestMemoryOfAStandby: each replica has one entry, however many verdicts come.
 func TestMemoryOfAStandby(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newDutyBench(t, 100, 2*time.Minute, duty.Nothing)
@@ -663,8 +663,7 @@ func TestScopeThatChangesDoubtsThePage(t *testing.T) {
 	}
 }
 
-// TestStaleIsTakenOnce: a replica that is to be probed anew is named once, however
-// often the others give cause to look.
+// TestStaleIsTakenOnce: TakeStale returns each replica once.
 func TestStaleIsTakenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newDutyBench(t, 3, 2*time.Minute, duty.Nothing)
@@ -683,8 +682,8 @@ func TestStaleIsTakenOnce(t *testing.T) {
 	})
 }
 
-// TestReportsThatHangAreInVain: where the API's packets are dropped, that is known
-// within two tries of five seconds, and it is not forgotten between two requests.
+// TestReportsThatHangAreInVain: if packets to the API are dropped, inVain is set after
+// two tries of five seconds, and stays set between two requests.
 func TestReportsThatHangAreInVain(t *testing.T) {
 	for _, replicas := range []int{1, 2, 10} {
 		synctest.Test(t, func(t *testing.T) {

@@ -91,8 +91,8 @@ func TestRenewIsForAPageThatNeedsIt(t *testing.T) {
 	}
 }
 
-// TestRenewAfterAnAnswerThatProvesLittle: a web page may have come from something in
-// between, and an API that was down may have been restored from before.
+// TestRenewAfterAnAnswerThatProvesLittle: a web page may be a proxy's answer, and an API
+// that was down may have lost reports.
 func TestRenewAfterAnAnswerThatProvesLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPromise(t, 1, Terms{time.Minute, time.Hour}, always(statusapi.ErrWebPage, 0))
@@ -133,8 +133,8 @@ func TestRenewAfterAnAnswerThatProvesLittle(t *testing.T) {
 	})
 }
 
-// TestRenewReplacesWhatWaits: a verdict that waits is never left to be the last word, nor
-// is one under way.
+// TestRenewReplacesWhatWaits: Renew replaces an older verdict that waits or is under way,
+// even if the page has the new one.
 func TestRenewReplacesWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPromise(t, 1, Terms{time.Minute, time.Hour}, nil)
@@ -152,8 +152,8 @@ func TestRenewReplacesWhatWaits(t *testing.T) {
 	})
 }
 
-// TestLeave: what is older than pace.Parting is renewed once, the earliest deadline first,
-// but for replicas that the page shows dead anyway; a verdict that waits stays.
+// TestLeave: reports older than pace.Parting are renewed once, the earliest deadline
+// first, except of replicas that the page shows dead; a verdict that waits stays.
 func TestLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const replicas = 40

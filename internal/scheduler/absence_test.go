@@ -31,8 +31,8 @@ type arrival struct {
 	promise time.Duration
 }
 
-// watch is a status page, as the sandbox judges it, and the daemons that report to it
-// one after another: each a scheduler and an outbox at work.
+// watch is a status page, judged by the sandbox, and the daemons that report to it one
+// after another: each is a running scheduler and outbox.
 type watch struct {
 	t        *testing.T
 	interval time.Duration
@@ -191,8 +191,8 @@ func (d *instance) Probe(ctx context.Context, task probe.Task) probe.Result {
 	return result
 }
 
-// TestUnchangedVerdictsAreRenewed: on a beat of two minutes with a promise of ten, one that
-// does not change is reported every six minutes; a change is reported at its turn.
+// TestUnchangedVerdictsAreRenewed: with an interval of two minutes and a promise of ten, an
+// unchanged verdict is reported every six minutes; a change is reported at its turn.
 func TestUnchangedVerdictsAreRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatch(t, 96, 2*time.Minute, 10*time.Minute)
@@ -319,8 +319,8 @@ func (d *instance) killAt(at time.Duration) {
 	d.kill()
 }
 
-// TestPromiseChangedByAReload: it is told at the next turn, longer or shorter, and nothing
-// turns red meanwhile.
+// TestPromiseChangedByAReload: the page gets the new promise at the next turn, longer or
+// shorter, and nothing turns red meanwhile.
 func TestPromiseChangedByAReload(t *testing.T) {
 	const interval = 2 * time.Minute
 	for _, tt := range []struct{ before, after time.Duration }{

@@ -8,8 +8,8 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 )
 
-// askAnew has the scheduler probe replicas whose verdicts are too old.
-func (r *rig) askAnew(takenOver bool, replicas ...string) {
+// takeStale makes TakeStale return replicas, so that the scheduler probes them at once.
+func (r *rig) takeStale(takenOver bool, replicas ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tooOld, r.takenOver = nil, takenOver
@@ -29,7 +29,7 @@ func TestRefresh(t *testing.T) {
 	r.run(func() {
 		r.until(100 * time.Second)
 		before = len(r.order)
-		r.askAnew(true, append(all[:replicas/2:replicas/2], "tcp://left:1")...)
+		r.takeStale(true, append(all[:replicas/2:replicas/2], "tcp://left:1")...)
 		r.until(101 * time.Second)
 		if got := len(r.order) - before; got != replicas/2 {
 			t.Errorf("got %d probes within a second, want one of each of %d", got, replicas/2)
@@ -58,15 +58,15 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
-// TestRefreshOfWhatIsBusy: what has a probe under way is not probed twice, and what
-// has no verdict yet is probed only when the duty was taken over.
+// TestRefreshOfWhatIsBusy: a replica with a probe under way is not probed twice, and one
+// without a verdict is probed only if the duty was taken over.
 func TestRefreshOfWhatIsBusy(t *testing.T) {
 	for _, takenOver := range []bool{false, true} {
 		r := newRig(t, gives(mapOf(t, append([]string{"tcp://busy:1", "tcp://none:1"}, names(0, 64)...)...)))
 		r.judge = byReplica(map[string]judge{"tcp://busy:1": lasts(30*time.Second, healthy), "tcp://none:1": lasts(0, local)})
 		r.run(func() {
 			r.until(125 * time.Second)
-			r.askAnew(takenOver, "tcp://busy:1")
+			r.takeStale(takenOver, "tcp://busy:1")
 			r.until(140 * time.Second)
 		})
 		if got := len(r.probes["tcp://busy:1"]); got != 2 {
@@ -82,8 +82,8 @@ func TestRefreshOfWhatIsBusy(t *testing.T) {
 	}
 }
 
-// TestMassFailureInARefresh: a takeover with a broken network is no reason to report
-// everything dead without another look.
+// TestMassFailureInARefresh: a takeover on a host with a broken network reports nothing
+// dead without confirmation.
 func TestMassFailureInARefresh(t *testing.T) {
 	all := names(0, 320)
 	r := newRig(t, gives(mapOf(t, all...)))
@@ -101,7 +101,7 @@ func TestMassFailureInARefresh(t *testing.T) {
 		r.mu.Lock()
 		broken = true
 		r.mu.Unlock()
-		r.askAnew(true, all...)
+		r.takeStale(true, all...)
 		r.until(101 * time.Second)
 		r.mu.Lock()
 		broken = false
