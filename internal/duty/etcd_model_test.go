@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// lying has the answers lie on the way for a while: etcd did what it was asked.
-func lying(next http.Handler, d time.Duration) http.Handler {
+// delayed delivers the answers of next later by d, though next has acted at once.
+func delayed(next http.Handler, d time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v3/watch" {
 			next.ServeHTTP(w, r)
@@ -86,7 +86,7 @@ func model(t *testing.T, seed uint64, etcdRate float64, rates [3]float64) (overl
 			case 1:
 				each(d, answers(500, "text/plain", "oh"))
 			case 2, 3:
-				each(d, lying(f, time.Duration(random.IntN(20))*time.Second))
+				each(d, delayed(f, time.Duration(random.IntN(20))*time.Second))
 			case 4:
 				end(i)
 				begin(i)
