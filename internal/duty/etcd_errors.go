@@ -43,11 +43,13 @@ func (c complaint) is(err error) bool {
 
 // gRPC's codes, as the gateway has them in its answers.
 const (
+	canceled           = 1
 	invalidArgument    = 3
 	notFound           = 5
 	permissionDenied   = 7
 	resourceExhausted  = 8
 	failedPrecondition = 9
+	unimplemented      = 12
 	unauthenticated    = 16
 )
 
@@ -76,6 +78,10 @@ func (c *etcdClient) complain(endpoint string, answer *http.Response, body []byt
 		return said(refused, fmt.Sprintf("grant the right to the role of user %q by: etcdctl role grant-permission ROLE readwrite --prefix=true %s", c.user, c.prefix))
 	case e.Code == resourceExhausted && has("space"):
 		return said(refused, "its database is full: compact and defragment it, then run: etcdctl alarm disarm")
+	case e.Code == unimplemented:
+		return said(unreachable, fmt.Sprintf("%s has not what is asked of it: endpoints in [cluster] are client URLs of etcd 3.4 or newer", endpoint))
+	case e.Code == canceled && has("connection is closing"):
+		return said(unreachable, endpoint+" is being stopped")
 	}
 	return said(unreachable, fmt.Sprintf("%s has no quorum, or is overloaded; look at: etcdctl endpoint status --cluster", endpoint))
 }
@@ -85,7 +91,7 @@ func (c *etcdClient) notEtcd(endpoint string, answer *http.Response, body []byte
 	if answer.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTPS server")) {
 		return &engineError{unreachable, endpoint + " wants https: correct endpoints in [cluster]"}
 	}
-	if answer.StatusCode >= 500 {
+	if answer.StatusCode >= 500 && answer.StatusCode != http.StatusNotImplemented {
 		return &engineError{unreachable, fmt.Sprintf("%s answers %d: etcd, or what is before it, is in trouble", endpoint, answer.StatusCode)}
 	}
 	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
@@ -105,8 +111,14 @@ func unanswered(endpoint string, wait time.Duration, err error) error {
 		text = fmt.Sprintf("%s: %v: set ca_file in [cluster] to the CA of etcd's certificate", endpoint, unknown)
 	case errors.As(err, &alert) && alert.Op == "remote error":
 		text = fmt.Sprintf("%s: %v: set cert_file and key_file in [cluster] to a client certificate that etcd accepts", endpoint, alert)
-	case errors.Is(err, io.EOF) && strings.HasPrefix(endpoint, "http:"):
-		text = endpoint + " closes the connection: if it wants https, correct endpoints in [cluster]"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		text = endpoint + " wants http: correct endpoints in [cluster]"
+	case errors.Is(err, io.EOF):
+		other := "https"
+		if strings.HasPrefix(endpoint, "https:") {
+			other = "http"
+		}
+		text = fmt.Sprintf("%s closes the connection: if it wants %s, correct endpoints in [cluster]", endpoint, other)
 	default:
 		// An error of http.Client repeats the URL and the method.
 		for inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "Post "); inner = errors.Unwrap(err) {

@@ -1,0 +1,72 @@
+package duty
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What does not do what etcd does is told with what to correct, and never with a
+// cure for an etcd that is overloaded.
+func TestWhatIsNotEtcd(t *testing.T) {
+	const unknown = `{"error":"unknown service etcdserverpb.Lease","message":"unknown service etcdserverpb.Lease","code":12}`
+	for _, tt := range []struct {
+		name string
+		way  http.Handler
+		want string
+	}{
+		{"no gateway", answers(404, "text/plain; charset=utf-8", "404 page not found\n"), "is not etcd's JSON gateway"},
+		{"a web server that knows no POST", answers(501, "text/html", "<html>"), "is not etcd's JSON gateway"},
+		{"another one", answers(405, "text/html", "<html>"), "is not etcd's JSON gateway"},
+		{"an API of others", answers(200, "application/json", `{"ok":true}`), "client URLs of etcd 3.4 or newer"},
+		{"a gateway without the service", answers(501, "application/json", unknown), "client URLs of etcd 3.4 or newer"},
+		{"an etcd that ends", answers(408, "application/json", `{"message":"grpc: the client connection is closing","code":1}`), "is being stopped"},
+		{"a proxy in trouble", answers(502, "text/html", "<html>"), "is in trouble"},
+		{"no quorum", answers(503, "application/json", `{"message":"etcdserver: request timed out","code":14}`), "has no quorum"},
+	} {
+		bubble(t, func(t *testing.T, _ *fakeEtcd) {
+			a := newDaemon(t, "host-a", map[string]http.Handler{"e1": tt.way}, nil).start()
+			wait(time.Minute)
+			if got := a.State().Trouble; !strings.Contains(got, tt.want) {
+				t.Errorf("%s: got %q, want words with %q", tt.name, got, tt.want)
+			}
+			a.said(t, "etcd does not say who is on duty", 1)
+			expect(t, tt.name, Alive, a)
+			a.stop()
+		})
+	}
+}
+
+func TestAnEtcdOfTheOtherScheme(t *testing.T) {
+	web := httptest.NewServer(answers(200, "text/html", "<html>"))
+	defer web.Close()
+	closes, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closes.Close()
+	go func() { // as etcd does with a greeting of TLS where it has none
+		for {
+			c, err := closes.Accept()
+			if err != nil {
+				return
+			}
+			c.Read(make([]byte, 1<<16))
+			c.Close()
+		}
+	}()
+	for endpoint, want := range map[string]string{
+		"https://" + web.Listener.Addr().String(): "wants http: correct endpoints",
+		"https://" + closes.Addr().String():       "if it wants http, correct endpoints",
+		"http://" + closes.Addr().String():        "if it wants https, correct endpoints",
+	} {
+		c := newEtcdClient(EtcdSettings{Endpoints: []string{endpoint}, TTL: time.Minute}, groupPrefix("office"), nil)
+		if err := c.call(t.Context(), "/v3/kv/range", rangeRequest{}, new(rangeAnswer)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %q", endpoint, err, want)
+		}
+		c.http.CloseIdleConnections()
+	}
+}
