@@ -48,6 +48,10 @@ func TestStatusSaysWhoReports(t *testing.T) {
 			"Status API  answers; map of ", "promise     kept by another daemon; next cycle",
 		}, []string{"verdicts wait", "reports were late", "worst gap", "12:19:28", "\x1b"}},
 		{"a replica of a standby", func(*status.Snapshot) {}, []string{"10.0.0.5"}, []string{"another daemon reports it"}, []string{"must take the next"}},
+		{"a standby that knows of no holder", func(s *status.Snapshot) {
+			s.Cluster.Holder, s.Cluster.Why = "", "etcd has not said yet who is on duty"
+		}, nil, []string{"promise     not kept by this daemon; next cycle"}, []string{"another daemon"}},
+		{"a replica of one", func(s *status.Snapshot) { s.Cluster.Holder = "" }, []string{"10.0.0.5"}, []string{"this daemon does not report it"}, []string{"another daemon"}},
 		{"the holder", func(s *status.Snapshot) {
 			s.Cluster.Scope, s.Cluster.Why = status.ReportsEverything, "this daemon holds the lease"
 		}, nil,

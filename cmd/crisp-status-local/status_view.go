@@ -166,6 +166,9 @@ func (v statusView) promise() string {
 	}
 	if s.Cluster.StandsBy() {
 		parts[0] = "kept by another daemon"
+		if s.Cluster.Holder == "" { // it may be that nobody is on duty
+			parts[0] = "not kept by this daemon"
+		}
 	} else if p.WorstGapSeconds > 0 {
 		parts = append(parts, fmt.Sprintf("worst gap %.1f s of the %g s promised", p.WorstGapSeconds, p.PromisedSeconds))
 	}
@@ -242,6 +245,8 @@ func (v statusView) title(r *status.Replica) string {
 // taken says what the page last took of r.
 func (v statusView) taken(r *status.Replica) string {
 	switch {
+	case v.snapshot.Cluster.StandsBy() && v.snapshot.Cluster.Holder == "":
+		return "this daemon does not report it"
 	case v.snapshot.Cluster.StandsBy():
 		return "another daemon reports it"
 	case r.Health == "dead" && v.snapshot.Cluster.LeavesDeaths():

@@ -38,8 +38,8 @@ type ClusterMember struct {
 	APIAnswers bool   `json:"api_answers"` // the Status API has answered it lately
 }
 
-// StandsBy reports whether another daemon is on duty. c is nil without an engine: then
-// it is false.
+// StandsBy reports whether another daemon is on duty, or may be. c is nil without an
+// engine: then it is false.
 func (c *Cluster) StandsBy() bool { return c != nil && c.Scope == ReportsNothing }
 
 // LeavesDeaths reports whether dead is left to the page, which shows it by itself.
