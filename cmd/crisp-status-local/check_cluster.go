@@ -52,12 +52,13 @@ func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	for _, why := range found.Silent {
-		if found.Answering > 0 {
+	if found.Answering > 0 {
+		for _, why := range found.Misnamed {
+			l.fail("engine", "%s", why)
+		}
+		for _, why := range found.Silent {
 			l.notice("engine", "%s", why)
 		}
-	}
-	if found.Answering > 0 {
 		l.add(right, "engine", "etcd: %d of %s", found.Answering, count(len(c.Cluster.Endpoints), "endpoint answers", "endpoints answer"))
 	}
 	if err != nil {

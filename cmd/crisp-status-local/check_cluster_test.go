@@ -103,6 +103,10 @@ func TestCheckOfAGroup(t *testing.T) {
 	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 1 || !strings.Contains(stdout, `✘ group    host-a of the group "office" has another token`) {
 		t.Errorf("got exit status %d and\n%swant 1 and that the group is another page's", exit, stdout)
 	}
+	joined(w.Token(), fmt.Sprintf("endpoints = [%q, %q]", etcd, strings.TrimSuffix(w.URL(), "/")))
+	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 1 || !strings.Contains(stdout, "is not etcd's JSON gateway") || !strings.Contains(stdout, "✔ engine   etcd: 1 of 2 endpoints answer\n") {
+		t.Errorf("got exit status %d and\n%swant 1 and which endpoint is no etcd", exit, stdout)
+	}
 	joined(w.Token(), "endpoints = ['http://127.0.0.1:1']")
 	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 1 || !strings.Contains(stdout, "✘ engine   http://127.0.0.1:1: ") || strings.Contains(stdout, "! engine") {
 		t.Errorf("got exit status %d and\n%swant 1 and once why no endpoint answers", exit, stdout)

@@ -57,6 +57,7 @@ type etcd struct {
 	log    logrus.FieldLogger
 	clock  clock // on which terms are counted
 	client *etcdClient
+	dial   dialer // nil: net.Dialer
 	prefix string
 	id     string // of this run of the daemon
 
@@ -134,7 +135,7 @@ func newEtcd(s EtcdSettings, log logrus.FieldLogger, now clock, dial dialer) (*e
 		s.Seen = func() (int, int, int) { return 0, 0, 0 }
 	}
 	e := &etcd{
-		s: s, log: log.WithField("group", s.Group), clock: now,
+		s: s, log: log.WithField("group", s.Group), clock: now, dial: dial,
 		prefix: groupPrefix(s.Group), id: strings.ToLower(rand.Text()[:8]),
 		changed: make(chan struct{}, 1), seen: make(sightings), notices: make(map[string]bool),
 		first: never, doubled: never,

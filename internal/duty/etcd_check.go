@@ -1,6 +1,7 @@
 package duty
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 // EtcdCheck is the result of CheckEtcd.
 type EtcdCheck struct {
 	Answering int      // endpoints that answer
-	Silent    []string // why the others do not, a sentence each
+	Silent    []string // why others do not, a sentence each
+	Misnamed  []string // why others are none of this etcd, a sentence each
 	Members   []Member // of the group, this one among them while it runs
 	Holder    string   // the member on duty; empty: nobody is
 	OtherPage string   // the oldest member, if it watches for another page; this one would be left out
@@ -48,23 +50,20 @@ func (e *etcd) check(ctx context.Context) (EtcdCheck, error) {
 		c     = e.client
 	)
 	for i := range c.endpoints {
-		c.current, c.token = i, "" // a token is of one member of etcd, where it is a simple one
-		err := c.logIn(ctx)
-		if err == nil {
-			err = c.ask(ctx, "/v3/kv/range", rangeRequest{Key: []byte(e.prefix)}, new(rangeAnswer))
-		}
+		err := c.try(ctx, i)
 		switch {
 		case ctx.Err() != nil:
 			return found, context.Cause(ctx)
 		case err == nil:
 			found.Answering++
-		case !unreachable.is(err):
-			return found, err // the other endpoints would say the same
-		default:
+		case misnamed.is(err):
+			found.Misnamed = append(found.Misnamed, err.Error())
+			first = cmp.Or(first, err)
+		case unreachable.is(err):
 			found.Silent = append(found.Silent, err.Error())
-			if first == nil {
-				first = err
-			}
+			first = cmp.Or(first, err)
+		default:
+			return found, err // the other endpoints would say the same
 		}
 	}
 	if found.Answering == 0 {
@@ -89,6 +88,29 @@ func (e *etcd) check(ctx context.Context) (EtcdCheck, error) {
 	}
 	slices.Sort(found.Namesakes)
 	return found, nil
+}
+
+// try reads something of the group at one endpoint.
+func (c *etcdClient) try(ctx context.Context, endpoint int) error {
+	c.current, c.token = endpoint, "" // a token is of one member of etcd, where it is a simple one
+	if err := c.logIn(ctx); err != nil {
+		return err
+	}
+	return c.ask(ctx, "/v3/kv/range", rangeRequest{Key: []byte(c.prefix)}, new(rangeAnswer))
+}
+
+// survey says which endpoints are none of the cluster that decides. A daemon stays
+// with the endpoint that answers, so one that is wrong would be noticed when it is
+// needed; and of two clusters, two daemons would each be on duty in one.
+func (e *etcd) survey(ctx context.Context, cluster string) {
+	c := newEtcdClient(e.s, e.prefix, e.dial)
+	defer c.http.CloseIdleConnections()
+	c.cluster = cluster
+	for i := range c.endpoints {
+		if err := c.try(ctx, i); misnamed.is(err) {
+			e.log.WithField("why", err.Error()).Warn("an endpoint is none of the etcd that decides who is on duty")
+		}
+	}
 }
 
 // tryRights does what a member does, with a key of its own.

@@ -68,12 +68,16 @@ func TestACheckSaysWhatIsWrong(t *testing.T) {
 
 func TestACheckNamesTheEndpointsThatAreSilent(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
-		ways := map[string]http.Handler{"e1": answers(503, "text/html", "no"), "e2": f, "e3": answers(200, "text/html", "<html>")}
+		other := newFakeEtcd(t)
+		other.cluster = "8"
+		ways := map[string]http.Handler{"e1": answers(503, "text/html", "no"), "e2": f, "e3": answers(200, "text/html", "<html>"), "e4": other}
 		found, err := newDaemon(t, "host-a", ways, nil).check(t.Context())
-		if err != nil || found.Answering != 1 || len(found.Silent) != 2 || !strings.Contains(found.Silent[0], "http://e1") || !strings.Contains(found.Silent[1], "http://e3") {
-			t.Errorf("got %+v and %v, want two silent endpoints by name", found, err)
+		if err != nil || found.Answering != 1 || len(found.Silent) != 1 || !strings.Contains(found.Silent[0], "http://e1") ||
+			len(found.Misnamed) != 2 || !strings.Contains(found.Misnamed[0], "http://e3") || !strings.Contains(found.Misnamed[1], "http://e4") {
+			t.Errorf("got %+v and %v, want by name an endpoint that is silent, and two that are none of this etcd", found, err)
 		}
 		delete(ways, "e2")
+		delete(ways, "e4")
 		if _, err := newDaemon(t, "host-a", ways, nil).check(t.Context()); err == nil || !strings.Contains(err.Error(), "http://e1") {
 			t.Errorf("got %v where no endpoint answers, want why the first does not", err)
 		}

@@ -97,7 +97,7 @@ func (c *etcdClient) sweep(ctx context.Context, path string, question, answer an
 		if ctx.Err() != nil {
 			return cmp.Or(first, err)
 		}
-		if !unreachable.is(err) {
+		if !ofEndpoint(err) {
 			return err
 		}
 		first = cmp.Or(first, err)
@@ -182,16 +182,16 @@ func (c *etcdClient) sameCluster(endpoint string, body []byte) error {
 		} `json:"result"`
 	}
 	if json.Unmarshal(body, &a) != nil {
-		return &engineError{unreachable, endpoint + " is not etcd's JSON gateway: endpoints in [cluster] are client URLs of etcd 3.4 or newer"}
+		return &engineError{misnamed, endpoint + " is not etcd's JSON gateway: endpoints in [cluster] are client URLs of etcd 3.4 or newer"}
 	}
 	id := strings.Trim(cmp.Or(string(a.Header.Cluster), string(a.Result.Header.Cluster)), `"`)
 	switch {
 	case id == "":
-		return &engineError{unreachable, endpoint + " answers without the id of a cluster: endpoints in [cluster] are client URLs of etcd 3.4 or newer"}
+		return &engineError{misnamed, endpoint + " answers without the id of a cluster: endpoints in [cluster] are client URLs of etcd 3.4 or newer"}
 	case c.cluster == "":
 		c.cluster = id
 	case c.cluster != id:
-		return &engineError{unreachable, fmt.Sprintf("%s is of cluster %.20s, the others are of %.20s: endpoints in [cluster] are of one cluster", endpoint, id, c.cluster)}
+		return &engineError{misnamed, fmt.Sprintf("%s is of cluster %.20s, the others are of %.20s: endpoints in [cluster] are of one cluster", endpoint, id, c.cluster)}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type complaint uint8
 
 const (
 	unreachable complaint = iota // of this endpoint: the next one may do it
+	misnamed                     // this endpoint is none of the cluster: the next one may do it
 	noLease                      // the lease is gone
 	staleToken                   // log in again
 	noUser                       // etcd asks for a user, none was named
@@ -40,6 +41,9 @@ func (c complaint) is(err error) bool {
 	e, ok := errors.AsType[*engineError](err)
 	return ok && e.kind == c
 }
+
+// ofEndpoint reports whether err is of one endpoint, so that the next one may do it.
+func ofEndpoint(err error) bool { return unreachable.is(err) || misnamed.is(err) }
 
 // gRPC's codes, as the gateway has them in its answers.
 const (
@@ -79,7 +83,7 @@ func (c *etcdClient) complain(endpoint string, answer *http.Response, body []byt
 	case e.Code == resourceExhausted && has("space"):
 		return said(refused, "its database is full: compact and defragment it, then run: etcdctl alarm disarm")
 	case e.Code == unimplemented:
-		return said(unreachable, fmt.Sprintf("%s has not what is asked of it: endpoints in [cluster] are client URLs of etcd 3.4 or newer", endpoint))
+		return said(misnamed, fmt.Sprintf("%s has not what is asked of it: endpoints in [cluster] are client URLs of etcd 3.4 or newer", endpoint))
 	case e.Code == canceled && has("connection is closing"):
 		return said(unreachable, endpoint+" is being stopped")
 	}
@@ -89,13 +93,13 @@ func (c *etcdClient) complain(endpoint string, answer *http.Response, body []byt
 // notEtcd returns the error of an answer that cannot be etcd's.
 func (c *etcdClient) notEtcd(endpoint string, answer *http.Response, body []byte) error {
 	if answer.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTPS server")) {
-		return &engineError{unreachable, endpoint + " wants https: correct endpoints in [cluster]"}
+		return &engineError{misnamed, endpoint + " wants https: correct endpoints in [cluster]"}
 	}
 	if answer.StatusCode >= 500 && answer.StatusCode != http.StatusNotImplemented {
 		return &engineError{unreachable, fmt.Sprintf("%s answers %d: etcd, or what is before it, is in trouble", endpoint, answer.StatusCode)}
 	}
 	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
-	return &engineError{unreachable, fmt.Sprintf("%s is not etcd's JSON gateway, it answers %d with %.40q: endpoints in [cluster] are client URLs of etcd 3.4 or newer, which runs with --enable-grpc-gateway (its default)",
+	return &engineError{misnamed, fmt.Sprintf("%s is not etcd's JSON gateway, it answers %d with %.40q: endpoints in [cluster] are client URLs of etcd 3.4 or newer, which runs with --enable-grpc-gateway (its default)",
 		endpoint, answer.StatusCode, kind)}
 }
 
@@ -112,7 +116,7 @@ func unanswered(endpoint string, wait time.Duration, err error) error {
 	case errors.As(err, &alert) && alert.Op == "remote error":
 		text = fmt.Sprintf("%s: %v: set cert_file and key_file in [cluster] to a client certificate that etcd accepts", endpoint, alert)
 	case errors.Is(err, http.ErrSchemeMismatch):
-		text = endpoint + " wants http: correct endpoints in [cluster]"
+		return &engineError{misnamed, endpoint + " wants http: correct endpoints in [cluster]"}
 	case errors.Is(err, io.EOF):
 		other := "https"
 		if strings.HasPrefix(endpoint, "https:") {

@@ -70,3 +70,20 @@ func TestAnEtcdOfTheOtherScheme(t *testing.T) {
 		c.http.CloseIdleConnections()
 	}
 }
+
+// An endpoint that is wrong is named though another one answers: of two daemons that
+// name two clusters in different order, each would be on duty in its own.
+func TestAnEndpointThatIsWrongBesideOneThatAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeEtcd) {
+		other := newFakeEtcd(t)
+		other.cluster = "8"
+		ways := map[string]http.Handler{"e1": f, "e2": other, "e3": answers(404, "text/plain", "404"), "e4": answers(503, "text/html", "<html>"), "e5": silent}
+		a := newDaemon(t, "host-a", ways, nil).start()
+		wait(time.Minute)
+		expect(t, "one endpoint is right", Everything, a)
+		a.said(t, "http://e2 is of cluster 8, the others are of ", 1)
+		a.said(t, "http://e3 is not etcd's JSON gateway", 1)
+		a.said(t, "an endpoint is none of the etcd", 2) // the others may be down for a while
+		a.stop()
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 )
 
@@ -16,10 +17,18 @@ const (
 
 func (e *etcd) Run(ctx context.Context) {
 	wake := make(chan struct{}, 1)
-	var w watch
+	var (
+		w         watch
+		surveying sync.WaitGroup
+		surveyed  = len(e.s.Endpoints) == 1
+	)
 	for ctx.Err() == nil {
 		began := time.Now()
 		e.pass(ctx, wake)
+		if cluster := e.client.cluster; cluster != "" && !surveyed {
+			surveyed = true
+			surveying.Go(func() { e.survey(ctx, cluster) })
+		}
 		w.keep(ctx, e, wake)
 		if !sleep(ctx, leastWait-time.Since(began), nil) {
 			break
@@ -27,6 +36,7 @@ func (e *etcd) Run(ctx context.Context) {
 		sleep(ctx, e.beat()-time.Since(began), wake)
 	}
 	w.stop()
+	surveying.Wait()
 	if e.trying != nil {
 		<-e.trying
 	}
