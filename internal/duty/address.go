@@ -91,17 +91,13 @@ func (a *address) has(here bool) {
 	if a.decided && before == a.state.Scope {
 		return
 	}
-	log := a.log.Warn
-	if !a.decided {
-		log = a.log.Info // it has just begun
-	}
 	a.decided = true
 	if here {
 		a.state.Takeovers++
-		log("on duty, since this host has the address: reporting everything")
+		a.log.Warn("on duty, since this host has the address: reporting everything")
 		return
 	}
-	log("standby, since this host does not have the address: reporting nothing")
+	a.log.Warn("standby, since this host does not have the address: reporting nothing")
 }
 
 // lost puts in force that the kernel does not say which addresses this host has.

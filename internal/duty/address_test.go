@@ -167,8 +167,8 @@ func TestAddressComesAndGoes(t *testing.T) {
 		if h.Scope() != Nothing {
 			t.Errorf("got the scope %s after the end, want nothing", h.Scope())
 		}
-		if text := h.log.String(); strings.Count(text, "level=warning") != 5 || strings.Count(text, "level=info") != 1 {
-			t.Errorf("got the log\n%s, want a line for what it began with, and one for each of 5 changes", text)
+		if text := h.log.String(); strings.Count(text, "level=warning") != 6 {
+			t.Errorf("got the log\n%s, want a warning of what it began with, and one of each of 5 changes", text)
 		}
 		ip(t, del(tt.addr, "d1"))
 	}
