@@ -106,6 +106,7 @@ func (c *etcdClient) notEtcd(endpoint string, answer *http.Response, body []byte
 // unanswered returns the error of a request without an answer.
 func unanswered(endpoint string, wait time.Duration, err error) error {
 	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
 	var alert *net.OpError // package tls has no other type for what a peer objects to
 	text := ""
 	switch {
@@ -113,6 +114,8 @@ func unanswered(endpoint string, wait time.Duration, err error) error {
 		text = fmt.Sprintf("%s does not answer within %v", endpoint, wait)
 	case errors.As(err, &unknown):
 		text = fmt.Sprintf("%s: %v: set ca_file in [cluster] to the CA of etcd's certificate", endpoint, unknown)
+	case errors.As(err, &host):
+		text = fmt.Sprintf("%s: %v: correct endpoints in [cluster] to a name that etcd's certificate has", endpoint, host)
 	case errors.As(err, &alert) && alert.Op == "remote error":
 		text = fmt.Sprintf("%s: %v: set cert_file and key_file in [cluster] to a client certificate that etcd accepts", endpoint, alert)
 	case errors.Is(err, http.ErrSchemeMismatch):

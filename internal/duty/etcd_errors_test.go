@@ -1,6 +1,9 @@
 package duty
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +40,22 @@ func TestWhatIsNotEtcd(t *testing.T) {
 			expect(t, tt.name, Alive, a)
 			a.stop()
 		})
+	}
+}
+
+func TestAnEtcdOfAnotherName(t *testing.T) {
+	server := httptest.NewTLSServer(answers(200, "text/html", "<html>"))
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	endpoint := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+	c := newEtcdClient(EtcdSettings{Endpoints: []string{endpoint}, TTL: time.Minute, TLS: &tls.Config{RootCAs: roots}}, groupPrefix("office"),
+		func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+		})
+	defer c.http.CloseIdleConnections()
+	if err := c.call(t.Context(), "/v3/kv/range", rangeRequest{}, new(rangeAnswer)); err == nil || !strings.Contains(err.Error(), "to a name that etcd's certificate has") {
+		t.Errorf("got %v, want that endpoints are to name etcd as its certificate does", err)
 	}
 }
 
