@@ -205,38 +205,16 @@ func (d *document) endpoints(key string) []string {
 	switch v := d.value(key).(type) {
 	case nil:
 		d.complain(key, "missing, want the client URLs of etcd, such as %s", want)
-	case string:
-		// A variable as the whole value may hold several.
-		if !variable.MatchString(v) {
-			d.complain(key, "a string, want an array of strings, such as %s", want)
-			break
-		}
-		s, ok := d.expand(key, v)
-		texts := strings.FieldsFunc(s.value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
-		for i, text := range texts {
-			add(fmt.Sprintf("%s[%d]", key, i), setting{s.written, text})
-		}
-		if ok && len(texts) == 0 {
-			d.complain(key, "%q holds no URL, want at least one", s.written)
-		}
 	case []any:
-		for i, item := range v {
-			at := fmt.Sprintf("%s[%d]", key, i)
-			text, isText := item.(string)
-			if !isText {
-				d.complain(at, "%s, want a string (text in double quotes)", kind(item))
-				continue
-			}
-			if s, ok := d.expand(at, text); ok {
-				add(at, s)
-			}
-		}
 		if len(v) == 0 {
 			d.complain(key, "an empty array, want the client URLs of etcd, such as %s", want)
 		}
-	default:
-		d.complain(key, "%s, want an array of strings, such as %s", kind(v), want)
 	}
+	d.list(key, listWords{
+		list:  "an array of strings, such as " + want,
+		item:  "a string (text in double quotes)",
+		empty: "URL, want at least one",
+	}, add)
 	if len(endpoints) > maxEndpoints {
 		d.complain(key, "%d URLs, want at most %d", len(endpoints), maxEndpoints)
 	}

@@ -1,9 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/crisp-im/crisp-status-local/v2/internal/policy"
 )
 
@@ -28,36 +25,6 @@ func (d *document) entries(key string) []policy.Entry {
 			d.complain(at, "%q holds no entry, want %s", s.written, policy.Form)
 		}
 	}
-	switch v := d.value(key).(type) {
-	case nil:
-	case string:
-		// A variable as the whole value may hold several.
-		if !variable.MatchString(v) {
-			d.complain(key, "a string, want %s", want)
-			break
-		}
-		s, ok := d.expand(key, v)
-		texts := strings.FieldsFunc(s.value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
-		for i, text := range texts {
-			add(fmt.Sprintf("%s[%d]", key, i), setting{s.written, text})
-		}
-		if ok && len(texts) == 0 {
-			d.complain(key, "%q holds no entry, want at least one, or no such key", s.written)
-		}
-	case []any:
-		for i, item := range v {
-			at := fmt.Sprintf("%s[%d]", key, i)
-			text, isText := item.(string)
-			if !isText {
-				d.complain(at, "%s, want %s", kind(item), want)
-				continue
-			}
-			if s, ok := d.expand(at, text); ok {
-				add(at, s)
-			}
-		}
-	default:
-		d.complain(key, "%s, want %s", kind(v), want)
-	}
+	d.list(key, listWords{list: want, item: want, empty: "entry, want at least one, or no such key"}, add)
 	return entries
 }
