@@ -68,9 +68,21 @@ type State struct {
 	Group     string    // empty where the engine knows none
 	Takeovers uint64    // by this daemon, since its start
 	Members   []Member  // of the group, this one among them, by name; nil where the engine knows none
-	Trouble   string    // why the engine cannot be asked; empty while it can
+	Trouble   string    // why the engine does not say who is on duty, and the cure; empty while it does
 	TroubleAt time.Time // when the trouble began; zero without one
+	Plight    Plight    // the kind of Trouble
+	Warnings  []string  // what is to be mended although the duty goes on, a sentence each
 }
+
+// Plight is the kind of a trouble with the engine.
+type Plight string
+
+// The kinds.
+const (
+	Unreachable Plight = ""          // the engine cannot be asked
+	Excluded    Plight = "excluded"  // the engine answers, and this daemon cannot take part
+	Undecided   Plight = "undecided" // the engine answers, and nobody is on duty
+)
 
 // Member is one daemon of a group.
 type Member struct {

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -83,7 +85,7 @@ type etcd struct {
 	recusedAt time.Time
 	yielded   int             // times that it gave the duty back for that, since a report was last taken
 	failures  int             // passes in a row in which etcd did not say who is on duty
-	notices   map[string]bool // that were logged
+	warned    map[string]bool // warnings that were logged
 	doubled   time.Duration   // since when another daemon has the own name; never: none has
 }
 
@@ -137,14 +139,14 @@ func newEtcd(s EtcdSettings, log logrus.FieldLogger, now clock, dial dialer) (*e
 	e := &etcd{
 		s: s, log: log.WithField("group", s.Group), clock: now, dial: dial,
 		prefix: groupPrefix(s.Group), id: strings.ToLower(rand.Text()[:8]),
-		changed: make(chan struct{}, 1), seen: make(sightings), notices: make(map[string]bool),
+		changed: make(chan struct{}, 1), seen: make(sightings), warned: make(map[string]bool),
 		first: never, doubled: never,
 	}
 	e.client = newEtcdClient(s, e.prefix, dial)
 	e.decided = now()
 	e.standing.Store(&standing{aliveFrom: e.decided + e.giveUp()})
 	e.shown.State = State{Engine: "etcd", Since: time.Now(), Member: s.Member, Group: s.Group}
-	e.shown.logged = make(map[string]bool)
+	e.shown.warnings = make(map[subject]string)
 	return e, nil
 }
 
@@ -164,6 +166,7 @@ func (e *etcd) State() State {
 	defer e.shown.mu.Unlock()
 	s := e.shown.State
 	s.Scope, s.Why = scope, e.shown.why(scope)
+	s.Warnings = slices.Sorted(maps.Values(e.shown.warnings))
 	if scope == Alive || scope == Nothing && s.Holder == e.shown.own {
 		s.Holder = "" // it was the holder before the engine was lost, or the term ended
 	}

@@ -54,10 +54,11 @@ func (e *etcd) tell(ctx context.Context, g group) {
 	at := time.Now()
 	if err := e.client.call(ctx, "/v3/kv/put", putRequest{e.recordKey(), marshal(r), e.lease}, new(struct{})); err != nil {
 		if !noLease.is(err) && ctx.Err() == nil {
-			e.notice("the record of this member cannot be written", err.Error())
+			e.warn(ofRecord, "the record of this member cannot be written, by which the others know what it sees: "+err.Error(), "the duty goes on")
 		}
 		return
 	}
+	e.settle(ofRecord)
 	e.said, e.saidAt = r, at
 }
 

@@ -42,6 +42,21 @@ func (c complaint) is(err error) bool {
 	return ok && e.kind == c
 }
 
+// plightOf returns the kind of the trouble that err is.
+func plightOf(err error) Plight {
+	if _, other := errors.AsType[*otherPageError](err); other {
+		return Excluded
+	}
+	e, ofEngine := errors.AsType[*engineError](err)
+	switch {
+	case !ofEngine:
+		return Undecided
+	case e.kind == unreachable || e.kind == misnamed:
+		return Unreachable
+	}
+	return Excluded
+}
+
 // ofEndpoint reports whether err is of one endpoint, so that the next one may do it.
 func ofEndpoint(err error) bool { return unreachable.is(err) || misnamed.is(err) }
 

@@ -312,6 +312,7 @@ type daemon struct {
 	name   string
 	lines  map[string]*line // by host
 	log    *syncBuffer
+	level  func(logrus.Level) // sets that of the log; at first it is info
 	cancel context.CancelFunc
 	done   chan struct{}
 	rate   float64
@@ -421,6 +422,7 @@ func newDaemon(t *testing.T, name string, ways map[string]http.Handler, mend fun
 	log := logrus.New()
 	log.SetOutput(d.log)
 	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
+	d.level = log.SetLevel
 	began := time.Now()
 	var err error
 	d.etcd, err = newEtcd(s, log, func() time.Duration {

@@ -88,7 +88,7 @@ func (e *etcd) pass(ctx context.Context, wake chan<- struct{}) {
 		e.askAPI(ctx, wake)
 		return
 	}
-	e.undecided(err.Error())
+	e.undecided(err)
 	s := standing{e.standing.Load().until, e.decided + e.giveUp()}
 	if e.failures == 1 {
 		// The process may have been stopped while this pass waited for its answers.
@@ -201,6 +201,7 @@ func (e *etcd) conclude(g group, sent time.Duration, renewed bool, wake chan<- s
 	e.decidedBy(g)
 	e.publish(s)
 	e.lookForNamesake(g)
+	e.lookForUser()
 	return nil
 }
 
@@ -306,6 +307,16 @@ func (e *etcd) recordKey() []byte {
 	return fmt.Appendf(nil, "%smembers/%s/%x", e.prefix, url.PathEscape(e.s.Member), int64(e.lease))
 }
 
+// lookForUser warns of a user that etcd does not ask for.
+func (e *etcd) lookForUser() {
+	if !e.client.userless {
+		e.settle(ofUser)
+		return
+	}
+	e.warn(ofUser, "etcd asks nobody for a user, so user and password_file in [cluster] have no effect: enable its authentication by etcdctl auth enable, or leave them out",
+		"whoever reaches etcd can change who is on duty")
+}
+
 // lookForNamesake warns if another daemon has the name of this one for longer than a
 // lease: the record of an earlier run that was killed ends with its lease.
 func (e *etcd) lookForNamesake(g group) {
@@ -314,10 +325,11 @@ func (e *etcd) lookForNamesake(g group) {
 			continue
 		}
 		if e.doubled = min(e.doubled, e.clock()); e.clock()-e.doubled >= e.giveUp() {
-			e.notice(fmt.Sprintf("another daemon of the group is called %q, too: give each its own name by member in [cluster]", e.s.Member),
+			e.warn(ofName, fmt.Sprintf("another daemon of the group is called %q, too: give each its own name by member in [cluster]", e.s.Member),
 				"both go on, and are told apart by "+e.id+" and "+m.Instance)
 		}
 		return
 	}
 	e.doubled = never
+	e.settle(ofName)
 }

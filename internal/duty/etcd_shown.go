@@ -10,14 +10,17 @@ import (
 type shown struct {
 	mu sync.Mutex // protects all following fields
 	State
-	own     string          // this member's name in Members
-	took    string          // why this member is on duty, if it is
-	left    string          // why it no longer is; empty once the engine has said who is
-	stalled string          // why the lease is not renewed; empty: it is
-	scope   Scope           // as it was announced
-	reason  string          // as it was announced
-	logged  map[string]bool // troubles since the engine was lost
-	timer   *time.Timer     // fires when the scope changes by itself
+	own     string // this member's name in Members
+	took    string // why this member is on duty, if it is
+	left    string // why it no longer is; empty once the engine has said who is
+	stalled string // why the lease is not renewed; empty: it is
+	scope   Scope  // as it was announced
+	reason  string // as it was announced
+	first   reason // of Trouble, when it began
+	outage  outage
+	timer   *time.Timer // fires when the scope changes by itself
+
+	warnings map[subject]string // what is to be mended although the duty goes on
 }
 
 // why returns the reason for a scope.
@@ -73,10 +76,18 @@ func (e *etcd) announce() {
 		e.shown.Takeovers++
 		log.Warn("on duty: everything is reported")
 	case Alive:
-		log.Warn("no engine says who is on duty: what is healthy or sick is reported; dead is left to the page, which shows it by itself")
+		log.Warn(noEngine[e.shown.Plight] + ": what is healthy or sick is reported; dead is left to the page, which shows it by itself")
 	case Nothing:
 		log.Warn("standby: nothing is reported")
 	}
+}
+
+// noEngine begins the log line of a daemon that reports without its engine, by the kind
+// of the trouble.
+var noEngine = map[Plight]string{
+	Unreachable: "no engine says who is on duty",
+	Excluded:    "this daemon cannot take part in its group",
+	Undecided:   "nobody is on duty",
 }
 
 // giveUpDuty makes the scope Nothing at once, for a reason.
@@ -107,40 +118,55 @@ func (e *etcd) decidedBy(g group) {
 	default:
 		e.shown.took = before + " is no longer on duty"
 	}
-	if len(e.shown.logged) > 0 {
-		e.log.WithField("after", time.Since(e.shown.TroubleAt).Round(time.Second)).Warn("etcd says again who is on duty")
-	}
-	e.shown.Trouble, e.shown.TroubleAt = "", time.Time{}
-	clear(e.shown.logged)
+	e.shown.outage.find(e.log, time.Now())
+	e.shown.Trouble, e.shown.TroubleAt, e.shown.Plight = "", time.Time{}, Unreachable
 }
 
-// mostTroubles bounds the different troubles that are logged while the engine is lost.
-const mostTroubles = 5
-
 // undecided notes that etcd has not said who is on duty, and why.
-func (e *etcd) undecided(why string) {
+func (e *etcd) undecided(err error) {
 	e.failures++
 	e.shown.mu.Lock()
 	defer e.shown.mu.Unlock()
+	is := reason{plightOf(err), err.Error()}
 	if e.shown.Trouble == "" {
-		e.shown.TroubleAt = time.Now()
+		e.shown.TroubleAt, e.shown.first = time.Now(), is
 	}
-	e.shown.Trouble = why
-	// A single pass that fails is an election among the members of etcd.
-	if e.failures < 2 || e.shown.logged[why] || len(e.shown.logged) >= mostTroubles {
-		return
+	another := is.why != e.shown.Trouble
+	e.shown.Trouble, e.shown.Plight = is.why, is.plight
+	if e.failures == 2 { // a single pass that fails is an election among the members of etcd
+		e.shown.outage.lose(e.log, e.shown.TroubleAt, e.shown.first)
 	}
-	e.shown.logged[why] = true
-	e.log.WithField("why", why).Warn("etcd does not say who is on duty")
+	if e.failures >= 2 && another {
+		e.shown.outage.goOn(e.log, is)
+	}
 }
 
-// notice logs a warning, each text once in the life of the daemon.
-func (e *etcd) notice(text, why string) {
-	if e.notices[text] {
-		return
+// subject is what a warning is of.
+type subject uint8
+
+const (
+	ofName   subject = iota // another daemon has the own name
+	ofUser                  // etcd does not ask for the user that is named
+	ofRecord                // the own record cannot be written
+)
+
+// warn shows what is to be mended although the duty goes on, until settle. It is
+// logged with the reason, each text once in the life of the daemon.
+func (e *etcd) warn(of subject, text, why string) {
+	e.shown.mu.Lock()
+	e.shown.warnings[of] = text
+	e.shown.mu.Unlock()
+	if !e.warned[text] {
+		e.warned[text] = true
+		e.log.WithField("why", why).Warn(text)
 	}
-	e.notices[text] = true
-	e.log.WithField("why", why).Warn(text)
+}
+
+// settle ends what warn has shown.
+func (e *etcd) settle(of subject) {
+	e.shown.mu.Lock()
+	defer e.shown.mu.Unlock()
+	delete(e.shown.warnings, of)
 }
 
 // stall notes err as the reason why the lease is not renewed; nil if it is renewed.

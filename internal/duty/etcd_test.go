@@ -312,6 +312,8 @@ func TestAnotherPage(t *testing.T) {
 		if s := b.State(); !strings.Contains(s.Trouble, `group \"office\" is of another page`) && !strings.Contains(s.Trouble, `group "office" is of another page`) {
 			t.Errorf("trouble: %q", s.Trouble)
 		}
+		b.said(t, lostLine, 0)
+		b.said(t, "etcd answers, but this daemon cannot take part in its group", 1)
 		if len(a.State().Members) != 1 {
 			t.Errorf("members: %+v", a.State().Members)
 		}
@@ -332,10 +334,18 @@ func TestTheSameNameTwice(t *testing.T) {
 		expect(t, "second", Nothing, b)
 		a.said(t, `is called \"host-a\", too`, 1)
 		b.said(t, `is called \"host-a\", too`, 1)
-		if m := b.State().Members; len(m) != 2 || m[0].Name == m[1].Name {
+		s := b.State()
+		if m := s.Members; len(m) != 2 || m[0].Name == m[1].Name {
 			t.Errorf("members: %+v", m)
 		}
+		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], `is called "host-a", too`) || s.Trouble != "" {
+			t.Errorf("got the warnings %q and the trouble %q, want that the name is taken, and no trouble", s.Warnings, s.Trouble)
+		}
 		a.stop()
+		wait(5 * time.Second)
+		if w := b.State().Warnings; len(w) > 0 {
+			t.Errorf("got the warnings %q without the namesake, want none", w)
+		}
 		b.stop()
 	})
 }
@@ -399,9 +409,18 @@ func TestUserForAnEtcdWithout(t *testing.T) {
 		}).start()
 		wait(5 * time.Second)
 		expect(t, "not enabled", Everything, a)
+		wait(time.Hour)
+		const warning = "etcd asks nobody for a user, so user and password_file in [cluster] have no effect"
+		a.said(t, warning, 1)
+		if w := a.State().Warnings; len(w) != 1 || !strings.Contains(w[0], warning) || !strings.Contains(w[0], "etcdctl auth enable") {
+			t.Errorf("got the warnings %q, want one with %q and the cure", w, warning)
+		}
 		f.by(func() { f.password = "secret" })
 		wait(time.Minute)
 		expect(t, "enabled", Everything, a)
+		if w := a.State().Warnings; len(w) > 0 {
+			t.Errorf("got the warnings %q once it is enabled, want none", w)
+		}
 		a.stop()
 	})
 }
@@ -418,6 +437,9 @@ func TestADatabaseThatIsFull(t *testing.T) {
 		expect(t, "on duty", Everything, a)
 		expect(t, "new", Alive, b)
 		a.said(t, "cannot be written", 1)
+		if w := a.State().Warnings; len(w) != 1 || !strings.Contains(w[0], "alarm disarm") {
+			t.Errorf("got the warnings %q, want the cure", w)
+		}
 		b.said(t, "alarm disarm", 2)
 		a.stop()
 		b.stop()
