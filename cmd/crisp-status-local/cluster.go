@@ -12,6 +12,10 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
 
+var plights = map[duty.Plight]status.Plight{
+	duty.Unreachable: status.Unreachable, duty.Excluded: status.Excluded, duty.Undecided: status.Undecided,
+}
+
 // clusterOf returns the state of the duty, as it is shown; nil without an engine.
 func clusterOf(s duty.State) *status.Cluster {
 	if s.Engine == "" || s.Engine == "none" {
@@ -19,10 +23,10 @@ func clusterOf(s duty.State) *status.Cluster {
 	}
 	c := &status.Cluster{
 		Engine: s.Engine, Group: s.Group, Member: s.Member, Scope: status.Scope(s.Scope.String()), Since: s.Since.UTC(), Why: s.Why,
-		Holder: s.Holder, Takeovers: s.Takeovers, Members: make([]status.ClusterMember, 0, len(s.Members)), Trouble: s.Trouble,
+		Holder: s.Holder, Takeovers: s.Takeovers, Members: make([]status.ClusterMember, 0, len(s.Members)), Trouble: s.Trouble, Warnings: s.Warnings,
 	}
 	if s.Trouble != "" {
-		c.TroubleSince = s.TroubleAt.UTC()
+		c.TroubleSince, c.TroubleKind = s.TroubleAt.UTC(), plights[s.Plight]
 	}
 	for _, m := range s.Members {
 		c.Members = append(c.Members, status.ClusterMember{Name: m.Name, Version: m.Version, Healthy: m.Healthy, Sick: m.Sick, Dead: m.Dead, APIAnswers: m.API})
@@ -65,12 +69,15 @@ func (v statusView) cluster() string {
 		about += ", member " + printable(c.Member)
 	}
 	if c.Trouble != "" {
-		about += "; " + v.screen.paint("cannot be asked", text.FgRed, text.Bold) + since(c.TroubleSince, now)
+		about += "; " + v.screen.paint(c.TroubleKind.String(), text.FgRed, text.Bold) + since(c.TroubleSince, now)
 		if c.Trouble != c.Why { // which stands above
 			about += ": " + printable(c.Trouble)
 		}
 	}
 	lines.WriteString(v.screen.labelled("cluster", about))
+	for _, warning := range c.Warnings {
+		lines.WriteString(v.screen.labelled("warning", v.screen.paint(printable(warning), text.FgYellow)))
+	}
 	for _, m := range c.Members {
 		lines.WriteString(v.screen.labelled("member", v.member(m)))
 	}

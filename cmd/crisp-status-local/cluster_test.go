@@ -67,6 +67,14 @@ func TestStatusSaysWhoReports(t *testing.T) {
 			lacks(s)
 			s.Cluster.Scope = status.ReportsAlive
 		}, nil, []string{"member      host-a (this daemon): 1 healthy, 1 sick, 1 dead; the Status API answers it; as of 12:16:01\n"}, nil},
+		{"one that its engine shuts out", func(s *status.Snapshot) {
+			lacks(s)
+			s.Cluster.Scope, s.Cluster.TroubleKind, s.Cluster.Trouble = status.ReportsAlive, status.Excluded, "give the daemons of this page a group of their own"
+			s.Cluster.Warnings = []string{"another daemon is called \"host-a\", too\x1b[2J"}
+		}, nil, []string{
+			"cluster     engine etcd, group office, member host-a; answers, but this daemon cannot take part since 12:16:01: give the daemons of this page a group of their own\n",
+			"warning     another daemon is called \"host-a\", too�[2J\n",
+		}, []string{"cannot be asked"}},
 		{"a dead replica without an engine", func(s *status.Snapshot) {
 			lacks(s)
 			s.Cluster.Scope = status.ReportsAlive
@@ -117,23 +125,13 @@ func TestADaemonByItselfHasNoCluster(t *testing.T) {
 			t.Errorf("got %+v with the engine %q, want nil", got, engine)
 		}
 	}
-	if got := clusterOf(duty.State{Engine: "alive", Scope: duty.Alive, TroubleAt: time.Now()}); got == nil || got.Members == nil || !got.TroubleSince.IsZero() {
-		t.Errorf("got %+v with the engine alive, want one with an empty list of members and no trouble", got)
-	}
-}
-
-func TestReadinessSaysWhoseDutyItIs(t *testing.T) {
-	since := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	for want, c := range map[string]*status.Cluster{
-		"":                           nil,
-		"standby: host-b is on duty": {Scope: status.ReportsNothing, Why: "host-b is on duty"},
-		"healthy and sick alone are reported; the engine cannot be asked since 2026-05-01T12:00:00Z: connection refused": {
-			Scope: status.ReportsAlive, Trouble: "connection refused", TroubleSince: since,
-		},
-	} {
-		if got := dutyNote(c); got != want {
-			t.Errorf("got %q, want %q", got, want)
+	for plight, want := range map[duty.Plight]status.Plight{duty.Unreachable: status.Unreachable, duty.Excluded: status.Excluded, duty.Undecided: status.Undecided} {
+		if got := clusterOf(duty.State{Engine: "etcd", Trouble: "x", TroubleAt: time.Now(), Plight: plight}); got.TroubleKind != want {
+			t.Errorf("got the kind %q of a trouble that is %q, want %q", got.TroubleKind, plight, want)
 		}
+	}
+	if got := clusterOf(duty.State{Engine: "alive", Scope: duty.Alive, TroubleAt: time.Now()}); got == nil || got.Members == nil || !got.TroubleSince.IsZero() || got.TroubleKind != "" {
+		t.Errorf("got %+v with the engine alive, want one with an empty list of members and no trouble", got)
 	}
 }
 

@@ -140,17 +140,7 @@ func (o *observer) Ready(ctx context.Context) (string, error) {
 		return "", err
 	}
 	c := o.cluster()
-	return dutyNote(c), notReady(shot, o.outbox.Snapshot(), c)
-}
-
-// dutyNote says whose duty it is, and why the engine cannot be asked; nothing of a
-// daemon by itself.
-func dutyNote(c *status.Cluster) string {
-	note := c.Word()
-	if c.Alone() {
-		note += fmt.Sprintf("; the engine cannot be asked since %s: %s", c.TroubleSince.Format(time.RFC3339), c.Trouble)
-	}
-	return note
+	return c.Note(), notReady(shot, o.outbox.Snapshot(), c)
 }
 
 // notReady returns why the daemon cannot do its work, nil if it can.

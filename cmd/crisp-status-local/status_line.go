@@ -32,7 +32,7 @@ type summary struct {
 
 // summarize returns the state in numbers.
 func summarize(shot scheduler.Snapshot, p report.Promise, c *status.Cluster) summary {
-	s := summary{hasMap: shot.Map.Held, nextCycle: shot.Cycle.Add(shot.Interval), promise: p, duty: c.Word(), standsBy: c.StandsBy()}
+	s := summary{hasMap: shot.Map.Held, nextCycle: shot.Cycle.Add(shot.Interval), promise: p, duty: c.Note(), standsBy: c.StandsBy()}
 	for _, n := range shot.Counts {
 		s.replicas += n
 	}

@@ -63,7 +63,7 @@ type daemonView struct {
 	Program programState
 	Duty    string // in its own words
 	OnDuty  bool
-	Trouble string  // why its engine cannot be asked
+	Trouble string  // why its engine does not say who is on duty
 	Age     float64 // of its newest report, in seconds
 	Dead    int     // reports that a replica is dead
 }

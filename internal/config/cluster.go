@@ -177,7 +177,7 @@ func (d *document) address(key string) netip.Addr {
 	return addr.Unmap()
 }
 
-// endpoints returns the URLs at key, without which etcd cannot be asked.
+// endpoints returns the URLs at key, without which there is nobody to ask.
 func (d *document) endpoints(key string) []string {
 	const want = `["https://10.0.0.1:2379", "https://10.0.0.2:2379"]`
 	var endpoints []string

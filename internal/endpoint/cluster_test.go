@@ -75,7 +75,7 @@ func TestMetricsSayWhoReports(t *testing.T) {
 func TestTheNamesOfAClusterAreStable(t *testing.T) {
 	f := newFake(t)
 	c := f.state.Head.Cluster
-	c.Trouble, c.TroubleSince = "connection refused", f.state.Head.Now
+	c.Trouble, c.TroubleKind, c.TroubleSince, c.Warnings = "connection refused", status.Unreachable, f.state.Head.Now, []string{"mend it"}
 	c.Members = c.Members[:1]
 	got, err := json.Marshal(c)
 	if err != nil {
@@ -83,7 +83,7 @@ func TestTheNamesOfAClusterAreStable(t *testing.T) {
 	}
 	const want = `{"engine":"etcd","group":"office","member":"host-a","scope":"everything","since":"2026-05-01T12:00:00Z","why":"this daemon holds the lease",` +
 		`"holder":"host-a","takeovers":1,"withheld":0,"members":[{"name":"host-a","version":"1.2.3","healthy":1,"sick":1,"dead":1,"api_answers":true}],` +
-		`"trouble":"connection refused","trouble_since":"2026-05-01T12:00:00Z"}`
+		`"trouble":"connection refused","trouble_kind":"unreachable","trouble_since":"2026-05-01T12:00:00Z","warnings":["mend it"]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -130,7 +130,7 @@ func (m emitter) cluster(c *status.Cluster) {
 	m.emit(prometheus.GaugeValue, "cluster_info", "Always 1; the labels say in which group this daemon watches, as which member, and what decides who is on duty.", 1, labels{"engine", "group", "member"}, c.Engine, c.Group, c.Member)
 	m.counter("takeovers_total", "How often this daemon has taken over the duty.", float64(c.Takeovers), nil)
 	m.gauge("members", "Daemons of the group that are known; 0 where the engine knows none.", float64(len(c.Members)))
-	m.gauge("engine_reachable", "Whether the engine that decides who is on duty can be asked.", number(!c.Alone()))
+	m.gauge("engine_reachable", "Whether the engine says who is on duty: 0 while it cannot be asked, and while it answers, but this daemon cannot take part or nobody is on duty.", number(!c.Alone()))
 }
 
 // number returns 1 for true.

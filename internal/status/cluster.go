@@ -1,6 +1,10 @@
 package status
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Scope is how much a daemon may report, if several watch for one page.
 type Scope string
@@ -24,8 +28,31 @@ type Cluster struct {
 	Takeovers    uint64          `json:"takeovers"`              // by this daemon, since its start
 	Withheld     int             `json:"withheld"`               // verdicts that the scope keeps from being sent
 	Members      []ClusterMember `json:"members"`                // all members of the group, also this daemon; empty if the engine knows none
-	Trouble      string          `json:"trouble,omitempty"`      // why the engine cannot be asked
+	Trouble      string          `json:"trouble,omitempty"`      // why the engine does not say who is on duty, and the cure
+	TroubleKind  Plight          `json:"trouble_kind,omitempty"` // unreachable: the engine cannot be asked; excluded: it answers, and this daemon cannot take part; undecided: it answers, and nobody is on duty
 	TroubleSince time.Time       `json:"trouble_since,omitzero"` // when that began
+	Warnings     []string        `json:"warnings,omitempty"`     // what is to be mended although the duty goes on
+}
+
+// Plight is the kind of a trouble with the engine.
+type Plight string
+
+// The kinds.
+const (
+	Unreachable Plight = "unreachable" // the engine cannot be asked
+	Excluded    Plight = "excluded"    // it answers, and this daemon cannot take part
+	Undecided   Plight = "undecided"   // it answers, and nobody is on duty
+)
+
+// String returns what the engine does, a predicate.
+func (p Plight) String() string {
+	switch p {
+	case Excluded:
+		return "answers, but this daemon cannot take part"
+	case Undecided:
+		return "answers, but nobody is on duty"
+	}
+	return "cannot be asked"
 }
 
 // ClusterMember is a daemon of a group, as it says itself.
@@ -45,10 +72,10 @@ func (c *Cluster) StandsBy() bool { return c != nil && c.Scope == ReportsNothing
 // LeavesDeaths reports whether dead is left to the page, which shows it by itself.
 func (c *Cluster) LeavesDeaths() bool { return c != nil && c.Scope == ReportsAlive }
 
-// Alone reports whether c is without its engine, which decides who is on duty.
+// Alone reports whether c is without its engine: it does not say who is on duty.
 func (c *Cluster) Alone() bool { return c != nil && c.Trouble != "" }
 
-// Word returns a clause about the duty, short enough for a status line and the page.
+// Word returns a short clause about the duty.
 func (c *Cluster) Word() string {
 	switch {
 	case c == nil:
@@ -57,8 +84,22 @@ func (c *Cluster) Word() string {
 		return "on duty"
 	case c.Scope == ReportsAlive:
 		return "healthy and sick alone are reported"
-	case c.Why != "":
+	case c.Why != "" && c.Why != c.Trouble: // which Note says
 		return "standby: " + c.Why
 	}
 	return "standby"
+}
+
+// Note returns all about the duty that an operator is to know in one line: the word,
+// what is wrong with the engine and since when, and what is to be mended. It is empty
+// without an engine.
+func (c *Cluster) Note() string {
+	note := c.Word()
+	if c.Alone() {
+		note += fmt.Sprintf("; the engine %v since %s: %s", c.TroubleKind, c.TroubleSince.Format(time.RFC3339), c.Trouble)
+	}
+	if c != nil && len(c.Warnings) > 0 {
+		note += "; " + strings.Join(c.Warnings, "; ")
+	}
+	return note
 }

@@ -131,8 +131,10 @@ function showCluster() {
     if (m.version && m.version !== state.version) line += "; version " + m.version;
     return element("li", m.api_answers ? "" : "bad", line);
   }));
-  if (!c.trouble) return [];
-  return [element("p", "", "The engine " + c.engine + " has not answered for " + ago(c.trouble_since) + (c.trouble === c.why ? "" : ": " + c.trouble))];
+  const warnings = (c.warnings || []).map((w) => element("p", "", w));
+  if (!c.trouble) return warnings;
+  const plight = { excluded: "answers, but this daemon cannot take part", undecided: "answers, but nobody is on duty" }[c.trouble_kind] || "cannot be asked";
+  return [element("p", "", "The engine " + c.engine + " " + plight + ", for " + ago(c.trouble_since) + (c.trouble === c.why ? "" : ": " + c.trouble)), ...warnings];
 }
 
 const orders = {
