@@ -23,10 +23,6 @@ import (
 // minutes later if etcd was stopped meanwhile. By then the candidate may be on duty
 // through another endpoint, and would learn of the deletion too late.
 
-// recordFormat is the version of the format of records. Fields are only ever added,
-// and unknown ones are ignored, so that versions of the daemon can be mixed.
-const recordFormat = 1
-
 // record is the state of a member, as it writes it for the others.
 type record struct {
 	Format   int     `json:"format"`
@@ -40,6 +36,7 @@ type record struct {
 	API      bool    `json:"api"`               // it answered, and has not failed since
 	APIAge   float64 `json:"api_age,omitempty"` // seconds from its answer to this record
 	InVain   bool    `json:"in_vain,omitempty"` // reports wait, and their tries fail
+	added
 }
 
 // member is a record that was read.

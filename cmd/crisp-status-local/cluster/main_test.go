@@ -14,7 +14,7 @@ import (
 // otherClocks is the tag of a daemon whose boot clock may run at another rate.
 const otherClocks = "faults"
 
-func TestMain(m *testing.M) { os.Exit(namespaces.Main(m, otherClocks)) }
+func TestMain(m *testing.M) { os.Exit(namespaces.Main(m, otherClocks, newerFormat)) }
 
 // inside is namespaces.Inside, with the tools that every case needs.
 func inside(t *testing.T, tools ...string) bool {

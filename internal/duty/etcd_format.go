@@ -1,0 +1,10 @@
+//go:build !newer
+
+package duty
+
+// recordFormat is the version of the format of records. Fields are only ever added,
+// and unknown ones are ignored, so that versions of the daemon can be mixed.
+const recordFormat = 1
+
+// added is the fields that only a later format has.
+type added struct{}
