@@ -85,6 +85,19 @@ func (k *dutyKeeper) start() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.seek()
+	k.sayMode(config.NoEngine)
+}
+
+// sayMode logs an engine that never decides anything, so that it logs nothing itself,
+// unless the one before was the same.
+func (k *dutyKeeper) sayMode(before config.Engine) {
+	switch now := k.of.cluster.Engine; {
+	case now == before:
+	case now == config.Alive:
+		k.d.log.Warn("engine alive: healthy and sick are reported, and no daemon reports dead: the page shows a replica dead by itself, promise + 40 s after its last report")
+	case now == config.NoEngine:
+		k.d.log.Warn("no engine any more: this daemon is alone, and reports everything")
+	}
 }
 
 // seek runs the duty in a goroutine of its own; a duty that never changes needs none.
@@ -115,8 +128,10 @@ func (k *dutyKeeper) take(c config.Config) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s := dutyOf(c); !k.ended && !k.of.equal(s) {
+		before := k.of.cluster.Engine
 		k.obey(s)
 		k.seek()
+		k.sayMode(before)
 	}
 }
 

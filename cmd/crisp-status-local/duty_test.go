@@ -3,12 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -182,6 +184,7 @@ func TestEnginesOfAReload(t *testing.T) {
 
 	w.engine("engine = 'alive'\nmember = 'a'\n")
 	w.cmd.Process.Signal(syscall.SIGHUP)
+	w.says("no daemon reports dead")
 	w.reports(w.url(stays), 3)
 	if r := w.replica(w.url(dies)); r.Health == sandbox.Dead {
 		t.Errorf("got %+v with the engine alive, want no death reported", r)
@@ -189,6 +192,48 @@ func TestEnginesOfAReload(t *testing.T) {
 
 	w.configure(w.Token(), 1)
 	w.cmd.Process.Signal(syscall.SIGHUP)
+	w.says("no engine any more: this daemon is alone, and reports everything")
 	w.becomes(dies, sandbox.Dead)
 	w.wantNoneRed()
+}
+
+// TestModesAreSaid: an engine that decides nothing says nothing by itself, so its mode is
+// said once, at the default level.
+func TestModesAreSaid(t *testing.T) {
+	const alive, alone = "no daemon reports dead", "this daemon is alone"
+	engine := func(e config.Engine, member string) config.Config {
+		c := config.Config{
+			Path: "config.cfg", Level: logrus.WarnLevel, Endpoint: "http://127.0.0.1:1", Token: config.NewSecret("t0k3n"),
+			Interval: time.Minute, Promise: time.Minute, Cluster: config.Cluster{Engine: e},
+		}
+		if e != config.NoEngine {
+			c.Cluster.Member = member
+		}
+		return c
+	}
+	for _, tt := range []struct {
+		name         string
+		start        config.Config
+		reloads      []config.Config
+		alive, alone int
+	}{
+		{"alone", engine(config.NoEngine, ""), []config.Config{engine(config.NoEngine, "")}, 0, 0},
+		{"alive", engine(config.Alive, "a"), []config.Config{engine(config.Alive, "a"), engine(config.Alive, "b")}, 1, 0},
+		{"alone, then alive twice, with a pause", engine(config.NoEngine, ""), []config.Config{engine(config.Alive, "a"), engine(config.NoEngine, ""), engine(config.Alive, "a")}, 2, 1},
+	} {
+		var log bytes.Buffer
+		d := newDaemon(tt.start, system{lookupEnv: func(string) (string, bool) { return "", false }, stdout: io.Discard, stderr: &log})
+		d.duty.start()
+		for _, c := range tt.reloads {
+			d.duty.leave(c)
+			d.duty.take(c)
+		}
+		d.duty.giveBack()
+		d.client.Close()
+		d.prober.Close()
+		d.writer.Close(closeLog)
+		if n, m := strings.Count(log.String(), alive), strings.Count(log.String(), alone); n != tt.alive || m != tt.alone {
+			t.Errorf("%s: got %d lines that no daemon reports dead, and %d that this one is alone, want %d and %d:\n%s", tt.name, n, m, tt.alive, tt.alone, log.String())
+		}
+	}
 }
