@@ -19,7 +19,7 @@ import (
 func (l *checklist) cluster(ctx context.Context, c config.Config) {
 	switch cluster := c.Cluster; cluster.Engine {
 	case config.Alive:
-		l.add(right, "duty", "engine alive: what is healthy or sick is reported, and dead is left to the page")
+		l.add(right, "duty", "engine alive: what is healthy or sick is reported, and no daemon reports dead; that is left to the page")
 	case config.Address:
 		l.address(cluster.Addr)
 	case config.Etcd:
@@ -70,6 +70,9 @@ func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
 		return found.Answering > 0
 	}
 	l.add(right, "rights", "a lease and a key of the group were made, and are gone again")
+	if found.Userless {
+		l.notice("user", "%s", duty.NoUsers)
+	}
 	l.group(found, c.Cluster)
 	return true
 }

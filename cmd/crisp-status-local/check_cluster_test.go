@@ -99,6 +99,14 @@ func TestCheckOfAGroup(t *testing.T) {
 		t.Errorf("got exit status %d and\n%swant the daemon in its group", exit, stdout)
 	}
 
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("pa55\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	joined(w.Token(), fmt.Sprintf("endpoints = [%q]\nuser = 'u'\npassword_file = %q", etcd, password))
+	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 0 || !strings.Contains(stdout, "! user     "+duty.NoUsers) {
+		t.Errorf("got exit status %d and\n%swant 0 and that etcd asks nobody for a user", exit, stdout)
+	}
 	joined("another", fmt.Sprintf("endpoints = [%q]", etcd))
 	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 1 || !strings.Contains(stdout, `✘ group    host-a of the group "office" has another token`) {
 		t.Errorf("got exit status %d and\n%swant 1 and that the group is another page's", exit, stdout)

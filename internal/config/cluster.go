@@ -127,7 +127,7 @@ func (d *document) name(key, fallback string) string {
 		return fallback
 	}
 	if !isName(s.value) {
-		d.complain(key, "%q is no name, want 1 to %d letters, digits, dots, dashes and underscores", s.written, maxName)
+		d.complain(key, "%.80q is no name, want 1 to %d letters, digits, dots, dashes and underscores", s.written, maxName)
 	}
 	return s.value
 }
@@ -196,7 +196,7 @@ func (d *document) endpoints(key string) []string {
 			d.complain(at, "%s %s, want those at cluster.user and cluster.password_file", shown, problem)
 		case problem != "":
 			d.complain(at, "%s %s, want an http or https URL with a host and perhaps a port, such as https://10.0.0.1:2379", shown, problem)
-		case slices.Contains(endpoints, endpoint):
+		case slices.ContainsFunc(endpoints, func(e string) bool { return strings.EqualFold(e, endpoint) }):
 			d.complain(at, "%s is there twice, want each member of etcd once", shown)
 		default:
 			endpoints = append(endpoints, endpoint)
@@ -315,6 +315,12 @@ func (d *document) oddities(c Cluster) []string {
 			secure++
 		case c.User != "" && isPlain(endpoint):
 			say("cluster.endpoints", "%s is not encrypted, so everybody on the way can read the password, want https:// (or http:// to this host itself)", endpoint)
+		}
+	}
+	if cert := c.Certificate; cert != nil && secure > 0 && cert.Leaf != nil {
+		if now := time.Now(); now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter) {
+			say("cluster.cert_file", "it is valid from %s to %s, and not by the clock of this host, so etcd does not accept it: renew it, or correct the clock",
+				cert.Leaf.NotBefore.UTC().Format(time.RFC3339), cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}
 	if c.Engine == Etcd && secure == 0 {

@@ -18,11 +18,17 @@ import (
 // pair writes a certificate and its key, and returns where they are.
 func pair(t *testing.T) (certPath, keyPath string) {
 	t.Helper()
+	return pairUntil(t, time.Now().Add(time.Hour))
+}
+
+// pairUntil is pair, with a certificate that is valid until then.
+func pairUntil(t *testing.T, until time.Time) (certPath, keyPath string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: until}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +120,7 @@ func TestWhatIsWrongWithAClusterIsSaid(t *testing.T) {
 			"cluster.user: set without cluster.password_file, want both or neither", "cluster.ttl: 4 is out of range, want 5 to 60 seconds",
 		}},
 		{"engine = 'etcd'\nendpoints = 'https://h'", []string{"cluster.endpoints: a string, want an array of strings"}},
-		{"engine = 'etcd'\nendpoints = ['h:2379', 'https://u:pa55@h', 'https://h/v3', 'https://h', 'https://h/', 3, 'http://h:0', 'http://h?q']", []string{
+		{"engine = 'etcd'\nendpoints = ['h:2379', 'https://u:pa55@h', 'https://h/v3', 'https://h', 'https://h/', 3, 'http://h:0', 'http://h?q', 'HTTPS://H']", []string{
 			`cluster.endpoints[0]: "h:2379" is neither http:// nor https://`,
 			`cluster.endpoints[1]: [redacted] has a user or password, want those at cluster.user and cluster.password_file`,
 			`cluster.endpoints[2]: "https://h/v3" has a path`,
@@ -122,7 +128,9 @@ func TestWhatIsWrongWithAClusterIsSaid(t *testing.T) {
 			`cluster.endpoints[5]: an integer, want a string`,
 			`cluster.endpoints[6]: "http://h:0" has no usable port`,
 			`cluster.endpoints[7]: "http://h?q" has a query or fragment`,
+			`cluster.endpoints[8]: "HTTPS://H" is there twice`,
 		}},
+		{etcd + "group = '" + strings.Repeat("g", 3000) + "'", []string{`cluster.group: "` + strings.Repeat("g", 80) + `" is no name`}},
 		{etcd + "key_file = '" + key + "'", []string{"cluster.key_file: set without cluster.cert_file, want both or neither"}},
 		{etcd + "cert_file = '" + cert + "'\nkey_file = '" + otherKey + "'", []string{"cluster.key_file: the certificate at cluster.cert_file and this key are no pair"}},
 		{etcd + "cert_file = '" + cert + "'\nkey_file = '/no/such'", []string{`cluster.key_file: "/no/such": no such file or directory`}},
@@ -145,6 +153,7 @@ func TestWhatIsWrongWithAClusterIsSaid(t *testing.T) {
 
 func TestOdditiesOfAClusterAreWarnings(t *testing.T) {
 	cert, key := pair(t)
+	oldCert, oldKey := pairUntil(t, time.Date(2020, 2, 1, 0, 0, 0, 0, time.UTC))
 	password := secretFile(t, "pa55\n")
 	login := "user = 'u'\npassword_file = '" + password + "'\n"
 	for _, tt := range []struct {
@@ -166,6 +175,10 @@ func TestOdditiesOfAClusterAreWarnings(t *testing.T) {
 			"cluster.ca_file: it has no effect, since no endpoint is https://", "cluster.cert_file: it has no effect", "cluster.key_file: it has no effect",
 		}},
 		{"engine = 'etcd'\nendpoints = ['https://h']\n" + login, nil},
+		{"engine = 'etcd'\nendpoints = ['https://h']\ncert_file = '" + cert + "'\nkey_file = '" + key + "'", nil},
+		{"engine = 'etcd'\nendpoints = ['https://h']\ncert_file = '" + oldCert + "'\nkey_file = '" + oldKey + "'", []string{
+			"cluster.cert_file: it is valid from 0001-01-01T00:00:00Z to 2020-02-01T00:00:00Z, and not by the clock of this host, so etcd does not accept it: renew it, or correct the clock",
+		}},
 	} {
 		got, err := parse("config.cfg", []byte("[report]\n"+token+"[cluster]\nmember = 'a'\n"+tt.text), noVariables)
 		if err != nil {

@@ -22,6 +22,7 @@ type EtcdCheck struct {
 	Holder    string   // the member on duty; empty: nobody is
 	OtherPage string   // the oldest member, if it watches for another page; this one would be left out
 	Namesakes []string // names that more than one member has
+	Userless  bool     // a user is named, and etcd asks nobody for one
 	Stray     string   // why a key that is no member's keeps all from the duty
 }
 
@@ -87,6 +88,7 @@ func (e *etcd) check(ctx context.Context) (EtcdCheck, error) {
 		}
 	}
 	slices.Sort(found.Namesakes)
+	found.Userless = c.userless
 	return found, nil
 }
 

@@ -66,6 +66,18 @@ func TestACheckSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestACheckFindsAUserThatEtcdDoesNotAskFor(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeEtcd) {
+		mend := func(s *EtcdSettings) { s.User, s.Password = "u", func() (string, error) { return "secret", nil } }
+		for password, want := range map[string]bool{"": true, "secret": false} {
+			f.password = password
+			if found, err := newDaemon(t, "host-a", three(f), mend).check(t.Context()); err != nil || found.Userless != want {
+				t.Errorf("got %+v and %v with the password %q, want that a user is named in vain: %v", found, err, password, want)
+			}
+		}
+	})
+}
+
 func TestACheckNamesTheEndpointsThatAreSilent(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fakeEtcd) {
 		other := newFakeEtcd(t)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -33,8 +34,10 @@ type etcdClient struct {
 	http      http.Client
 	prefix    string // of the group's keys, for what is said about rights
 
-	user     string
-	password func() (string, error)
+	user        string
+	password    func() (string, error)
+	certificate *x509.Certificate // of this client; nil: none, or unknown
+
 	token    string
 	userless bool // etcd knows no users, although one is named
 
@@ -48,8 +51,12 @@ func newEtcdClient(s EtcdSettings, prefix string, dial dialer) *etcdClient {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
+	var certificate *x509.Certificate
+	if s.TLS != nil && len(s.TLS.Certificates) > 0 {
+		certificate = s.TLS.Certificates[0].Leaf
+	}
 	return &etcdClient{
-		endpoints: s.Endpoints,
+		certificate: certificate, endpoints: s.Endpoints,
 		// An etcd that is stopped accepts connections and says nothing.
 		wait: min(s.TTL/5, 2500*time.Millisecond),
 		http: http.Client{
@@ -132,7 +139,7 @@ func (c *etcdClient) ask(ctx context.Context, path string, question, answer any)
 	defer cancel()
 	r, err := c.post(limited, endpoint+path, c.token, question)
 	if err != nil {
-		return unanswered(endpoint, c.wait, err)
+		return c.unanswered(endpoint, err)
 	}
 	defer r.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer+1))
@@ -140,11 +147,11 @@ func (c *etcdClient) ask(ctx context.Context, path string, question, answer any)
 	case r.StatusCode != http.StatusOK && len(body) <= maxAnswer:
 		return c.complain(endpoint, r, body)
 	case err != nil:
-		return unanswered(endpoint, c.wait, err)
+		return c.unanswered(endpoint, err)
 	case len(body) > maxAnswer:
 		return &engineError{unreachable, fmt.Sprintf("%s: an answer of more than %d bytes: it is not etcd, or the group has keys of others", endpoint, maxAnswer)}
 	}
-	if err := c.sameCluster(endpoint, body); err != nil {
+	if err := c.sameCluster(endpoint, r, body); err != nil {
 		return err
 	}
 	if json.Unmarshal(body, answer) != nil {
@@ -174,7 +181,7 @@ func (c *etcdClient) post(ctx context.Context, url, token string, question any) 
 
 // sameCluster returns an error if an answer is another cluster's: two clusters
 // would put two daemons on duty.
-func (c *etcdClient) sameCluster(endpoint string, body []byte) error {
+func (c *etcdClient) sameCluster(endpoint string, answer *http.Response, body []byte) error {
 	var a struct {
 		Header header `json:"header"`
 		Result struct {
@@ -182,7 +189,7 @@ func (c *etcdClient) sameCluster(endpoint string, body []byte) error {
 		} `json:"result"`
 	}
 	if json.Unmarshal(body, &a) != nil {
-		return &engineError{misnamed, endpoint + " is not etcd's JSON gateway: endpoints in [cluster] are client URLs of etcd 3.4 or newer"}
+		return c.notEtcd(endpoint, answer, body)
 	}
 	id := strings.Trim(cmp.Or(string(a.Header.Cluster), string(a.Result.Header.Cluster)), `"`)
 	switch {

@@ -3,6 +3,7 @@ package duty
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -118,23 +120,56 @@ func (c *etcdClient) notEtcd(endpoint string, answer *http.Response, body []byte
 		endpoint, answer.StatusCode, kind)}
 }
 
+// outdated returns the complaint about a client certificate that is not valid now;
+// empty if it is, or there is none.
+func (c *etcdClient) outdated() string {
+	if c.certificate == nil {
+		return ""
+	}
+	if now := time.Now(); now.Before(c.certificate.NotBefore) || now.After(c.certificate.NotAfter) {
+		return fmt.Sprintf("cert_file in [cluster] is valid from %s to %s, and not by the clock of this host: renew it and reload, or correct the clock",
+			day(c.certificate.NotBefore), day(c.certificate.NotAfter))
+	}
+	return ""
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
 // unanswered returns the error of a request without an answer.
-func unanswered(endpoint string, wait time.Duration, err error) error {
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var alert *net.OpError // package tls has no other type for what a peer objects to
-	text := ""
+func (c *etcdClient) unanswered(endpoint string, err error) error {
+	var (
+		unknown  x509.UnknownAuthorityError
+		host     x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		noTLS    tls.RecordHeaderError
+		noLookup *net.DNSError
+		alert    *net.OpError // package tls has no other type for what a peer objects to
+		text     string
+	)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		text = fmt.Sprintf("%s does not answer within %v", endpoint, wait)
+		text = fmt.Sprintf("%s does not answer within %v", endpoint, c.wait)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		text = endpoint + ": connection refused: look whether etcd runs there, and listens on that address (--listen-client-urls)"
+	case errors.As(err, &noLookup) && noLookup.IsNotFound:
+		text = fmt.Sprintf("%s: no such host: correct endpoints in [cluster]", endpoint)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		text = fmt.Sprintf("%s: the certificate of etcd is valid from %s to %s, and not by the clock of this host: renew it, or correct the clock",
+			endpoint, day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter))
 	case errors.As(err, &unknown):
 		text = fmt.Sprintf("%s: %v: set ca_file in [cluster] to the CA of etcd's certificate", endpoint, unknown)
 	case errors.As(err, &host):
 		text = fmt.Sprintf("%s: %v: correct endpoints in [cluster] to a name that etcd's certificate has", endpoint, host)
+	case errors.As(err, &alert) && alert.Op == "remote error" && c.outdated() != "":
+		text = fmt.Sprintf("%s: %v: %s", endpoint, alert, c.outdated())
 	case errors.As(err, &alert) && alert.Op == "remote error":
 		text = fmt.Sprintf("%s: %v: set cert_file and key_file in [cluster] to a client certificate that etcd accepts", endpoint, alert)
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return &engineError{misnamed, endpoint + " wants http: correct endpoints in [cluster]"}
+	case errors.As(err, &noTLS):
+		return &engineError{misnamed, endpoint + " does not speak TLS: if it is etcd without, write http in endpoints in [cluster]; else name client URLs of etcd there"}
+	case strings.Contains(err.Error(), "malformed HTTP"): // package http has no type for it
+		return &engineError{misnamed, endpoint + " does not speak HTTP/1.1: endpoints in [cluster] are client URLs of etcd 3.4 or newer"}
 	case errors.Is(err, io.EOF):
 		other := "https"
 		if strings.HasPrefix(endpoint, "https:") {

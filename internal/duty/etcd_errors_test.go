@@ -2,8 +2,16 @@ package duty
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +32,7 @@ func TestWhatIsNotEtcd(t *testing.T) {
 		{"no gateway", answers(404, "text/plain; charset=utf-8", "404 page not found\n"), "is not etcd's JSON gateway"},
 		{"a web server that knows no POST", answers(501, "text/html", "<html>"), "is not etcd's JSON gateway"},
 		{"another one", answers(405, "text/html", "<html>"), "is not etcd's JSON gateway"},
+		{"a captive portal", answers(200, "text/html; charset=utf-8", "<html>"), "it answers 200 with \"text/html\": endpoints in [cluster] are client URLs of etcd 3.4 or newer"},
 		{"an API of others", answers(200, "application/json", `{"ok":true}`), "client URLs of etcd 3.4 or newer"},
 		{"a gateway without the service", answers(501, "application/json", unknown), "client URLs of etcd 3.4 or newer"},
 		{"an etcd that ends", answers(408, "application/json", `{"message":"grpc: the client connection is closing","code":1}`), "is being stopped"},
@@ -59,6 +68,50 @@ func TestAnEtcdOfAnotherName(t *testing.T) {
 	}
 }
 
+// A certificate whose time is over is named with its time, whoever of the two has it:
+// what the other side says of it is only that it is bad.
+func TestCertificatesThatAreNotValidNow(t *testing.T) {
+	roots := x509.NewCertPool()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	validUntil := func(until time.Time) tls.Certificate {
+		template := &x509.Certificate{SerialNumber: big.NewInt(until.Unix()), NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: until,
+			IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, Subject: pkix.Name{CommonName: until.String()}}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots.AddCert(leaf)
+		return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	}
+	fresh, old := validUntil(time.Now().Add(time.Hour)), validUntil(time.Date(2020, 2, 1, 0, 0, 0, 0, time.UTC))
+	for _, tt := range []struct {
+		name           string
+		server, client tls.Certificate
+		want           string
+	}{
+		{"etcd's", old, fresh, "the certificate of etcd is valid from 2020-01-01T00:00:00Z to 2020-02-01T00:00:00Z, and not by the clock of this host: renew it"},
+		{"the client's", fresh, old, "cert_file in [cluster] is valid from 2020-01-01T00:00:00Z to 2020-02-01T00:00:00Z, and not by the clock of this host: renew it and reload"},
+	} {
+		server := httptest.NewUnstartedServer(answers(200, "text/html", "<html>"))
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{tt.server}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots}
+		server.StartTLS()
+		c := newEtcdClient(EtcdSettings{Endpoints: []string{server.URL}, TTL: time.Minute, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{tt.client}}}, groupPrefix("office"), nil)
+		if err := c.call(t.Context(), "/v3/kv/range", rangeRequest{}, new(rangeAnswer)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want an error with %q", tt.name, err, tt.want)
+		}
+		c.http.CloseIdleConnections()
+		server.Close()
+	}
+}
+
 func TestAnEtcdOfTheOtherScheme(t *testing.T) {
 	web := httptest.NewServer(answers(200, "text/html", "<html>"))
 	defer web.Close()
@@ -77,10 +130,35 @@ func TestAnEtcdOfTheOtherScheme(t *testing.T) {
 			c.Close()
 		}
 	}()
+	speaks := func(what string) string { // first, as a server of SSH does
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Write([]byte(what))
+				c.Read(make([]byte, 1<<16))
+				c.Close()
+			}
+		}()
+		return l.Addr().String()
+	}
+	refuses := freePorts(t, 1)[0]
+	ssh := speaks("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n")
 	for endpoint, want := range map[string]string{
-		"https://" + web.Listener.Addr().String(): "wants http: correct endpoints",
-		"https://" + closes.Addr().String():       "if it wants http, correct endpoints",
-		"http://" + closes.Addr().String():        "if it wants https, correct endpoints",
+		"http://" + ssh:  "does not speak HTTP/1.1: endpoints in [cluster] are client URLs of etcd",
+		"https://" + ssh: "does not speak TLS: if it is etcd without, write http in endpoints",
+		"http://" + speaks("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00@\x00"): "does not speak HTTP/1.1: endpoints in [cluster] are client URLs of etcd",
+		fmt.Sprintf("http://127.0.0.1:%d", refuses):                                     "connection refused: look whether etcd runs there, and listens on that address",
+		"https://" + web.Listener.Addr().String():                                       "wants http: correct endpoints",
+		"https://" + closes.Addr().String():                                             "if it wants http, correct endpoints",
+		"http://" + closes.Addr().String():                                              "if it wants https, correct endpoints",
 	} {
 		c := newEtcdClient(EtcdSettings{Endpoints: []string{endpoint}, TTL: time.Minute}, groupPrefix("office"), nil)
 		if err := c.call(t.Context(), "/v3/kv/range", rangeRequest{}, new(rangeAnswer)); err == nil || !strings.Contains(err.Error(), want) {

@@ -307,14 +307,16 @@ func (e *etcd) recordKey() []byte {
 	return fmt.Appendf(nil, "%smembers/%s/%x", e.prefix, url.PathEscape(e.s.Member), int64(e.lease))
 }
 
+// NoUsers is the warning of a user that etcd does not ask for.
+const NoUsers = "etcd asks nobody for a user, so user and password_file in [cluster] have no effect: enable its authentication by etcdctl auth enable, or leave them out"
+
 // lookForUser warns of a user that etcd does not ask for.
 func (e *etcd) lookForUser() {
 	if !e.client.userless {
 		e.settle(ofUser)
 		return
 	}
-	e.warn(ofUser, "etcd asks nobody for a user, so user and password_file in [cluster] have no effect: enable its authentication by etcdctl auth enable, or leave them out",
-		"whoever reaches etcd can change who is on duty")
+	e.warn(ofUser, NoUsers, "whoever reaches etcd can change who is on duty")
 }
 
 // lookForNamesake warns if another daemon has the name of this one for longer than a
