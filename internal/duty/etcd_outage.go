@@ -43,22 +43,25 @@ var lostBy = map[Plight]string{
 	Undecided:   "etcd answers, but nobody is on duty",
 }
 
-// lose notes that the engine has been lost since a time, for a first reason.
+// lasts reports whether the engine is lost now.
+func (o *outage) lasts() bool { return !o.began.IsZero() && o.returned.IsZero() }
+
+// lose notes that the engine, which was not lost, is lost since a time, for a first
+// reason.
 func (o *outage) lose(log logrus.FieldLogger, since time.Time, first reason) {
-	switch {
-	case o.began.IsZero():
+	if o.began.IsZero() {
 		calm := time.Duration(0)
 		if !o.over.IsZero() && since.Sub(o.over) < recent {
 			calm = min(max(leastCalm, 2*o.calm), mostCalm)
 		}
 		*o = outage{began: since, losses: 1, calm: calm, over: o.over, excluded: first.plight == Excluded}
 		log.WithField("why", first.why).Warn(lostBy[first.plight])
-	case !o.returned.IsZero():
-		o.lost += o.returned.Sub(o.began)
-		o.began, o.returned = since, time.Time{}
-		o.losses++
-		o.goOn(log, first)
+		return
 	}
+	o.lost += o.returned.Sub(o.began)
+	o.began, o.returned = since, time.Time{}
+	o.losses++
+	o.goOn(log, first)
 }
 
 // goOn notes another reason of a loss. Only the first by which an engine that answers

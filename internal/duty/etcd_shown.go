@@ -133,10 +133,14 @@ func (e *etcd) undecided(err error) {
 	}
 	another := is.why != e.shown.Trouble
 	e.shown.Trouble, e.shown.Plight = is.why, is.plight
-	if e.failures == 2 { // a single pass that fails is an election among the members of etcd
+	if e.failures < 2 && is.plight != Excluded {
+		return // a single pass that fails is an election among the members of etcd
+	}
+	if !e.shown.outage.lasts() {
+		another = is != e.shown.first
 		e.shown.outage.lose(e.log, e.shown.TroubleAt, e.shown.first)
 	}
-	if e.failures >= 2 && another {
+	if another {
 		e.shown.outage.goOn(e.log, is)
 	}
 }
