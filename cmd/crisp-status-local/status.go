@@ -22,7 +22,9 @@ import (
 
 const statusLong = `Ask the daemon that runs with FILE how it is: this host, the Status API, the
 promise to the page, and every replica that is not healthy, with the reason, what
-the page last took of it, and by when it must take the next.
+the page last took of it, and by when it must take the next. Of several daemons
+([cluster]): who is on duty and why, what is wrong with the engine that decides it,
+and what to do about that.
 
 With REPLICA, a URL or any part of one, it shows those replicas: their last ten
 verdicts, and the last failure with the phases of its attempts.
