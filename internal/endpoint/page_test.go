@@ -44,6 +44,8 @@ func TestThePageInABrowser(t *testing.T) {
 		f.state.Records = append(f.state.Records, rec)
 	}
 	f.state.Head.Counts = status.Counts{Replicas: 10_000, Healthy: 9_997, Sick: 1, Dead: 1, Unknown: 1}
+	c := f.state.Head.Cluster
+	c.Trouble, c.TroubleKind, c.TroubleSince, c.Warnings = "correct user", status.Excluded, f.state.Head.Now, []string{"give each its own name"}
 	s, err := Serve("127.0.0.1:0", New(f, Options{}))
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +53,8 @@ func TestThePageInABrowser(t *testing.T) {
 	defer s.Close()
 	page := browser(t, "http://"+s.Addr().String()+"/")
 	for _, want := range []string{"10000 of 10000 replicas", "(1 dead) Crisp Status Local", ">connection refused, for 0s<", `class="health dead">dead<`, `aria-label="last verdicts: healthy"`, ">live, ",
-		">on duty: this daemon holds the lease, for 0s; taken over 1 time<", "host-a (this daemon), on duty: 1 healthy, 1 sick, 1 dead<", "host-b: 3 healthy, 0 sick, 0 dead; the Status API does not answer it; version 1.2.2<"} {
+		">on duty: this daemon holds the lease, for 0s; taken over 1 time<", "host-a (this daemon), on duty: 1 healthy, 1 sick, 1 dead<", "host-b: 3 healthy, 0 sick, 0 dead; the Status API does not answer it; version 1.2.2<",
+		">The engine etcd answers, but this daemon cannot take part, for 0s: correct user<", ">give each its own name<"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
