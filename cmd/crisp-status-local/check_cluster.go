@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
@@ -52,21 +53,23 @@ func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	for _, why := range found.Misnamed {
+		l.fail("engine", "%s", why)
+	}
+	silence, label := l.notice, "rights"
+	if found.Answering == 0 {
+		silence, label = l.fail, "engine"
+	}
+	for _, why := range found.Silent {
+		silence("engine", "%s", why)
+	}
 	if found.Answering > 0 {
-		for _, why := range found.Misnamed {
-			l.fail("engine", "%s", why)
-		}
-		for _, why := range found.Silent {
-			l.notice("engine", "%s", why)
-		}
 		l.add(right, "engine", "etcd: %d of %s", found.Answering, count(len(c.Cluster.Endpoints), "endpoint answers", "endpoints answer"))
 	}
 	if err != nil {
-		label := "engine"
-		if found.Answering > 0 {
-			label = "rights"
+		if !slices.Contains(append(found.Misnamed, found.Silent...), err.Error()) {
+			l.fail(label, "%v", err)
 		}
-		l.fail(label, "%v", err)
 		return found.Answering > 0
 	}
 	l.add(right, "rights", "a lease and a key of the group were made, and are gone again")

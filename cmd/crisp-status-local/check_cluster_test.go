@@ -115,9 +115,10 @@ func TestCheckOfAGroup(t *testing.T) {
 	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 1 || !strings.Contains(stdout, "is not etcd's JSON gateway") || !strings.Contains(stdout, "✔ engine   etcd: 1 of 2 endpoints answer\n") {
 		t.Errorf("got exit status %d and\n%swant 1 and which endpoint is no etcd", exit, stdout)
 	}
-	joined(w.Token(), "endpoints = ['http://127.0.0.1:1']")
-	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 1 || !strings.Contains(stdout, "✘ engine   http://127.0.0.1:1: ") || strings.Contains(stdout, "! engine") {
-		t.Errorf("got exit status %d and\n%swant 1 and once why no endpoint answers", exit, stdout)
+	joined(w.Token(), "endpoints = ['http://127.0.0.1:1', 'http://127.0.0.1:2']")
+	if stdout, _, exit := started(t.Context(), t, "check", "-c", w.config); exit != 1 || strings.Count(stdout, "engine   ") != 2 ||
+		!strings.Contains(stdout, "✘ engine   http://127.0.0.1:1: ") || !strings.Contains(stdout, "✘ engine   http://127.0.0.1:2: ") {
+		t.Errorf("got exit status %d and\n%swant 1, and of each endpoint once why it does not answer", exit, stdout)
 	}
 	w.stop()
 }
