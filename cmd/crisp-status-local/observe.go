@@ -262,12 +262,13 @@ func apiOf(address string, shot scheduler.Snapshot, out report.Snapshot, c *stat
 	return api
 }
 
-// troubleOf sums up what this host cannot do, most replicas first.
+// troubleOf sums up what this host cannot do, most replicas first. A replica that the
+// operator denies is none of it.
 func troubleOf(records []status.Record) []status.Trouble {
 	byReason := make(map[string]*status.Trouble)
 	for i := range records {
 		reason, kind, since, ok := records[i].History.Local()
-		if !ok {
+		if !ok || kind == probe.KindPolicy {
 			continue
 		}
 		t := byReason[reason]

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
@@ -169,4 +170,18 @@ func TestReportsGoOnWhileEverythingIsAskedTenTimesASecond(t *testing.T) {
 	asking.Wait()
 	w.wantNoneRed()
 	w.stop()
+}
+
+func TestADeniedReplicaIsNoTroubleOfThisHost(t *testing.T) {
+	records := make([]status.Record, 3)
+	for i, e := range []*probe.Error{
+		{Kind: probe.KindPolicy, Reason: "10.0.0.1 port 80 is denied"},
+		{Kind: probe.KindPolicy, Reason: "10.0.0.1 port 81 is denied"},
+		{Kind: probe.KindLocal, Reason: "too many open files"},
+	} {
+		records[i].History.Unjudged(time.Now(), probe.Result{Err: e})
+	}
+	if got := troubleOf(records); len(got) != 1 || got[0].Reason != "too many open files" || got[0].Replicas != 1 {
+		t.Errorf("got %+v, want the open files alone", got)
+	}
 }

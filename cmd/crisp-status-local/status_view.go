@@ -56,7 +56,7 @@ func (v statusView) head() string {
 	c := s.Counts
 	replicas := fmt.Sprintf("%d: %d healthy, %d sick, %d dead", c.Replicas, c.Healthy, c.Sick, c.Dead)
 	if c.Unknown > 0 {
-		replicas += fmt.Sprintf(", %d without a verdict yet", c.Unknown)
+		replicas += fmt.Sprintf(", %d without a verdict", c.Unknown)
 	}
 	if c.Ignored > 0 {
 		replicas += fmt.Sprintf("; %s of the map ignored (status --ignored)", count(c.Ignored, "entry", "entries"))
