@@ -29,6 +29,9 @@ func (s *Scheduler) deny(r *replica, j *job) {
 		if r.health == probe.Dead {
 			s.dead--
 		}
+		if r.health != probe.Unknown {
+			r.history.Forget() // or its last verdict would be shown as if it still held
+		}
 		r.health, r.repeats = probe.Unknown, nil
 		r.history.Unjudged(time.Now(), j.result)
 	}

@@ -25,6 +25,15 @@ func TestDeniedReplicaHasNoReport(t *testing.T) {
 		r.until(100 * time.Second)
 		r.judgeBy(byReplica(map[string]judge{mine: func(context.Context, probe.Task) probe.Result { return denied }}))
 		r.until(500 * time.Second)
+		for _, record := range r.snapshot(Replicas).Replicas {
+			shown := record.Show()
+			if want := map[string]string{mine: "unknown", other: "healthy"}[shown.Replica]; shown.Health != want {
+				t.Errorf("%s: got the health %s, want %s, as it is counted", shown.Replica, shown.Health, want)
+			}
+			if shown.Replica == mine && (len(shown.History) != 0 || shown.Reason != denied.Reason()) {
+				t.Errorf("got the reason %q and %d verdicts of a denied replica, want the rule and none", shown.Reason, len(shown.History))
+			}
+		}
 		if got := r.said(logrus.WarnLevel, denial); len(got) != 1 {
 			t.Errorf("got the denial %d times in one map, want once", len(got))
 		}
