@@ -33,7 +33,6 @@ demo: ## Watch the daemon work against a sandbox, until Ctrl-C; FLAGS are the sa
 	@exec bin/crisp-status-sandbox --interval 4s $(FLAGS) -- bin/crisp-status-local -c '{config}'
 
 demo-cluster: ## Watch three daemons of which one is on duty, and kill any of them, until Ctrl-C; FLAGS as above
-	@echo "Compiling the daemon and the sandbox; the first time takes a minute or so."
 	@$(MAKE) --no-print-directory build
 	@exec bin/crisp-status-sandbox --interval 4s --members 3 $(FLAGS) -- bin/crisp-status-local -c '{config}'
 

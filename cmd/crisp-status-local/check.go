@@ -264,7 +264,7 @@ func absences(c config.Config) string {
 		return ""
 	}
 	unplanned := pace.Absence(c.Interval, c.Promise)
-	return fmt.Sprintf("; probed every %g s; this daemon may be away for %g s when it is told to end before, for %g s when not",
+	return fmt.Sprintf("; probed every %g s; this daemon may be away for %g s if it is told to end, for %g s if it is not",
 		c.Interval.Seconds(), max(c.Promise, unplanned).Seconds(), unplanned.Seconds())
 }
 

@@ -305,7 +305,7 @@ func (d *document) oddities(c Cluster) []string {
 			for _, e := range engines {
 				names = append(names, strconv.Quote(string(e)))
 			}
-			say(key, "it has no effect with cluster.engine = %q, but with %s", c.Engine, strings.Join(names, ", "))
+			say(key, "has no effect with cluster.engine = %q, only with %s", c.Engine, strings.Join(names, ", "))
 		}
 	}
 	secure := 0
@@ -326,7 +326,7 @@ func (d *document) oddities(c Cluster) []string {
 	if c.Engine == Etcd && secure == 0 {
 		for _, key := range []string{"cluster.ca_file", "cluster.cert_file", "cluster.key_file"} {
 			if d.value(key) != nil {
-				say(key, "it has no effect, since no endpoint is https://")
+				say(key, "has no effect, since no endpoint is https://")
 			}
 		}
 	}

@@ -161,18 +161,18 @@ func TestOdditiesOfAClusterAreWarnings(t *testing.T) {
 		want []string
 	}{
 		{"address = '10.0.0.1'\nttl = 10", []string{
-			`cluster.address: it has no effect with cluster.engine = "none", but with "address"`,
-			`cluster.ttl: it has no effect with cluster.engine = "none", but with "etcd"`,
+			`cluster.address: has no effect with cluster.engine = "none", only with "address"`,
+			`cluster.ttl: has no effect with cluster.engine = "none", only with "etcd"`,
 		}},
-		{"engine = 'alive'\ngroup = 'g'\npassword_file = '/no/such'", []string{"cluster.group: it has no effect", "cluster.password_file: it has no effect"}},
-		{"engine = 'address'\naddress = '10.0.0.1'\nendpoints = ['http://h']", []string{"cluster.endpoints: it has no effect"}},
-		{"engine = 'etcd'\naddress = '10.0.0.1'\nendpoints = ['http://h']", []string{"cluster.address: it has no effect"}},
+		{"engine = 'alive'\ngroup = 'g'\npassword_file = '/no/such'", []string{"cluster.group: has no effect", "cluster.password_file: has no effect"}},
+		{"engine = 'address'\naddress = '10.0.0.1'\nendpoints = ['http://h']", []string{"cluster.endpoints: has no effect"}},
+		{"engine = 'etcd'\naddress = '10.0.0.1'\nendpoints = ['http://h']", []string{"cluster.address: has no effect"}},
 		{"engine = 'etcd'\nendpoints = ['http://h', 'https://h', 'http://[::1]:2379', 'HTTP://10.0.0.1']\n" + login, []string{
 			"cluster.endpoints: http://h is not encrypted, so everybody on the way can read the password",
 			"cluster.endpoints: HTTP://10.0.0.1 is not encrypted",
 		}},
 		{"engine = 'etcd'\nendpoints = ['http://h']\ncert_file = '" + cert + "'\nkey_file = '" + key + "'\nca_file = '" + cert + "'", []string{
-			"cluster.ca_file: it has no effect, since no endpoint is https://", "cluster.cert_file: it has no effect", "cluster.key_file: it has no effect",
+			"cluster.ca_file: has no effect, since no endpoint is https://", "cluster.cert_file: has no effect", "cluster.key_file: has no effect",
 		}},
 		{"engine = 'etcd'\nendpoints = ['https://h']\n" + login, nil},
 		{"engine = 'etcd'\nendpoints = ['https://h']\ncert_file = '" + cert + "'\nkey_file = '" + key + "'", nil},
