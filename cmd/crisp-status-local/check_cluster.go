@@ -10,10 +10,16 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/config"
 	"github.com/crisp-im/crisp-status-local/v2/internal/duty"
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 )
+
+// takeover is the longest time from the end of a lease to the first reports of the
+// next daemon on duty.
+const takeover = 2 * time.Second
 
 // cluster says whether this daemon could take part in its group; nothing of a
 // daemon by itself.
@@ -27,6 +33,14 @@ func (l *checklist) cluster(ctx context.Context, c config.Config) {
 		if l.etcd(ctx, c) {
 			l.rate()
 		}
+		l.ttl(cluster.TTL, c.Interval, c.Promise)
+	}
+}
+
+// ttl prints whether another daemon takes over too late for the page.
+func (l *checklist) ttl(ttl, interval, promise time.Duration) {
+	if within, absence := ttl+takeover, pace.Absence(interval, promise); within > absence {
+		l.notice("ttl", "if the daemon on duty dies, another reports within %v, and the page may show replicas dead after %v: lower ttl in [cluster], or raise promise in [report]", within, absence)
 	}
 }
 

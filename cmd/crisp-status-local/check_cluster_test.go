@@ -190,3 +190,15 @@ func TestAnAddressIsFoundHoweverItIsWritten(t *testing.T) {
 		t.Errorf("got %q of loopback, want that this host has it", got)
 	}
 }
+
+func TestALeaseThatOutlastsThePageIsNoticed(t *testing.T) {
+	for _, tt := range []struct{ ttl, interval, promise, noticed int }{
+		{10, 120, 120, 0}, {38, 120, 120, 0}, {39, 120, 120, 1}, {60, 120, 200, 1}, {60, 120, 600, 0},
+	} {
+		l := &checklist{}
+		l.ttl(time.Duration(tt.ttl)*time.Second, time.Duration(tt.interval)*time.Second, time.Duration(tt.promise)*time.Second)
+		if l.noticed != tt.noticed || l.failed != 0 {
+			t.Errorf("ttl %d, interval %d, promise %d: got %d notices and %d failures, want %d and none: %s", tt.ttl, tt.interval, tt.promise, l.noticed, l.failed, tt.noticed, l.text.String())
+		}
+	}
+}
