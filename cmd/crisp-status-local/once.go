@@ -38,8 +38,8 @@ Without ./config.cfg, FILE is /etc/crisp-status-local.cfg.
 Exit status: 0 if every replica was judged, whatever the verdicts are, and with
 --report if all were taken; else 1; 78 for a file that cannot work.`
 
-// reportPatience is how long the page may take to take all verdicts.
-const reportPatience = 30 * time.Second
+// reportTimeout is how long the page may take to take all verdicts.
+const reportTimeout = 30 * time.Second
 
 type onceFlags struct {
 	config string
@@ -205,7 +205,7 @@ func deliver(ctx context.Context, client *statusapi.Client, c config.Config, res
 	if c.Cluster.Engine != config.NoEngine {
 		outbox.Obey(duty.AliveOnly(c.Cluster.Member)) // who is on duty is another one's affair
 	}
-	sending, stop := context.WithTimeout(ctx, reportPatience)
+	sending, stop := context.WithTimeout(ctx, reportTimeout)
 	defer stop()
 	var running sync.WaitGroup
 	running.Go(func() { outbox.Run(sending) })
@@ -227,7 +227,7 @@ func deliver(ctx context.Context, client *statusapi.Client, c config.Config, res
 	stop()
 	running.Wait()
 	if left := outbox.Waiting(); left > 0 {
-		return fmt.Errorf("the page took %d of %s within %v", sent-left, count(sent, "report", "reports"), reportPatience)
+		return fmt.Errorf("the page took %d of %s within %v", sent-left, count(sent, "report", "reports"), reportTimeout)
 	}
 	return nil
 }

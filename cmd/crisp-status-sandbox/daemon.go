@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	daemonPatience  = 500 * time.Millisecond // the page is fetched every second
+	daemonTimeout   = 500 * time.Millisecond // the page is fetched every second
 	longestSocket   = 100                    // bytes of a path that the kernel takes
 	daemonStateSize = 8 << 20                // bytes of an answer, of mostRows replicas
 )
@@ -66,7 +66,7 @@ func (d daemon) ask(ctx context.Context) *told {
 	if d.socket == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, daemonPatience)
+	ctx, cancel := context.WithTimeout(ctx, daemonTimeout)
 	defer cancel()
 	transport := &http.Transport{
 		DisableKeepAlives: true,

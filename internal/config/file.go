@@ -17,14 +17,14 @@ var (
 	errPipe      = errors.New("is a pipe that was not written and closed in time")
 )
 
-// pipePatience is how long a pipe is waited for: a shell that makes one writes to
+// pipeTimeout is how long a pipe is waited for: a shell that makes one writes to
 // it at once, and a reload that waits holds up the daemon's end.
-const pipePatience = 5 * time.Second
+const pipeTimeout = 5 * time.Second
 
 // readPipe returns what is written to a pipe, limit bytes at most. Until somebody
 // has opened it to write, it looks as if it had ended.
 func readPipe(pipe *os.File, limit int64) ([]byte, error) {
-	deadline := time.Now().Add(pipePatience)
+	deadline := time.Now().Add(pipeTimeout)
 	if err := pipe.SetReadDeadline(deadline); err != nil {
 		return nil, err
 	}

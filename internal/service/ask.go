@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	askPatience  = 15 * time.Second // for a whole answer: of 100,000 replicas it has 100 MB
+	askTimeout   = 15 * time.Second // for a whole answer: of 100,000 replicas it has 100 MB
 	maxStateSize = 512 << 20        // bytes of an answer
 	maxAskError  = 4 << 10          // bytes of what is said in place of one
 )
@@ -47,7 +47,7 @@ func Ask(ctx context.Context, path, uri string) ([]byte, Peer, error) {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("no answer within %v", askPatience)
+		err = fmt.Errorf("no answer within %v", askTimeout)
 	}
 	return nil, peer, fmt.Errorf("asking the daemon of %s: %w", path, err)
 }
@@ -73,7 +73,7 @@ func ask(ctx context.Context, path, uri string) ([]byte, Peer, error) {
 	if !mayAsk(p, os.Geteuid()) {
 		return nil, whose, fmt.Errorf("what runs with it is process %d of uid %d, want one of uid %d or root, in the same container (ask as that user, or as root)", p.Pid, p.Uid, os.Geteuid())
 	}
-	conn.SetDeadline(time.Now().Add(askPatience))
+	conn.SetDeadline(time.Now().Add(askTimeout))
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+uri, nil)
 	if err != nil {

@@ -23,15 +23,15 @@ import (
 )
 
 const (
-	alivePatience = 4 * time.Second       // for the daemon to show that it is alive: it does within milliseconds
-	checkPatience = 2 * alivePatience     // for its answer, should one check wait for another; engines give it ten seconds and more
-	retryPause    = 50 * time.Millisecond // where a queue is full, or this process out of files
+	aliveTimeout = 4 * time.Second       // for the daemon to show that it is alive: it does within milliseconds
+	checkTimeout = 2 * aliveTimeout      // for its answer, should one check wait for another; engines give it ten seconds and more
+	retryPause   = 50 * time.Millisecond // where a queue is full, or this process out of files
 
-	requestPatience = 2 * time.Second  // for a request: it comes at once
-	answerPatience  = 15 * time.Second // for an answer to be read: that of 100,000 replicas has 100 MB
-	closePatience   = time.Second      // for answers that are under way when the daemon ends
-	maxConnections  = 64
-	maxRequest      = 16 << 10 // bytes of a head
+	requestTimeout = 2 * time.Second  // for a request: it comes at once
+	answerTimeout  = 15 * time.Second // for an answer to be read: that of 100,000 replicas has 100 MB
+	closeTimeout   = time.Second      // for answers that are under way when the daemon ends
+	maxConnections = 64
+	maxRequest     = 16 << 10 // bytes of a head
 
 	maxAnswer = 4 << 10 // bytes, ten times the longest
 )
@@ -51,7 +51,7 @@ const ok = "ok\n"
 // there, too.
 type Health struct {
 	listener *net.UnixListener
-	patience time.Duration
+	timeout  time.Duration
 }
 
 // ListenHealth returns the health of the daemon that runs with the
@@ -65,7 +65,7 @@ func ListenHealth(path string) (*Health, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Health{listener, alivePatience}, nil
+	return &Health{listener, aliveTimeout}, nil
 }
 
 // healthAddress returns where the daemon that runs with the configuration file
@@ -94,9 +94,9 @@ func (h *Health) Serve(ctx context.Context, alive func(context.Context) error, s
 	paths.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { h.answer(ctx, w, r, alive) })
 	server := &http.Server{
 		Handler:           paths,
-		ReadHeaderTimeout: requestPatience,
-		WriteTimeout:      answerPatience,
-		IdleTimeout:       requestPatience,
+		ReadHeaderTimeout: requestTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       requestTimeout,
 		MaxHeaderBytes:    maxRequest,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          log.New(io.Discard, "", 0), // what is odd about a request is the client's to know
@@ -105,9 +105,9 @@ func (h *Health) Serve(ctx context.Context, alive func(context.Context) error, s
 	defer ending.Wait()
 	ended := context.AfterFunc(ctx, func() {
 		defer ending.Done()
-		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		server.Shutdown(patience)
+		server.Shutdown(closing)
 		server.Close()
 	})
 	ending.Add(1)
@@ -147,7 +147,7 @@ func (l trustingListener) Accept() (net.Conn, error) {
 
 // answer writes ok, or the line that says why not.
 func (h *Health) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, alive func(context.Context) error) {
-	asking, cancel := context.WithTimeoutCause(r.Context(), h.patience, fmt.Errorf("no answer within %v", h.patience))
+	asking, cancel := context.WithTimeoutCause(r.Context(), h.timeout, fmt.Errorf("no answer within %v", h.timeout))
 	defer cancel()
 	answer, status := ok, http.StatusOK
 	if err := alive(asking); ctx.Err() != nil {
@@ -183,7 +183,7 @@ func CheckHealth(path string) error {
 	if !trusted(p) { // whoever was there first can have that name
 		return untrusted(path, p, os.Geteuid())
 	}
-	conn.SetDeadline(time.Now().Add(checkPatience))
+	conn.SetDeadline(time.Now().Add(checkTimeout))
 	// A daemon before 2.1 reads nothing and answers at once.
 	io.WriteString(conn, "GET /healthz HTTP/1.0\r\n\r\n")
 	answer, err := io.ReadAll(io.LimitReader(conn, maxAnswer))
@@ -195,7 +195,7 @@ func CheckHealth(path string) error {
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("no answer of the daemon within %v", checkPatience)
+		return fmt.Errorf("no answer of the daemon within %v", checkTimeout)
 	case err != nil:
 		return fmt.Errorf("asking the daemon: %w", err)
 	case len(answer) == 0:
@@ -222,7 +222,7 @@ func untrusted(path string, p *syscall.Ucred, uid int) error {
 // dial connects. The queue may be full for a moment, of others who are turned
 // away.
 func dial(address *net.UnixAddr) (*net.UnixConn, error) {
-	for end := time.Now().Add(checkPatience); ; time.Sleep(retryPause) {
+	for end := time.Now().Add(checkTimeout); ; time.Sleep(retryPause) {
 		conn, err := net.DialUnix("unix", nil, address)
 		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(end) {
 			return conn, err

@@ -24,13 +24,13 @@ func alive(context.Context) error { return nil }
 
 // served serves the health of a daemon until the test ends, or what it returns
 // is called.
-func served(t *testing.T, path string, patience time.Duration, alive func(context.Context) error) (*Health, func()) {
+func served(t *testing.T, path string, timeout time.Duration, alive func(context.Context) error) (*Health, func()) {
 	t.Helper()
 	h, err := ListenHealth(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.patience = patience
+	h.timeout = timeout
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { h.Serve(ctx, alive, http.NotFoundHandler()) })
@@ -56,7 +56,7 @@ func TestHealth(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "config.cfg")
 	wantError(t, CheckHealth(path), "no daemon runs with "+path)
-	_, end := served(t, path, alivePatience, alive)
+	_, end := served(t, path, aliveTimeout, alive)
 	for range 3 {
 		if err := CheckHealth(path); err != nil {
 			t.Errorf("got %v, want the daemon healthy", err)
@@ -72,7 +72,7 @@ func TestHealth(t *testing.T) {
 
 func TestHealthOfRelativePath(t *testing.T) {
 	folder := t.TempDir()
-	served(t, filepath.Join(folder, "config.cfg"), alivePatience, alive)
+	served(t, filepath.Join(folder, "config.cfg"), aliveTimeout, alive)
 	t.Chdir(folder)
 	if err := CheckHealth("./config.cfg"); err != nil {
 		t.Errorf("got %v, want the daemon found from its folder", err)
@@ -118,7 +118,7 @@ func TestHealthOfADaemonThatEnds(t *testing.T) {
 
 func TestConnectionsThatSayNothingHoldUpNoCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.cfg")
-	served(t, path, alivePatience, alive)
+	served(t, path, aliveTimeout, alive)
 	address, err := healthAddress(path)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestConnectionsThatSayNothingHoldUpNoCheck(t *testing.T) {
 func TestHealthSurvivesWhatAcceptFailsWith(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "config.cfg")
-	h, _ := served(t, path, alivePatience, alive)
+	h, _ := served(t, path, aliveTimeout, alive)
 	h.listener.SetDeadline(time.Now())
 	time.Sleep(2 * retryPause)
 	h.listener.SetDeadline(time.Time{})
@@ -173,7 +173,7 @@ func asNobody(t *testing.T, f func()) {
 func TestOtherUsersAreNotAnswered(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "config.cfg")
-	served(t, path, alivePatience, func(context.Context) error {
+	served(t, path, aliveTimeout, func(context.Context) error {
 		t.Error("the daemon was asked on behalf of another user, want the connection closed")
 		return nil
 	})
@@ -188,7 +188,7 @@ func TestOtherUsersAreNotAnswered(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(checkPatience))
+		conn.SetDeadline(time.Now().Add(checkTimeout))
 		if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
 			t.Errorf("got %q, %v, want the connection closed without a word", got, err)
 		}
@@ -310,7 +310,7 @@ func TestContainersOnOneNetworkDoNotMeet(t *testing.T) {
 		return
 	}
 	path := filepath.Join(t.TempDir(), "config.cfg")
-	served(t, path, alivePatience, alive)
+	served(t, path, aliveTimeout, alive)
 	for _, tt := range []struct {
 		name  string
 		flags uintptr

@@ -43,9 +43,9 @@ func Status(text string) State {
 	}, text))
 }
 
-// notifyPatience is how long a service manager may take to make room for a
+// notifyTimeout is how long a service manager may take to make room for a
 // datagram. It answers nothing, so there is nothing else to wait for.
-const notifyPatience = time.Second
+const notifyTimeout = time.Second
 
 // Notify tells the service manager that NOTIFY_SOCKET of this process's
 // environment names. Without one it does nothing. The library that knows the
@@ -60,10 +60,10 @@ func Notify(s State) error {
 		return err
 	}
 	defer conn.Close()
-	conn.SetWriteDeadline(time.Now().Add(notifyPatience))
+	conn.SetWriteDeadline(time.Now().Add(notifyTimeout))
 	_, err = conn.Write([]byte(s))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("NOTIFY_SOCKET is full for %v, want a service manager that reads it", notifyPatience)
+		return fmt.Errorf("NOTIFY_SOCKET is full for %v, want a service manager that reads it", notifyTimeout)
 	}
 	return err
 }
