@@ -70,9 +70,9 @@ func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
 	for _, why := range found.Misnamed {
 		l.fail("engine", "%s", why)
 	}
-	silence, label := l.notice, "rights"
+	silence := l.notice
 	if found.Answering == 0 {
-		silence, label = l.fail, "engine"
+		silence = l.fail
 	}
 	for _, why := range found.Silent {
 		silence("engine", "%s", why)
@@ -81,8 +81,8 @@ func (l *checklist) etcd(ctx context.Context, c config.Config) bool {
 		l.add(right, "engine", "etcd: %d of %s", found.Answering, count(len(c.Cluster.Endpoints), "endpoint answers", "endpoints answer"))
 	}
 	if err != nil {
-		if !slices.Contains(append(found.Misnamed, found.Silent...), err.Error()) {
-			l.fail(label, "%v", err)
+		if !slices.Contains(append(found.Misnamed, found.Silent...), err.Error()) { // etcd answers, and refuses
+			l.fail("rights", "%v", err)
 		}
 		return found.Answering > 0
 	}

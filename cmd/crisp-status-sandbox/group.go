@@ -292,7 +292,7 @@ func (g *group) print(w io.Writer, command []string) {
 		fmt.Fprintf(w, "             %s status -c %s\n", command[0], g.configs[p.name])
 	}
 	if len(g.clients) > 0 {
-		fmt.Fprintf(w, "             etcdctl --endpoints %s get --prefix /crisp-status-local/\n", strings.Join(g.clients, ","))
+		fmt.Fprintf(w, "             etcdctl --endpoints %s get --prefix /crisp-status-local/   # in Debian: etcd-client\n", strings.Join(g.clients, ","))
 	}
 	fmt.Fprintln(w)
 }
