@@ -36,7 +36,7 @@ demo-cluster: ## Watch three daemons of which one is on duty, and kill any of th
 	@$(MAKE) --no-print-directory build
 	@exec bin/crisp-status-sandbox --interval 4s --members 3 $(FLAGS) -- bin/crisp-status-local -c '{config}'
 
-pictures: build ## Draw the pictures of README anew, with chromium
+pictures: build ## Draw the pictures of README again, with chromium
 	.github/pictures/draw
 
 test: go ## Run all tests, with the race detector where there is a C compiler
@@ -52,7 +52,7 @@ check: ## Run all that a change must pass
 	$(GO) run $(STATICCHECK) -tags install,faults,cluster,newer ./...
 	$(MAKE) test
 
-generate: ## Write the commands of the manual page and the completions anew, from their definitions
+generate: ## Write the commands of the manual page and the completions again, from their definitions
 	GENERATE=1 $(GO) test -count 1 -run '^TestGenerated$$' ./cmd/crisp-status-local
 
 vulnerabilities: ## Look for known vulnerabilities in what is linked (asks the public database)

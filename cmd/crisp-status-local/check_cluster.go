@@ -130,7 +130,7 @@ func (l *checklist) rate() {
 	case err != nil:
 		l.notice("clock", "%v; %s", err, tolerance)
 	case rate.Suspect():
-		l.fail("clock", "the kernel corrects its rate by %.1f %%, which is beyond belief, and %s: look at what keeps it (chronyc tracking, ntpq -p)", rate.Corrected*100, tolerance)
+		l.fail("clock", "the kernel corrects its rate by %.1f %%, which no clock needs, and %s: look at what keeps it (chronyc tracking, ntpq -p)", rate.Corrected*100, tolerance)
 	case !rate.Kept:
 		l.notice("clock", "nothing keeps its rate, as NTP does (timedatectl); %s", tolerance)
 	default:

@@ -185,7 +185,7 @@ func (d *daemon) warn() {
 	}
 }
 
-// watchReloads takes up the configuration anew whenever it is asked to.
+// watchReloads reads the configuration again whenever it is asked to.
 func (d *daemon) watchReloads(ctx context.Context) {
 	for {
 		select {

@@ -130,7 +130,7 @@ func (o *observer) cluster() *status.Cluster {
 // Ready returns nil if the daemon can do its work: it turns, it has a map, and
 // the Status API takes its reports, or has not for no longer than an interval. A
 // standby has none to be taken. One without its engine is ready too, since to
-// start it anew helps nobody; the note says so.
+// restart it helps nobody; the note says so.
 func (o *observer) Ready(ctx context.Context) (string, error) {
 	shot, err := o.scheduler.Snapshot(ctx, scheduler.Totals)
 	if err != nil {
@@ -146,7 +146,7 @@ func (o *observer) Ready(ctx context.Context) (string, error) {
 // notReady returns why the daemon cannot do its work, nil if it can.
 func notReady(shot scheduler.Snapshot, out report.Snapshot, c *status.Cluster) error {
 	m := shot.Map
-	if c.StandsBy() { // what came of its reports is from before
+	if c.StandsBy() { // the outcome of its reports is from before
 		out.API = status.APIUnknown
 	}
 	failing := !m.FailingSince.IsZero() && time.Since(m.FailingSince) > shot.Interval

@@ -20,7 +20,7 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 )
 
-const probeLong = `Probe each URL as the daemon would, from here and now, and say what came of it:
+const probeLong = `Probe each URL as the daemon would, from here and now, and say how it ended:
 the verdict, its reason, and per attempt the phases. Nothing is reported.
 
 What a page sets for its replicas is given by the flags; without them the defaults

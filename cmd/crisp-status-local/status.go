@@ -69,7 +69,7 @@ func statusCommand(sys system) *cobra.Command {
 	flags.BoolVar(&o.all, "all", false, "show healthy replicas too")
 	flags.BoolVar(&o.dead, "dead", false, "show dead replicas alone")
 	flags.BoolVar(&o.ignored, "ignored", false, "show the entries of the map that are not watched, and why")
-	flags.BoolVar(&o.watch, "watch", false, "show it anew every 2 s, on a terminal")
+	flags.BoolVar(&o.watch, "watch", false, "show it again every 2 s, on a terminal")
 	outputFlag(cmd, &o.output)
 	return cmd
 }

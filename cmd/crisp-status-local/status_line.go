@@ -84,7 +84,7 @@ func replicas(n int) string {
 }
 
 // showStatus has the service manager show how the daemon is, until ctx is done:
-// anew in each cycle, and when the replicas or the promise have changed.
+// once in each cycle, and when the replicas or the promise have changed.
 func (d *daemon) showStatus(ctx context.Context) {
 	ticker := time.NewTicker(statusPause)
 	defer ticker.Stop()
@@ -121,7 +121,7 @@ func (d *daemon) superviseBy(ctx context.Context, start func(func())) {
 		service.FeedWatchdog(ctx, interval, d.observer.Alive,
 			func() { d.notify(service.Progress) },
 			func(err error) {
-				d.log.WithError(err).Error("the watchdog of the service manager is not fed: it will start this daemon anew")
+				d.log.WithError(err).Error("the watchdog of the service manager is not fed: it will restart this daemon")
 			})
 	})
 }

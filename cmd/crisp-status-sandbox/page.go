@@ -103,7 +103,7 @@ func (p *page) serveState(w http.ResponseWriter, _ *http.Request) {
 	_ = enc.Encode(p.state()) // fails only if the client leaves
 }
 
-// changeTarget stops or starts the own target that a form names.
+// changeTarget stops or starts the target that a form names.
 func (p *page) changeTarget(w http.ResponseWriter, r *http.Request) {
 	t, ok := p.server.Target(r.PostFormValue("name"))
 	if !ok || !t.CanStop() {

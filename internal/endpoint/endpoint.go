@@ -37,7 +37,7 @@ type State struct {
 	Reloaded   Reload
 }
 
-// Reload is what came of reading the configuration last.
+// Reload is the outcome of the last reading of the configuration.
 type Reload struct {
 	Failed bool
 	At     time.Time // when it last succeeded

@@ -51,7 +51,7 @@ func (b *budget) total() int {
 func (b *budget) fits(n int) bool { return b.total()+n <= b.limit }
 
 // spend takes n bytes if they fit. Once a usual line did not, the rest of the
-// slot is given up, so that nobody formats lines in vain.
+// slot is given up, so that no line is formatted that is then left out.
 func (b *budget) spend(n int) bool {
 	if b.closed || !b.fits(n) {
 		b.closed = b.closed || n <= usualLine

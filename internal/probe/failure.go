@@ -33,7 +33,7 @@ type Error struct {
 	Err    error  // the cause that Reason was made from; may be nil
 	Stack  string // of a panic, for whoever mends it; else empty
 
-	lasting bool // another attempt would come to the same
+	lasting bool // another attempt would have the same result
 }
 
 func (e *Error) Error() string { return e.Reason }
@@ -49,7 +49,7 @@ func failure(kind Kind, format string, args ...any) *Error {
 func isLocal(err error) bool { return kindOf(err) == KindLocal }
 
 // isLasting reports whether err is none of the target's and another attempt would
-// come to the same: what only a restart, or another policy, can end.
+// have the same result: what only a restart, or another policy, can end.
 func isLasting(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.lasting

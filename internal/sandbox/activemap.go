@@ -15,10 +15,10 @@ type activeMap struct {
 	body    []byte
 	limits  target.Limits
 	judged  *judge.Map
-	targets map[string]*target.Target // own targets by name
+	targets map[string]*target.Target // of the sandbox, by name
 }
 
-// newActiveMap makes the active map of m. It takes over the own targets that prev
+// newActiveMap makes the active map of m. It takes over the targets that prev
 // has, and opens the others; on error it closes those again. It does not touch
 // prev: the caller closes the targets that are left over there.
 func (s *Server) newActiveMap(m Map, prev *activeMap, date int64) (*activeMap, error) {
@@ -82,7 +82,7 @@ func (s *Server) replicasOf(node Node, next, prev *activeMap) ([]*judge.Replica,
 	return replicas, nil
 }
 
-// openTarget returns the own target of that name for next: the one that next or
+// openTarget returns the target of that name for next: the one that next or
 // prev has, or a new one.
 func (s *Server) openTarget(name string, next, prev *activeMap) (*target.Target, error) {
 	t := next.targets[name]

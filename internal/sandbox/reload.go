@@ -107,7 +107,7 @@ type mapAnswer struct {
 	changed bool // the client needs the map
 }
 
-// Target returns the own target of that name in the map in force.
+// Target returns the target of that name, made by the sandbox, in the map in force.
 func (s *Server) Target(name string) (*target.Target, bool) {
 	s.mapMu.Lock()
 	defer s.mapMu.Unlock()

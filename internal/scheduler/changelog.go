@@ -52,7 +52,7 @@ func (l *changelog) spend() bool {
 	return l.said <= maxChanges
 }
 
-// renew begins to count the lines anew. Cycles of less than a minute share what
+// renew starts the count of lines again. Cycles of less than a minute share what
 // a minute may have.
 func (l *changelog) renew(now time.Time) {
 	if now.Sub(l.renewed) >= digestAfter {
@@ -141,7 +141,7 @@ func (s *Scheduler) sayChange(r *replica, result probe.Result, from string, afte
 	log.Warn("health changed")
 }
 
-// sayFlap says that a replica flaps, and begins to count anew.
+// sayFlap says that a replica flaps, and starts the count again.
 func (s *Scheduler) sayFlap(r *replica, health probe.Health, f *flap, now time.Time) {
 	within := now.Sub(f.began)
 	if s.changes.spend() {
@@ -193,7 +193,7 @@ func (s *Scheduler) logFlaps(now time.Time) {
 	}
 }
 
-// logDigests says what was summed up, and begins anew.
+// logDigests says what was summed up, and starts again.
 func (s *Scheduler) logDigests() {
 	for _, happened := range []string{"turned dead", "turned sick", healthyAgain, keepsChanging} {
 		if d := s.changes.digests[happened]; d != nil {

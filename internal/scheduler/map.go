@@ -94,7 +94,7 @@ func (s *Scheduler) fetchDue(ctx context.Context, now time.Time) {
 func (s *Scheduler) mapFetched(ctx context.Context, f *fetch) {
 	m := &s.nextMap
 	if f != m.running || ctx.Err() != nil {
-		return // a reload has requested it anew, or the daemon ends
+		return // a reload has requested it again, or the daemon ends
 	}
 	m.running = nil
 	if m.fullFetch == f.full { // else a 404 has come meanwhile, and set the time

@@ -89,7 +89,7 @@ type cycleCohort struct {
 	groups  []*cohort
 }
 
-// startCycle begins to count anew, with alive replicas expected to start. Of
+// startCycle starts the count again, with alive replicas expected to start. Of
 // the cycle before, no more starts are expected.
 func (m *massFailure) startCycle(alive int) decision {
 	old := m.cycle

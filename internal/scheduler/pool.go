@@ -33,7 +33,7 @@ type pool struct {
 type job struct {
 	replica      *replica
 	turn         time.Time
-	confirmation bool // a single attempt, with names looked up anew
+	confirmation bool // a single attempt, with names looked up again
 	wasDead      bool // yields to other jobs
 	result       probe.Result
 }

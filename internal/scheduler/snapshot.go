@@ -28,7 +28,7 @@ type Snapshot struct {
 	MapsAsked status.Requests
 }
 
-// MapState is what came of the requests for the map.
+// MapState is the outcome of the requests for the map.
 type MapState struct {
 	Held         bool           // there is a map
 	Current      *statusapi.Map // not to be changed; nil while there is none
@@ -117,7 +117,7 @@ func (s *Scheduler) observe(r *replica, o *status.Record) {
 	}
 }
 
-// mapAnswered notes what came of a request for the map.
+// mapAnswered notes the outcome of a request for the map.
 func (o *observations) mapAnswered(f *fetch, changed bool) {
 	now := time.Now()
 	m := &o.mapState

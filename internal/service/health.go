@@ -41,7 +41,7 @@ const ok = "ok\n"
 // Health answers the health checks of this daemon.
 //
 // They are about this process alone. That the Status API is down, or refuses
-// the token, is no reason to start the daemon anew: what waits to be delivered
+// the token, is no reason to restart the daemon: what waits to be delivered
 // would be lost, and nothing gained.
 //
 // The socket is an abstract one, so it needs no folder that can be written to,

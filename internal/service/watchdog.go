@@ -17,7 +17,7 @@ func WatchdogInterval() (time.Duration, error) { return daemon.SdWatchdogEnabled
 
 // FeedWatchdog calls feed several times in every interval until ctx is done, as
 // long as alive returns nil: so a daemon whose parts hang starves the watchdog,
-// and is started anew. alive must return once its context is done; what it
+// and is restarted. alive must return once its context is done; what it
 // returns is for complain.
 func FeedWatchdog(ctx context.Context, interval time.Duration, alive func(context.Context) error, feed func(), complain func(error)) {
 	period := interval / feedsPerInterval

@@ -75,7 +75,7 @@ func (r Requests) Clone() Requests {
 	return Requests{maps.Clone(r.Outcomes), r.Duration.clone()}
 }
 
-// Probing counts what came of probes since the start.
+// Probing counts the outcomes of probes since the start.
 type Probing struct {
 	Verdicts   Tally                 // by scheme and health
 	Attempts   Tally                 // by scheme, and up or what they failed at

@@ -57,7 +57,7 @@ const (
 	APIUnknown      APIState = "unknown"      // there was no answer yet
 )
 
-// MapOutcome is what came of the last request for the map.
+// MapOutcome is the outcome of the last request for the map.
 type MapOutcome string
 
 // The outcomes of a request for the map.
