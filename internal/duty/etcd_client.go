@@ -94,23 +94,28 @@ func (c *etcdClient) call(ctx context.Context, path string, question, answer any
 	return c.sweep(ctx, path, question, answer)
 }
 
+// sweep asks each endpoint once, until one answers. If none does, the error is of the
+// kind of the first, with the reasons of all: the one that is alive may not be to blame.
 func (c *etcdClient) sweep(ctx context.Context, path string, question, answer any) error {
-	var first error
+	var failed []error
 	for range c.endpoints {
 		err := c.logIn(ctx)
 		if err == nil {
 			err = c.ask(ctx, path, question, answer)
 		}
-		if ctx.Err() != nil {
-			return cmp.Or(first, err)
-		}
-		if !ofEndpoint(err) {
+		if err == nil || ctx.Err() == nil && !ofEndpoint(err) {
 			return err
 		}
-		first = cmp.Or(first, err)
+		if ctx.Err() != nil {
+			if failed == nil {
+				return err
+			}
+			break
+		}
+		failed = append(failed, err)
 		c.current = (c.current + 1) % len(c.endpoints)
 	}
-	return first
+	return joined(failed)
 }
 
 // logIn gets a token, if there is a user and none yet.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,22 @@ type engineError struct {
 }
 
 func (e *engineError) Error() string { return e.text }
+
+// joined returns one error with the reasons of several, in their order, each once. It is
+// of the kind of the first.
+func joined(errs []error) error {
+	var reasons []string
+	for _, err := range errs {
+		if reason := err.Error(); !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	first, ok := errors.AsType[*engineError](errs[0])
+	if !ok {
+		return errs[0]
+	}
+	return &engineError{first.kind, strings.Join(reasons, "; ")}
+}
 
 // complaint is a class of errors that are handled alike.
 type complaint uint8

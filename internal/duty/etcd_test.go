@@ -471,7 +471,10 @@ func TestAnotherCluster(t *testing.T) {
 		a.lines["e1"].set(silent)
 		wait(time.Minute)
 		expect(t, "one endpoint is of another cluster", Alive, a)
-		a.said(t, "is of cluster 8", 1) // at the start; then the silence of the first one was first
+		a.said(t, `why="http://e2 is of cluster 8`, 1) // at the start; then the silence of the first one was first
+		if trouble := a.State().Trouble; !strings.Contains(trouble, "http://e1 does not answer") || !strings.Contains(trouble, "http://e2 is of cluster 8") {
+			t.Errorf("got the trouble %q, want that of both endpoints", trouble)
+		}
 		a.lines["e1"].set(other)        // it was set up anew
 		wait(time.Minute)
 		expect(t, "all are of the new one", Everything, a)
