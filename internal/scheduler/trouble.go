@@ -20,6 +20,7 @@ const (
 // with a cycle in which every replica had a verdict.
 type trouble struct {
 	began  time.Time              // when it began, or was last said anew
+	last   time.Time              // when a result was without a verdict
 	said   map[troubleReason]bool // nil while there is none
 	totals totals
 }
@@ -40,6 +41,7 @@ type totals struct {
 
 // isNews reports whether to log a reason for having no verdict.
 func (t *trouble) isNews(now time.Time, reason string, repeated bool) bool {
+	t.last = now
 	if t.said == nil || now.Sub(t.began) >= reminder {
 		t.began, t.said = now, make(map[troubleReason]bool)
 	}
@@ -51,10 +53,14 @@ func (t *trouble) isNews(now time.Time, reason string, repeated bool) bool {
 	return true
 }
 
-// endCycle takes the counts of a cycle and reports whether to log them.
-func (t *trouble) endCycle(now time.Time, c stats, interval time.Duration) bool {
+// endCycle takes the counts of a cycle and reports whether to log them. Two results of a
+// replica are at most an interval and the longest probe apart: with a short interval, a
+// cycle without any proves nothing.
+func (t *trouble) endCycle(now time.Time, c stats, interval time.Duration, longestProbe func() time.Duration) bool {
 	if c.unprobed == 0 {
-		*t = trouble{}
+		if !t.last.IsZero() && now.Sub(t.last) > interval+longestProbe() {
+			*t = trouble{}
+		}
 		return false
 	}
 	last := &t.totals
@@ -70,7 +76,7 @@ func (t *trouble) endCycle(now time.Time, c stats, interval time.Duration) bool 
 
 // logTotals says how many replicas had no verdict in the cycle that ends.
 func (s *Scheduler) logTotals(c stats) {
-	if s.trouble.endCycle(time.Now(), c, s.settings.Interval) {
+	if s.trouble.endCycle(time.Now(), c, s.settings.Interval, s.longestProbe) {
 		s.log.WithFields(logrus.Fields{"replicas": c.unprobed, "not_reported": c.unreported}).
 			Error("replicas without a verdict in this cycle; the page will show those dead that are not reported")
 	}

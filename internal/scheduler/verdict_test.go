@@ -162,6 +162,23 @@ func TestWithoutAVerdictTheLogSaysWhatIsShort(t *testing.T) {
 	}
 }
 
+// A probe of this host's trouble takes longer than the interval, so that cycles pass
+// without a result: they are no end of it.
+func TestTroubleOfLongProbesIsSaidOnce(t *testing.T) {
+	r := newRig(t, gives(mapOf(t, names(0, 100)...)))
+	r.settings.Interval = 2 * time.Second
+	r.judge = func(ctx context.Context, task probe.Task) probe.Result {
+		if r.now() < 10*time.Second || r.now() > 60*time.Second && r.now() < 110*time.Second {
+			return healthy
+		}
+		return lasts(5*time.Second, local)(ctx, task)
+	}
+	r.run(func() { r.until(160 * time.Second) })
+	if n := len(r.matchingAt(logrus.ErrorLevel, "cannot probe a replica: its last verdict is repeated")); n != 2 {
+		t.Errorf("got %d lines of trouble that began twice, want two", n)
+	}
+}
+
 func TestWithoutAVerdictItIsSaidThatTheLastIsRepeated(t *testing.T) {
 	r := newRig(t, gives(mapOf(t, "tcp://a:1")))
 	r.judge = script(healthy, local)
