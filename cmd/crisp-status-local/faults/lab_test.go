@@ -61,6 +61,7 @@ type options struct {
 	delaySick int           // seconds; 0: nothing is sick
 	healthy   []string      // replicas that are up, beside those of every LAN
 	secureAPI bool
+	server    string // further lines of [server]
 	program   string // empty: the daemon as an operator gets it
 	wrapper   []string
 	logFile   func(t *testing.T) string // nil: a file with room enough
@@ -93,7 +94,7 @@ func newLab(t *testing.T, o options) *lab {
 		o.before(l)
 	}
 	l.interval = cmp.Or(o.interval, interval)
-	l.configure(ca, l.interval)
+	l.configure(ca, o.server)
 	l.start()
 	t.Cleanup(l.stop)
 	var watching sync.WaitGroup
@@ -102,10 +103,10 @@ func newLab(t *testing.T, o options) *lab {
 	return l
 }
 
-func (l *lab) configure(ca string, interval time.Duration) {
+func (l *lab) configure(ca, server string) {
 	l.t.Helper()
-	text := fmt.Sprintf("[server]\nlog_level = \"info\"\n[report]\nendpoint = %q\ntoken = %q\n[probe]\ninterval = %d\nca_file = %q\n",
-		l.api.endpoint, token, int(interval.Seconds()), ca)
+	text := fmt.Sprintf("[server]\nlog_level = \"info\"\n%s[report]\nendpoint = %q\ntoken = %q\n[probe]\ninterval = %d\nca_file = %q\n",
+		server, l.api.endpoint, token, int(l.interval.Seconds()), ca)
 	if err := os.WriteFile(l.config, []byte(text), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
