@@ -42,6 +42,7 @@ type conditions struct {
 type wire struct {
 	near       int // the process that holds the near namespace
 	conditions atomic.Pointer[conditions]
+	forger     atomic.Pointer[forger] // nil: nobody forges
 }
 
 func newWire(t *testing.T) *wire {
@@ -50,8 +51,8 @@ func newWire(t *testing.T) *wire {
 	w.conditions.Store(new(conditions))
 	far, near := w.tun(t, os.Getpid()), w.tun(t, w.near)
 	var carrying sync.WaitGroup
-	carrying.Go(func() { w.carry(far, near) })
-	carrying.Go(func() { w.carry(near, far) })
+	carrying.Go(func() { w.carry(far, near, nobody) })
+	carrying.Go(func() { w.carry(near, far, w.forger.Load) })
 	t.Cleanup(func() { far.Close(); near.Close(); carrying.Wait() })
 
 	here(t, "ip link set lo up")
@@ -121,9 +122,15 @@ func openTUN(pid int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "wire"), nil
 }
 
+// forger returns the packets that somebody sends to whoever has sent one, before it has
+// gone anywhere.
+type forger func(packet []byte) [][]byte
+
+func nobody() *forger { return nil }
+
 // carry takes packets from one end to the other, as the conditions are when each
 // sets out, until an end is closed.
-func (w *wire) carry(from, to *os.File) {
+func (w *wire) carry(from, to *os.File, forger func() *forger) {
 	var flying sync.WaitGroup
 	defer flying.Wait()
 	for {
@@ -131,6 +138,11 @@ func (w *wire) carry(from, to *os.File) {
 		n, err := from.Read(packet)
 		if err != nil {
 			return
+		}
+		if forge := forger(); forge != nil {
+			for _, forged := range (*forge)(packet[:n]) {
+				_, _ = from.Write(forged)
+			}
 		}
 		c := *w.conditions.Load()
 		switch delay := c.delay; {
