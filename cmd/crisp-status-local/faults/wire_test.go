@@ -86,7 +86,7 @@ func (w *wire) tun(t *testing.T, pid int) *os.File {
 	var err error
 	var opening sync.WaitGroup
 	opening.Go(func() {
-		runtime.LockOSThread() // and never unlocked: the thread is of no use to others
+		runtime.LockOSThread() // and never unlocked: the thread may be of no use to others
 		file, err = openTUN(pid)
 	})
 	opening.Wait()
@@ -96,15 +96,23 @@ func (w *wire) tun(t *testing.T, pid int) *os.File {
 	return file
 }
 
+// openTUN is tun, on the thread of the caller.
 func openTUN(pid int) (*os.File, error) {
 	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(ns)
+	own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(own)
 	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 		return nil, err
 	}
+	// This may be the main thread, whose namespace is that of the process to all others.
+	defer unix.Setns(own, unix.CLONE_NEWNET)
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
