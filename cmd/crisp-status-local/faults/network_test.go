@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 // broken returns what gives the wire other conditions.
@@ -57,19 +58,27 @@ func TestHalfOfTheLANIsUnreachable(t *testing.T) {
 	gone6 := []string{"tcp://[fd09:1::1]:80", "http://[fd09:1::2]/"}
 	var faults []fault
 	for _, code := range []string{"net-unreachable", "host-unreachable", "prot-unreachable", "port-unreachable", "net-prohibited", "host-prohibited", "admin-prohibited"} {
-		faults = append(faults, fault{name: "ICMP " + code, lasts: 10 * time.Second, unsure: gone, begin: func(l *lab) func() {
-			return filter(l.t, "input", half+" reject with icmp type "+code)
-		}})
+		faults = append(faults, fault{name: "ICMP " + code, lasts: 10 * time.Second, unsure: gone, begin: rejected(gone, half+" reject with icmp type "+code)})
 	}
 	for _, code := range []string{"no-route", "admin-prohibited", "addr-unreachable", "port-unreachable", "policy-fail", "reject-route"} {
-		faults = append(faults, fault{name: "ICMPv6 " + code, lasts: 10 * time.Second, unsure: gone6, begin: func(l *lab) func() {
-			return filter(l.t, "input", "ip6 daddr { fd09:1::1, fd09:1::2 } reject with icmpv6 type "+code)
-		}})
+		faults = append(faults, fault{name: "ICMPv6 " + code, lasts: 10 * time.Second, unsure: gone6, begin: rejected(gone6, "ip6 daddr { fd09:1::1, fd09:1::2 } reject with icmpv6 type "+code)})
 	}
-	faults = append(faults, fault{name: "TCP resets", lasts: 10 * time.Second, unsure: gone, begin: func(l *lab) func() {
-		return filter(l.t, "input", half+" meta l4proto tcp reject with tcp reset")
-	}})
+	faults = append(faults, fault{name: "TCP resets", lasts: 10 * time.Second, unsure: gone, begin: rejected(gone, half+" meta l4proto tcp reject with tcp reset")})
 	try(t, faults)
+}
+
+// rejected returns what makes the far side reject replicas by a rule. That they are reported
+// dead shows that it does.
+func rejected(replicas []string, rule string) func(*lab) func() {
+	return func(l *lab) func() {
+		began, heal := time.Now(), filter(l.t, "input", rule)
+		return func() {
+			for _, replica := range replicas {
+				l.reported(replica, sandbox.Dead, began)
+			}
+			heal()
+		}
+	}
 }
 
 func withoutRoute(l *lab) func() {
