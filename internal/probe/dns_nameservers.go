@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -15,7 +16,8 @@ var errNoName = errors.New("no such host")
 // serverError says why no nameserver had an answer that can be used.
 type serverError struct {
 	reason   string
-	answered bool // one said something, if only that it failed
+	answered bool   // one said something, if only that it failed
+	short    *Error // what this host has too little of to ask; nil if that is not the reason
 }
 
 func (e *serverError) Error() string { return e.reason }
@@ -123,10 +125,14 @@ func (s *nameservers) warnSkipped(servers []netip.AddrPort, failures []error) {
 // joinFailures returns one failure for those of all nameservers.
 func (s *nameservers) joinFailures(ctx context.Context, servers []netip.AddrPort, failures []error) error {
 	var reasons []string
+	var short *Error
 	answered := false
 	for i, err := range failures {
 		_, bad := err.(answerError)
 		answered = answered || bad
+		if errno, ok := errors.AsType[syscall.Errno](err); ok && isShortage(errno) {
+			short = fromSyscall("looking up a name", errno)
+		}
 		if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Cause(ctx))) {
 			reasons = append(reasons, err.Error()+" ("+serverName(servers[i])+")")
 		}
@@ -134,7 +140,7 @@ func (s *nameservers) joinFailures(ctx context.Context, servers []netip.AddrPort
 	if len(reasons) == 0 {
 		return context.Cause(ctx)
 	}
-	return &serverError{reason: strings.Join(reasons, ", "), answered: answered}
+	return &serverError{reason: strings.Join(reasons, ", "), answered: answered, short: short}
 }
 
 // serverName returns the address of a nameserver, with the port where that is

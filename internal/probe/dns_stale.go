@@ -91,7 +91,9 @@ func (r *resolver) warnHourly(name, trouble string) {
 func fromLookup(host string, err error, wait time.Duration) *Error {
 	what := fmt.Sprintf("the resolver gave no answer within %v", rounded(wait))
 	if server, ok := errors.AsType[*serverError](err); ok {
-		what = server.reason
+		if what = server.reason; server.short != nil && !server.answered {
+			return &Error{Kind: KindLocal, Reason: fmt.Sprintf("looking up %q: %s", host, server.short.Reason), Err: err}
+		}
 	}
 	return &Error{Kind: KindLocal, Reason: fmt.Sprintf("looking up %q: %s: look at this host's /etc/resolv.conf", host, what), Err: err}
 }

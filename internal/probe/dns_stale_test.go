@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // estate is a prober in a bubble whose names resolve as a test wants.
@@ -295,5 +297,26 @@ func TestSilentNameserverIsToldOnceAnHour(t *testing.T) {
 	}
 	if got := told.want(t); len(got) != 1 || !strings.Contains(got[0], "gave no answer in time: the next one in /etc/resolv.conf was asked") {
 		t.Errorf("told %q, want one word on the first nameserver", got)
+	}
+}
+
+// A host without files cannot ask: that is no matter of its resolv.conf.
+func TestLookUpSaysWhatIsShort(t *testing.T) {
+	servers := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.53:53"), netip.MustParseAddrPort("10.0.0.54:53")}
+	for _, tt := range []struct {
+		name     string
+		failures []error
+		want     string
+	}{
+		{"no file", []error{unix.ENFILE, unix.ENFILE}, `looking up "db.lan": this host has too many open files (raise the sysctl fs.file-max)`},
+		{"refused", []error{unix.ECONNREFUSED, nil}, `looking up "db.lan": connection refused (10.0.0.53): look at this host's /etc/resolv.conf`},
+		{"an answer, and no file", []error{answerError("SERVFAIL"), unix.ENFILE}, `looking up "db.lan": SERVFAIL (10.0.0.53), too many open files in system (10.0.0.54): look at this host's /etc/resolv.conf`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := fromLookup("db.lan", new(nameservers).joinFailures(t.Context(), servers, tt.failures), time.Second)
+			if got.Kind != KindLocal || got.Reason != tt.want {
+				t.Errorf("got %s, %q, want %s, %q", got.Kind, got.Reason, KindLocal, tt.want)
+			}
+		})
 	}
 }

@@ -104,6 +104,16 @@ var localTrouble = map[syscall.Errno]string{
 	syscall.EINVAL:        "this host's routing table drops it (a blackhole route?)",
 }
 
+// isShortage reports whether errno is that this host has too little of something, which
+// nobody on the network can say.
+func isShortage(errno syscall.Errno) bool {
+	switch errno {
+	case syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
+		return true
+	}
+	return false
+}
+
 // fromSyscall turns the error of a system call made for an attempt into a
 // failure: local where the errno is about this host, else about the target.
 func fromSyscall(call string, err error) *Error {
@@ -164,7 +174,10 @@ func fromSocket(err error) *Error {
 	switch errno {
 	case syscall.EACCES, syscall.EPERM:
 		return &Error{Kind: KindUnreachable, Reason: prohibited, Err: errno}
-	case syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EBADF:
+	case syscall.EBADF:
+		return fromSyscall("connecting", err)
+	}
+	if isShortage(errno) {
 		return fromSyscall("connecting", err)
 	}
 	return &Error{Kind: KindUnreachable, Reason: "the network reports: " + errno.Error(), Err: errno}

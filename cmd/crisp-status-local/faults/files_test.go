@@ -82,7 +82,9 @@ func hostWithoutFiles(l *lab) func() {
 		if err := <-answered; err != nil {
 			l.t.Errorf("the endpoint does not answer a request of the fault after it: %v", err)
 		}
-		l.saidOnce("this host has too many open files (raise the sysctl fs.file-max)")
+		const trouble = "this host has too many open files (raise the sysctl fs.file-max)"
+		l.saidOnce("=\"" + trouble) // of what cannot be probed
+		l.saidOnce(": " + trouble)  // of names
 	}
 }
 
