@@ -24,7 +24,7 @@ const (
 // or where there is none under largestMemory.
 func (d *daemon) limitMemory() {
 	limit := d.memoryLimit()
-	if _, set := d.sys.lookupEnv("GOMEMLIMIT"); limit == 0 && !set {
+	if limit == 0 && !d.hasMemoryLimit() {
 		limit = largestMemory
 	}
 	if limit > 0 {
@@ -32,11 +32,18 @@ func (d *daemon) limitMemory() {
 	}
 }
 
+// hasMemoryLimit reports whether the environment says anything of a limit, if only that
+// it is off. An empty variable says nothing: engines pass on so what is not set.
+func (d *daemon) hasMemoryLimit() bool {
+	said, _ := d.sys.lookupEnv("GOMEMLIMIT")
+	return said != ""
+}
+
 // memoryLimit returns how many bytes the process may use: what the environment says, or
 // nine tenths of the limit of its cgroup; 0 if there is none. What is not the heap's,
 // and a moment's surge, have the last tenth.
 func (d *daemon) memoryLimit() int64 {
-	if _, set := d.sys.lookupEnv("GOMEMLIMIT"); !set {
+	if !d.hasMemoryLimit() {
 		return cgroupMemory(os.DirFS("/")) / 10 * 9
 	}
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 { // that is off

@@ -4,8 +4,10 @@ package main
 
 import (
 	"crypto/x509"
+	"math"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -46,6 +48,19 @@ func TestCgroupMemory(t *testing.T) {
 	} {
 		if got := cgroupMemory(tt.files); got != tt.want {
 			t.Errorf("%s: got %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func TestEmptyMemoryLimitIsNone(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	debug.SetMemoryLimit(math.MaxInt64) // as Go itself takes an empty variable
+	for said, want := range map[string]int64{"": largestMemory, "off": math.MaxInt64} {
+		d := &daemon{sys: system{lookupEnv: func(string) (string, bool) { return said, true }}}
+		d.limitMemory()
+		if got := debug.SetMemoryLimit(math.MaxInt64); got > want || said == "off" && got != want {
+			t.Errorf("GOMEMLIMIT=%s: got a limit of %d, want %d, or that of the cgroup", said, got, want)
 		}
 	}
 }
