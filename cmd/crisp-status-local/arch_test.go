@@ -58,7 +58,7 @@ var architecture = map[string]struct {
 	},
 	"internal/duty": {
 		theirs: []string{"github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
-		why:    "who is on duty has nothing to do with replicas; of the system it takes the clock that goes on while the host is suspended, and word of addresses that come and go",
+		why:    "who is on duty has nothing to do with replicas; of the system it takes the clock that goes on while the host is suspended, word of addresses that come and go, and packet sockets to ask who else has one",
 	},
 	"internal/endpoint": {
 		ours: []string{"internal/probe", "internal/status"},

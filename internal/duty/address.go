@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -20,26 +21,48 @@ type address struct {
 	addr    netip.Addr
 	log     logrus.FieldLogger
 	changed chan struct{}
+	moved   chan struct{} // wakes seekConflict
+	ask     func(context.Context, netip.Addr, []uint32) (net.HardwareAddr, error)
 
-	mu      sync.Mutex // protects all following fields
-	state   State
-	decided bool // the first scope was found
+	mu        sync.Mutex // protects all following fields
+	state     State
+	situation situation
+	present   presence
+	moves     int // of the address, as far as present tells
+	conflict  conflict
+	other     net.HardwareAddr // that last claimed the address; nil: none did since it moved
 }
+
+// situation is what decides about the scope.
+type situation uint8
+
+const (
+	unread    situation = iota // the addresses of this host were not read yet
+	away                       // this host does not have the address
+	here                       // it has
+	shared                     // another one has it, too
+	duplicate                  // the kernel keeps it from being used, since another host has it
+	blind                      // the kernel does not say
+)
 
 // NewAddress returns the duty of the daemon on the host that has addr, which another
 // program moves between hosts, such as keepalived or Pacemaker. The kernel's events
 // tell of it within milliseconds. An IPv6 address does not count while the kernel
-// tests it for duplicates, nor after it has found one.
+// tests it for duplicates.
 //
-// While the kernel gives no events, the scope is Alive.
+// The scope is Alive while another host has addr, too: it answers probes on the devices
+// of addr, or the kernel has found it. The scope is Alive, too, while the kernel gives
+// no events.
 func NewAddress(addr netip.Addr, member string, log logrus.FieldLogger) Duty {
 	return &address{
-		addr: addr.Unmap().WithZone(""), log: log.WithField("address", addr), changed: make(chan struct{}, 1),
+		addr: addr.Unmap().WithZone(""), log: log.WithField("address", addr), changed: make(chan struct{}, 1), moved: make(chan struct{}, 1), ask: askOthers,
 		state: State{Engine: EngineAddress, Scope: Nothing, Since: time.Now(), Member: member, Why: "the addresses of this host were not read yet"},
 	}
 }
 
 func (a *address) Run(ctx context.Context) {
+	var seeking sync.WaitGroup
+	seeking.Go(func() { a.seekConflict(ctx) })
 	for ctx.Err() == nil {
 		err := watchAddress(ctx, a.addr, a.has)
 		if ctx.Err() != nil {
@@ -51,6 +74,7 @@ func (a *address) Run(ctx context.Context) {
 		case <-time.After(addressPause):
 		}
 	}
+	seeking.Wait()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.turn(Nothing, "this daemon ends")
@@ -74,30 +98,25 @@ func (a *address) State() State {
 	return s
 }
 
-// has puts in force whether this host has the address.
-func (a *address) has(here bool) {
+// has puts in force where this host has the address.
+func (a *address) has(p presence) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.state.Trouble != "" {
 		a.state.Trouble, a.state.TroubleAt = "", time.Time{}
 		a.log.Warn("the kernel says again which addresses this host has")
 	}
-	before := a.state.Scope
-	if here {
-		a.turn(Everything, fmt.Sprintf("this host has %v", a.addr))
-	} else {
-		a.turn(Nothing, fmt.Sprintf("this host does not have %v", a.addr))
+	a.present = p
+	a.moves++
+	a.conflict.contrary = 0
+	if len(p.devices) == 0 {
+		a.conflict, a.other, a.state.Unchecked = conflict{}, nil, ""
 	}
-	if a.decided && before == a.state.Scope {
-		return
+	a.settle()
+	select {
+	case a.moved <- struct{}{}:
+	default:
 	}
-	a.decided = true
-	if here {
-		a.state.Takeovers++
-		a.log.Warn("on duty, since this host has the address: reporting everything")
-		return
-	}
-	a.log.Warn("standby, since this host does not have the address: reporting nothing")
 }
 
 // lost puts in force that the kernel does not say which addresses this host has.
@@ -109,7 +128,60 @@ func (a *address) lost(err error) {
 		a.state.TroubleAt = time.Now()
 	}
 	a.state.Trouble = err.Error()
-	a.turn(Alive, "the kernel does not say which addresses this host has")
+	a.settle()
+}
+
+// settle puts in force what follows from all that is known, and logs a change.
+func (a *address) settle() {
+	before, now := a.situation, a.now()
+	a.situation = now
+	a.state.Conflict = now == shared || now == duplicate
+	switch now {
+	case blind:
+		a.turn(Alive, "the kernel does not say which addresses this host has")
+	case duplicate:
+		// Nobody reports if the kernel is wrong, or if the other host is gone.
+		a.turn(Alive, duplicateText(a.addr))
+	case shared:
+		a.turn(Alive, conflictText(a.addr, a.other))
+	case here:
+		a.turn(Everything, fmt.Sprintf("this host has %v", a.addr))
+	default:
+		a.turn(Nothing, fmt.Sprintf("this host does not have %v", a.addr))
+	}
+	if before == now {
+		return
+	}
+	switch {
+	case now == shared:
+		a.log.WithField("mac", a.other.String()).Error("another host has the address, too: reporting who is healthy or sick, and leaving dead to the page's own time-out " +
+			"(let VRRP, IP protocol 112, pass between the hosts if keepalived moves the address, or take it from one of them)")
+	case now == duplicate:
+		a.log.Error("the kernel has found the address on another host, and does not use it here: reporting who is healthy or sick, and leaving dead to the page's own time-out " +
+			"(take the address from one of the hosts; here it has to be added again)")
+	case now == here && before == shared:
+		a.log.Warn("no other host has the address any more: reporting everything")
+	case now == here:
+		a.state.Takeovers++
+		a.log.Warn("on duty, since this host has the address: reporting everything")
+	case now == away:
+		a.log.Warn("standby, since this host does not have the address: reporting nothing")
+	}
+}
+
+// now returns the situation.
+func (a *address) now() situation {
+	switch {
+	case a.state.Trouble != "":
+		return blind
+	case len(a.present.devices) == 0 && a.present.duplicate:
+		return duplicate
+	case len(a.present.devices) == 0:
+		return away
+	case a.conflict.found:
+		return shared
+	}
+	return here
 }
 
 // turn puts scope in force, and wakes the reader of Changed if it is another one.

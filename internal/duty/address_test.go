@@ -216,7 +216,7 @@ func TestTentativeAddress(t *testing.T) {
 		}
 	}
 	ip(t, "addr del fd00::200/64 dev d0p")
-	other.wants("here, but a duplicate", Nothing)
+	other.wants("here, but a duplicate", Alive)
 }
 
 // TestFloodOfAddresses: events that are lost because there are too many of them do not
@@ -234,9 +234,9 @@ func TestFloodOfAddresses(t *testing.T) {
 	defer cancel()
 	over := make(chan error, 1)
 	go func() {
-		over <- watchAddress(ctx, netip.MustParseAddr("10.0.0.100"), func(here bool) {
+		over <- watchAddress(ctx, netip.MustParseAddr("10.0.0.100"), func(p presence) {
 			mu.Lock()
-			said = append(said, here)
+			said = append(said, len(p.devices) > 0)
 			first := len(said) == 1
 			mu.Unlock()
 			if first {
@@ -296,7 +296,7 @@ func TestKernelWithoutEvents(t *testing.T) {
 		if s := a.State(); s.Scope != Alive || s.Trouble != errNoEvents.Error() || s.TroubleAt.IsZero() {
 			t.Errorf("got %+v, want only what is up reported, and why", s)
 		}
-		a.has(true)
+		a.has(presence{devices: []uint32{1}})
 		if s := a.State(); s.Scope != Everything || s.Trouble != "" || !s.TroubleAt.IsZero() {
 			t.Errorf("got %+v, want the trouble over", s)
 		}

@@ -72,6 +72,8 @@ type State struct {
 	TroubleAt time.Time // when the trouble began; zero without one
 	Plight    Plight    // the kind of Trouble
 	Warnings  []string  // what is to be mended although the duty goes on, a sentence each
+	Conflict  bool      // another host has the address that decides, too; Why names it
+	Unchecked string    // why it cannot be known whether one has; empty if it can, or while this host has not the address
 }
 
 // Plight is the kind of a trouble with the engine.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -19,9 +20,19 @@ const (
 	netlinkPatience = 5 * time.Second // for an answer of the kernel
 )
 
-// watchAddress tells has whether this host has addr, at first and whenever that has
+// presence is where this host has an address.
+type presence struct {
+	devices   []uint32 // where it may be used, by number; none: it is not here
+	duplicate bool     // on some device the kernel keeps it from being used, since another host has it
+}
+
+func (p presence) equal(other presence) bool {
+	return p.duplicate == other.duplicate && slices.Equal(p.devices, other.devices)
+}
+
+// watchAddress tells has where this host has addr, at first and whenever that has
 // changed, until ctx is done or the kernel gives no more events.
-func watchAddress(ctx context.Context, addr netip.Addr, has func(bool)) error {
+func watchAddress(ctx context.Context, addr netip.Addr, has func(presence)) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("opening a netlink socket: %w", err)
@@ -77,11 +88,11 @@ type addressWatch struct {
 	addr netip.Addr
 	file *os.File
 	port uint32 // of file; answers to others come with theirs
-	has  func(bool)
+	has  func(presence)
 
-	usable map[place]bool // where the address is, and whether it may be used there
-	said   bool           // has was called
-	here   bool           // as has was last told
+	flags map[place]uint32 // of the address, wherever it is
+	said  bool             // has was called
+	told  presence         // by the last call
 
 	// The kernel lists all addresses on request, and the events go on meanwhile.
 	sequence uint32
@@ -118,7 +129,7 @@ func (w *addressWatch) ask() error {
 	if err := errors.Join(err, failed); err != nil {
 		return fmt.Errorf("asking for the addresses of this host: %w", err)
 	}
-	w.usable, w.asked, w.lost = make(map[place]bool), true, false
+	w.flags, w.asked, w.lost = make(map[place]uint32), true, false
 	return nil
 }
 
@@ -180,23 +191,28 @@ func (w *addressWatch) note(m syscall.NetlinkMessage, listed bool) {
 		w.lost = true // the list may have been made before or after
 	}
 	if m.Header.Type == unix.RTM_DELADDR {
-		delete(w.usable, at)
+		delete(w.flags, at)
 		return
 	}
-	w.usable[at] = flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
+	w.flags[at] = flags
 }
 
-// say tells whether the address is here, if that has changed.
+// say tells where the address is, if that has changed.
 func (w *addressWatch) say() {
-	here := false
-	for _, usable := range w.usable {
-		here = here || usable
+	var p presence
+	for at, flags := range w.flags {
+		p.duplicate = p.duplicate || flags&unix.IFA_F_DADFAILED != 0
+		if flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 {
+			p.devices = append(p.devices, at.device)
+		}
 	}
-	if w.said && here == w.here {
+	slices.Sort(p.devices)
+	p.devices = slices.Compact(p.devices)
+	if w.said && p.equal(w.told) {
 		return
 	}
-	w.said, w.here = true, here
-	w.has(here)
+	w.said, w.told = true, p
+	w.has(p)
 }
 
 // readAddress reads a message about an address; false if it cannot be read.
