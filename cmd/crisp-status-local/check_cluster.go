@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ func (l *checklist) cluster(ctx context.Context, c config.Config) {
 	case config.Alive:
 		l.add(right, "duty", "engine alive: what is healthy or sick is reported, and no daemon reports dead; that is left to the page")
 	case config.Address:
-		l.address(cluster.Addr)
+		l.address(ctx, cluster.Addr)
 	case config.Etcd:
 		if l.etcd(ctx, c) {
 			l.rate()
@@ -44,20 +43,27 @@ func (l *checklist) ttl(ttl, interval, promise time.Duration) {
 	}
 }
 
-// address says whether this host has the address that decides.
-func (l *checklist) address(addr netip.Addr) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
+// address says whether this host has the address that decides, and whether another one
+// has it, too.
+func (l *checklist) address(ctx context.Context, addr netip.Addr) {
+	const cure = "; let VRRP (IP protocol 112) pass between the hosts if keepalived moves the address, or take it from one of them"
+	found, err := duty.CheckAddress(ctx, addr)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
 		l.fail("duty", "engine address: reading the addresses of this host: %v", err)
-		return
+	case found.Conflict != "" && found.Here:
+		l.fail("duty", "engine address: this host has %v, and %s, so both daemons leave dead to the page%s", addr, found.Conflict, cure)
+	case found.Conflict != "":
+		l.fail("duty", "engine address: %s, so this daemon leaves dead to the page: take the address from one of the hosts", found.Conflict)
+	case !found.Here:
+		l.add(right, "duty", "engine address: this host does not have %v now, so its daemon stands by", addr)
+	case found.Unchecked != nil:
+		l.add(right, "duty", "engine address: this host has %v, so its daemon is on duty", addr)
+		l.notice("duty", "engine address: it cannot be checked here whether another host has %v, too: %v; status says whether the daemon can", addr, found.Unchecked)
+	default:
+		l.add(right, "duty", "engine address: this host has %v and no other one answers for it, so its daemon is on duty", addr)
 	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == addr.Unmap() {
-			l.add(right, "duty", "engine address: this host has %v, so its daemon is on duty", addr)
-			return
-		}
-	}
-	l.add(right, "duty", "engine address: this host does not have %v now, so its daemon stands by", addr)
 }
 
 // etcd prints whether etcd answers, gives the rights of a member, and has the right

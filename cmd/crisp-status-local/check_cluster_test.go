@@ -185,9 +185,12 @@ func TestAStandbyKnowsByItsMapWhetherTheAPIAnswers(t *testing.T) {
 
 func TestAnAddressIsFoundHoweverItIsWritten(t *testing.T) {
 	l := &checklist{}
-	l.address(netip.MustParseAddr("::ffff:127.0.0.1"))
+	l.address(t.Context(), netip.MustParseAddr("::ffff:127.0.0.1"))
 	if got := l.text.String(); !strings.Contains(got, "so its daemon is on duty") {
 		t.Errorf("got %q of loopback, want that this host has it", got)
+	}
+	if got := l.text.String(); l.failed != 0 || l.noticed != 1 || !strings.Contains(got, "! duty     engine address: it cannot be checked here whether another host has ::ffff:127.0.0.1, too: lo is no Ethernet") {
+		t.Errorf("got %q of loopback, want that no other host can be asked there", got)
 	}
 }
 

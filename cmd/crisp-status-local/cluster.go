@@ -24,6 +24,7 @@ func clusterOf(s duty.State) *status.Cluster {
 	c := &status.Cluster{
 		Engine: s.Engine, Group: s.Group, Member: s.Member, Scope: status.Scope(s.Scope.String()), Since: s.Since.UTC(), Why: s.Why,
 		Holder: s.Holder, Takeovers: s.Takeovers, Members: make([]status.ClusterMember, 0, len(s.Members)), Trouble: s.Trouble, Warnings: s.Warnings,
+		Conflict: s.Conflict, Unchecked: s.Unchecked,
 	}
 	if s.Trouble != "" {
 		c.TroubleSince, c.TroubleKind = s.TroubleAt.UTC(), plights[s.Plight]
@@ -73,6 +74,12 @@ func (v statusView) cluster() string {
 		if c.Trouble != c.Why { // which stands above
 			about += ": " + printable(c.Trouble)
 		}
+	}
+	if c.Conflict {
+		about += "; " + v.screen.paint("the address is on two hosts", text.FgRed, text.Bold) + ": take it from one of them, or let VRRP pass between them (crisp-status-local check)"
+	}
+	if c.Unchecked != "" {
+		about += "; not checked whether another host has the address, too: " + printable(c.Unchecked)
 	}
 	lines.WriteString(v.screen.labelled("cluster", about))
 	for _, warning := range c.Warnings {

@@ -79,6 +79,18 @@ func TestStatusSaysWhoReports(t *testing.T) {
 			lacks(s)
 			s.Cluster.Scope = status.ReportsAlive
 		}, []string{"10.0.0.5"}, []string{"its death is left to the page"}, []string{"must take the next"}},
+		{"one whose address is on two hosts", func(s *status.Snapshot) {
+			s.Cluster = clusterOf(duty.State{
+				Engine: "address", Scope: duty.Alive, Since: s.Now.Add(-15 * time.Minute), Member: "host-a",
+				Why: "another host has 10.0.0.100, too (MAC address 02:00:00:00:00:0b)", Conflict: true,
+			})
+		}, nil, []string{
+			"duty        reports healthy and sick alone since 12:02:01: another host has 10.0.0.100, too (MAC address 02:00:00:00:00:0b)\n",
+			"cluster     engine address, member host-a; the address is on two hosts: take it from one of them, or let VRRP pass between them",
+		}, []string{"cannot be asked"}},
+		{"one that cannot know whether its address is on two hosts", func(s *status.Snapshot) {
+			s.Cluster = clusterOf(duty.State{Engine: "address", Scope: duty.Everything, Why: "this host has 10.0.0.100", Unchecked: "lo is no Ethernet"})
+		}, nil, []string{"duty        on duty", "cluster     engine address; not checked whether another host has the address, too: lo is no Ethernet\n"}, nil},
 		{"one by itself", func(s *status.Snapshot) { s.Cluster = nil }, nil, []string{"promise     "}, []string{"duty", "cluster", "member"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

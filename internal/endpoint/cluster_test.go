@@ -71,19 +71,44 @@ func TestMetricsSayWhoReports(t *testing.T) {
 	}
 }
 
+func TestMetricsSayWhetherTheAddressIsOnTwoHosts(t *testing.T) {
+	f := newFake(t)
+	h := New(f, Options{})
+	c := f.state.Head.Cluster
+	const name = "crisp_status_local_address_conflict"
+	for _, tt := range []struct {
+		engine    string
+		conflict  bool
+		unchecked string
+		want      string // empty: nothing
+	}{
+		{"address", false, "", name + " 0\n"},
+		{"address", true, "", name + " 1\n"},
+		{"address", false, "lo is no Ethernet", ""},
+		{"etcd", false, "", ""},
+	} {
+		c.Engine, c.Conflict, c.Unchecked = tt.engine, tt.conflict, tt.unchecked
+		text := bodyOf(t, get(t, h, "GET", "/metrics", "localhost"))
+		if got := strings.Contains(text, name); got != (tt.want != "") || !strings.Contains(text, tt.want) {
+			t.Errorf("%+v: /metrics has it: %v, want %q", tt, got, tt.want)
+		}
+	}
+}
+
 // The names are documented; who reads them by a program relies on them.
 func TestTheNamesOfAClusterAreStable(t *testing.T) {
 	f := newFake(t)
 	c := f.state.Head.Cluster
 	c.Trouble, c.TroubleKind, c.TroubleSince, c.Warnings = "connection refused", status.Unreachable, f.state.Head.Now, []string{"mend it"}
 	c.Members = c.Members[:1]
+	c.Conflict, c.Unchecked = true, "lo is no Ethernet"
 	got, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"engine":"etcd","group":"office","member":"host-a","scope":"everything","since":"2026-05-01T12:00:00Z","why":"this daemon holds the lease",` +
 		`"holder":"host-a","takeovers":1,"withheld":0,"members":[{"name":"host-a","version":"1.2.3","healthy":1,"sick":1,"dead":1,"api_answers":true}],` +
-		`"trouble":"connection refused","trouble_kind":"unreachable","trouble_since":"2026-05-01T12:00:00Z","warnings":["mend it"]}`
+		`"trouble":"connection refused","trouble_kind":"unreachable","trouble_since":"2026-05-01T12:00:00Z","warnings":["mend it"],"conflict":true,"unchecked":"lo is no Ethernet"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -131,6 +131,9 @@ func (m emitter) cluster(c *status.Cluster) {
 	m.counter("takeovers_total", "How often this daemon has taken over the duty.", float64(c.Takeovers), nil)
 	m.gauge("members", "Daemons of the group that are known; 0 where the engine knows none.", float64(len(c.Members)))
 	m.gauge("engine_reachable", "Whether the engine says who is on duty: 0 while it cannot be asked, and while it answers, but this daemon cannot take part or nobody is on duty.", number(!c.Alone()))
+	if c.Engine == "address" && c.Unchecked == "" {
+		m.gauge("address_conflict", "Whether another host has the address that decides who is on duty, too; absent where that cannot be checked.", number(c.Conflict))
+	}
 }
 
 // number returns 1 for true.

@@ -32,6 +32,8 @@ type Cluster struct {
 	TroubleKind  Plight          `json:"trouble_kind,omitempty"` // unreachable: the engine cannot be asked; excluded: it answers, and this daemon cannot take part; undecided: it answers, and nobody is on duty
 	TroubleSince time.Time       `json:"trouble_since,omitzero"` // when that began
 	Warnings     []string        `json:"warnings,omitempty"`     // what is to be mended although the duty goes on
+	Conflict     bool            `json:"conflict,omitempty"`     // another host has the address that decides, too; why names it
+	Unchecked    string          `json:"unchecked,omitempty"`    // why it cannot be known whether one has
 }
 
 // Plight is the kind of a trouble with the engine.
@@ -82,6 +84,8 @@ func (c *Cluster) Word() string {
 		return ""
 	case c.Scope == ReportsEverything:
 		return "on duty"
+	case c.Scope == ReportsAlive && c.Conflict:
+		return "healthy and sick alone are reported: " + c.Why
 	case c.Scope == ReportsAlive:
 		return "healthy and sick alone are reported"
 	case c.Why != "" && c.Why != c.Trouble: // which Note says

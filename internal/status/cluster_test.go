@@ -12,6 +12,7 @@ func TestTheWordAboutADuty(t *testing.T) {
 		"standby: host-b is on duty":          {Scope: ReportsNothing, Why: "host-b is on duty", Holder: "host-b"},
 		"standby":                             {Scope: ReportsNothing},
 		"healthy and sick alone are reported": {Scope: ReportsAlive, Why: "the engine does not answer"},
+		"healthy and sick alone are reported: another host has 10.0.0.100, too": {Scope: ReportsAlive, Why: "another host has 10.0.0.100, too", Conflict: true},
 	} {
 		if got := c.Word(); got != want {
 			t.Errorf("got %q of %+v, want %q", got, c, want)

@@ -123,7 +123,7 @@ function showCluster() {
   if (c.withheld && c.scope === "alive") text += "; " + c.withheld + " deaths are left to the page";
   if (c.takeovers) text += "; taken over " + c.takeovers + (c.takeovers === 1 ? " time" : " times");
   $("duty").textContent = text;
-  $("duty").className = c.trouble ? "bad" : "";
+  $("duty").className = c.trouble || c.conflict ? "bad" : "";
   $("members").replaceChildren(...c.members.map((m) => {
     let line = m.name + (m.name === c.member ? " (this daemon)" : "") + (m.name === c.holder ? ", on duty" : "") + ": " +
       m.healthy + " healthy, " + m.sick + " sick, " + m.dead + " dead";
