@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/cmd/crisp-status-local/namespaces"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
 )
 
 // movingAddress is the address that keepalived gives to the host on duty.
@@ -132,8 +133,96 @@ func TestAddress(t *testing.T) {
 		{name: "stopped for 1s", lasts: time.Second, begin: stopped},
 		{name: "unplugged", lasts: long, begin: unplugged},
 	} {
-		f.options, f.alone, f.inFlight = o, true, 1<<20
+		f.options, f.alone, f.inFlight, f.check = o, true, 1<<20, oneHost
 		faults = append(faults, f)
 	}
 	try(t, faults, "keepalived")
+}
+
+// conflictLogged is a part of the line about an address on two hosts.
+const conflictLogged = "another host has the address, too"
+
+// oneHost checks that no daemon took a handover for an address on two hosts.
+func oneHost(l *lab, _ *process, _ int) {
+	l.t.Helper()
+	for _, d := range l.daemons {
+		if d.wrote(conflictLogged) > 0 {
+			l.t.Errorf("%s says that the address is on two hosts, want that of a real conflict alone", d.host.name)
+		}
+	}
+}
+
+// TestAddressOnTwoHosts keeps the two keepalived from hearing each other, so that both
+// hosts have the address, and then lets them.
+func TestAddressOnTwoHosts(t *testing.T) {
+	t.Parallel()
+	if !inside(t, "keepalived") {
+		return
+	}
+	const over = "no other host has the address any more"
+	l := newLab(t, options{engine: "address", daemons: 2, before: keepalived, watch: byAddress})
+	oneHost(l, nil, 0)
+	var took figures
+	for round := range rounds() {
+		began := time.Now()
+		heal := all(l.hosts[0].cut(vrrp), l.hosts[1].cut(vrrp))
+		namespaces.Eventually(t, "both daemons say that the address is on two hosts", func() bool {
+			return l.daemons[0].wrote(conflictLogged) > round && l.daemons[1].wrote(conflictLogged) > round
+		})
+		both := time.Now()
+		took = append(took, both.Sub(began))
+		time.Sleep(5 * interval)
+		from := make(map[string]int)
+		for _, r := range l.page.after(both.Add(time.Second)) { // what was in flight may arrive
+			from[r.from]++
+			if r.health == sandbox.Dead {
+				t.Errorf("%s reported %s dead while the address is on two hosts, want that left to the page", r.from, r.replica)
+			}
+		}
+		if len(from) != 2 {
+			t.Errorf("got reports of %v while the address is on two hosts, want both daemons'", from)
+		}
+		if round == 0 {
+			l.saysConflict()
+		}
+		heal()
+		healed := time.Now()
+		holder, since := l.onDuty(healed)
+		namespaces.Eventually(t, "the daemon on duty says that it is over", func() bool { return holder.wrote(over) > round })
+		l.asItIs(since)
+	}
+	for _, d := range l.daemons {
+		if n := d.wrote(conflictLogged); n != rounds() {
+			t.Errorf("%s said %d times that the address is on two hosts, want once in each of %d rounds", d.host.name, n, rounds())
+		}
+	}
+	v := l.judge(l.settled)
+	t.Logf("figures: the address on two hosts: %v; both found it after %v", v, took)
+	// Until both have found it, both report everything.
+	fault{alone: true, inFlight: 1 << 20}.hold(l, v, nil)
+}
+
+// saysConflict checks the words of the commands while the address is on two hosts.
+func (l *lab) saysConflict() {
+	l.t.Helper()
+	for _, d := range l.daemons {
+		for command, wants := range map[string][]string{
+			"status": {"reports healthy and sick alone", "another host has " + movingAddress + ", too (MAC address ", "the address is on two hosts"},
+			"check":  {"✘ duty", "another host has " + movingAddress + ", too (MAC address ", "protocol 112"},
+		} {
+			out, err := namespaces.Output(namespaces.In(d.host.holder, d.args[0], command, "-c", d.args[2])...)
+			if err != nil {
+				out = err.Error()
+			}
+			text := strings.Join(strings.Fields(out), " ")
+			for _, want := range wants {
+				if !strings.Contains(text, want) {
+					l.t.Errorf("%s on %s says\n%swant %q in it", command, d.host.name, out, want)
+				}
+			}
+			if failed := err != nil; failed != (command == "check") {
+				l.t.Errorf("%s on %s: got %v", command, d.host.name, err)
+			}
+		}
+	}
 }

@@ -85,6 +85,7 @@ const (
 	fromPeers = "tcp sport 2380"
 	toLAN     = "ip daddr " + lanNetwork
 	toAPI     = "ip daddr " + pageAddress + " tcp dport 8080"
+	vrrp      = "ip protocol 112"
 	fromAPI   = "ip saddr " + pageAddress + " tcp sport 8080"
 )
 
