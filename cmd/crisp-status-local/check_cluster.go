@@ -53,7 +53,7 @@ func (l *checklist) address(ctx context.Context, addr netip.Addr) {
 	case err != nil:
 		l.fail("duty", "engine address: reading the addresses of this host: %v", err)
 	case found.Conflict != "" && found.Here:
-		l.fail("duty", "engine address: this host has %v, and %s, so both daemons leave dead to the page%s", addr, found.Conflict, cure)
+		l.fail("duty", "engine address: %s, so both daemons leave dead to the page%s", found.Conflict, cure)
 	case found.Conflict != "":
 		l.fail("duty", "engine address: %s, so this daemon leaves dead to the page: take the address from one of the hosts", found.Conflict)
 	case !found.Here:

@@ -27,6 +27,7 @@ type address struct {
 	mu        sync.Mutex // protects all following fields
 	state     State
 	situation situation
+	onDuty    bool // the scope was Everything since the address came
 	present   presence
 	moves     int // of the address, as far as present tells
 	conflict  conflict
@@ -39,7 +40,8 @@ type situation uint8
 const (
 	unread    situation = iota // the addresses of this host were not read yet
 	away                       // this host does not have the address
-	here                       // it has
+	unasked                    // it has, and it is not known yet whether another one has it, too
+	here                       // it alone has
 	shared                     // another one has it, too
 	duplicate                  // the kernel keeps it from being used, since another host has it
 	blind                      // the kernel does not say
@@ -51,7 +53,8 @@ const (
 // tests it for duplicates.
 //
 // The scope is Alive while another host has addr, too: it answers probes on the devices
-// of addr, or the kernel has found it. The scope is Alive, too, while the kernel gives
+// of addr, or the kernel has found it; and until the first probe has stayed without an
+// answer. The scope is Alive, too, while the kernel gives
 // no events.
 func NewAddress(addr netip.Addr, member string, log logrus.FieldLogger) Duty {
 	return &address{
@@ -110,6 +113,7 @@ func (a *address) has(p presence) {
 	a.moves++
 	a.conflict.contrary = 0
 	if len(p.devices) == 0 {
+		a.onDuty = false
 		a.conflict, a.other, a.state.Unchecked = conflict{}, nil, ""
 	}
 	a.settle()
@@ -144,6 +148,10 @@ func (a *address) settle() {
 		a.turn(Alive, duplicateText(a.addr))
 	case shared:
 		a.turn(Alive, conflictText(a.addr, a.other))
+	case unasked:
+		// A host that takes over has nothing to say that cannot wait for a second, but
+		// for who is alive.
+		a.turn(Alive, fmt.Sprintf("this host has %v, and asks whether another one has it, too", a.addr))
 	case here:
 		a.turn(Everything, fmt.Sprintf("this host has %v", a.addr))
 	default:
@@ -151,6 +159,10 @@ func (a *address) settle() {
 	}
 	if before == now {
 		return
+	}
+	if now == here && (!a.onDuty || before == blind) {
+		a.onDuty = true
+		a.state.Takeovers++
 	}
 	switch {
 	case now == shared:
@@ -162,7 +174,6 @@ func (a *address) settle() {
 	case now == here && before == shared:
 		a.log.Warn("no other host has the address any more: reporting everything")
 	case now == here:
-		a.state.Takeovers++
 		a.log.Warn("on duty, since this host has the address: reporting everything")
 	case now == away:
 		a.log.Warn("standby, since this host does not have the address: reporting nothing")
@@ -180,6 +191,8 @@ func (a *address) now() situation {
 		return away
 	case a.conflict.found:
 		return shared
+	case !a.conflict.known:
+		return unasked
 	}
 	return here
 }

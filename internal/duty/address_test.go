@@ -297,6 +297,7 @@ func TestKernelWithoutEvents(t *testing.T) {
 			t.Errorf("got %+v, want only what is up reported, and why", s)
 		}
 		a.has(presence{devices: []uint32{1}})
+		a.asked(1, nil, nil)
 		if s := a.State(); s.Scope != Everything || s.Trouble != "" || !s.TroubleAt.IsZero() {
 			t.Errorf("got %+v, want the trouble over", s)
 		}

@@ -20,26 +20,24 @@ const (
 )
 
 // conflict is whether another host has the address of this one, too, as far as probes
-// say. The zero value is that none has.
+// say. The zero value is that nobody was asked.
 //
 // A hostile host in the same network can answer for any address. Then deaths are left
 // to the page, which shows them later: that host could do worse to the address itself.
 type conflict struct {
 	found    bool
-	contrary int // probes in a row that say the opposite
+	known    bool // at least one probe said what found says, or nobody can be asked
+	contrary int  // probes in a row that say the opposite
 }
 
-// probed takes the outcome of a probe, and reports whether it turned c.
-func (c *conflict) probed(answered bool) bool {
-	if answered == c.found {
-		c.contrary = 0
-		return false
+// probed takes the outcome of a probe.
+func (c *conflict) probed(answered bool) {
+	if answered != c.found {
+		if c.contrary++; c.contrary < conflictConfirmations {
+			return
+		}
 	}
-	if c.contrary++; c.contrary < conflictConfirmations {
-		return false
-	}
-	c.found, c.contrary = answered, 0
-	return true
+	c.found, c.known, c.contrary = answered, true, 0
 }
 
 // pause returns the wait before the next probe.
@@ -95,6 +93,7 @@ func (a *address) asked(move int, other net.HardwareAddr, err error) time.Durati
 		if _, never := errors.AsType[*noARPError](err); never {
 			a.conflict = conflict{}
 		}
+		a.conflict.known = true
 		a.uncheckable(err)
 		a.settle()
 		return conflictPause
@@ -103,9 +102,8 @@ func (a *address) asked(move int, other net.HardwareAddr, err error) time.Durati
 	if other != nil {
 		a.other = other
 	}
-	if a.conflict.probed(other != nil) {
-		a.settle()
-	}
+	a.conflict.probed(other != nil)
+	a.settle()
 	return a.conflict.pause()
 }
 
@@ -153,7 +151,8 @@ func CheckAddress(ctx context.Context, addr netip.Addr) (AddressCheck, error) {
 			return check, nil
 		case other == nil:
 			return check, nil
-		case c.probed(true):
+		}
+		if c.probed(true); c.found {
 			check.Conflict = conflictText(addr, other)
 			return check, nil
 		}

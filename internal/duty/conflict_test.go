@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +17,11 @@ import (
 
 // network answers the probes of an address duty in faked time.
 type network struct {
-	t      *testing.T
-	duty   *address
-	log    bytes.Buffer
+	t    *testing.T
+	duty *address
+	log  bytes.Buffer
+
+	mu     sync.Mutex       // protects all following fields
 	other  net.HardwareAddr // that answers; nil: nobody
 	fails  error            // instead of an answer
 	during func()           // what else goes on during the next probe; nil: nothing
@@ -32,6 +35,8 @@ func newNetwork(t *testing.T, addr string) *network {
 	log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true})
 	n.duty = NewAddress(netip.MustParseAddr(addr), "host-a", log).(*address)
 	n.duty.ask = func(context.Context, netip.Addr, []uint32) (net.HardwareAddr, error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
 		n.probes++
 		if during := n.during; during != nil {
 			n.during = nil
@@ -46,11 +51,32 @@ func newNetwork(t *testing.T, addr string) *network {
 	return n
 }
 
+// answers makes that host answer from now on; nil: nobody.
+func (n *network) answers(other net.HardwareAddr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.other, n.fails = other, nil
+}
+
+// fail makes probes fail from now on.
+func (n *network) fail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fails = err
+}
+
+// count returns the number of probes so far.
+func (n *network) count() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.probes
+}
+
 // probed waits until so many more probes were answered, or not.
 func (n *network) probed(more int) {
 	n.t.Helper()
 	synctest.Wait()
-	for want := n.probes + more; n.probes < want; synctest.Wait() {
+	for want := n.count() + more; n.count() < want; synctest.Wait() {
 		time.Sleep(time.Second)
 	}
 }
@@ -87,23 +113,24 @@ func TestAnAddressOnTwoHostsLeavesDeathsToThePage(t *testing.T) {
 		n := newNetwork(t, "10.0.0.100")
 		n.duty.has(presence{})
 		time.Sleep(time.Hour)
-		if n.wants("without the address", Nothing, false); n.probes > 0 {
-			t.Errorf("got %d probes while this host does not have the address, want none", n.probes)
+		if n.wants("without the address", Nothing, false); n.count() > 0 {
+			t.Errorf("got %d probes while this host does not have the address, want none", n.count())
 		}
 		n.duty.has(onDevice)
 		n.wants("with it", Everything, false)
 		n.probed(3)
 		n.wants("alone", Everything, false)
+		n.logged("on duty, since this host has the address", 1)
 
 		// Two answers are those of a host that is just giving the address away.
-		n.other = otherHost
+		n.answers(otherHost)
 		n.probed(2)
-		n.other = nil
+		n.answers(nil)
 		n.probed(5)
 		n.wants("after two answers", Everything, false)
 		n.logged(conflictLogged, 0)
 
-		n.other = otherHost
+		n.answers(otherHost)
 		n.probed(3)
 		n.wants("after three answers", Alive, true)
 		if s := n.duty.State(); s.Why != "another host has 10.0.0.100, too (MAC address 02:00:00:00:00:0b)" || s.Holder != "" || s.Trouble != "" {
@@ -114,14 +141,14 @@ func TestAnAddressOnTwoHostsLeavesDeathsToThePage(t *testing.T) {
 		n.logged("VRRP, IP protocol 112", 1)
 
 		// A lost answer is no end.
-		n.other = nil
+		n.answers(nil)
 		n.probed(2)
-		n.other = otherHost
+		n.answers(otherHost)
 		n.probed(5)
 		n.wants("after two silences", Alive, true)
 		n.logged(endLogged, 0)
 
-		n.other = nil
+		n.answers(nil)
 		n.probed(3)
 		n.wants("after three silences", Everything, false)
 		n.probed(5)
@@ -132,23 +159,58 @@ func TestAnAddressOnTwoHostsLeavesDeathsToThePage(t *testing.T) {
 	})
 }
 
+func TestAHostThatTakesAnAddressOverFirstAsksForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, "10.0.0.100")
+		n.duty.has(presence{})
+		// The address comes while another host has it, and keeps it: nothing dead is
+		// ever reported.
+		n.answers(otherHost)
+		n.duty.has(onDevice)
+		n.wants("before three answers", Alive, false)
+		if s := n.duty.State(); s.Takeovers != 0 || s.Holder != "" || !strings.Contains(s.Why, "asks whether another one") {
+			t.Errorf("got %+v, want that it is asked", s)
+		}
+		n.probed(2)
+		n.wants("after them", Alive, true)
+		n.logged("on duty", 0)
+		n.logged(conflictLogged, 1)
+		n.answers(nil)
+		n.probed(3)
+		n.wants("alone", Everything, false)
+		if n.logged(endLogged, 1); n.duty.State().Takeovers != 1 {
+			t.Errorf("got %d takeovers, want one", n.duty.State().Takeovers)
+		}
+
+		// Another host gives it away a moment later.
+		n.duty.has(presence{})
+		n.answers(otherHost)
+		n.duty.has(onDevice)
+		n.wants("after an answer", Alive, false)
+		n.answers(nil)
+		n.probed(1)
+		n.wants("after a silence", Everything, false)
+		n.logged(conflictLogged, 1)
+	})
+}
+
 func TestAnotherHostIsFoundSoonAndAskedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, "10.0.0.100")
-		n.other = otherHost
+		n.answers(otherHost)
 		began := time.Now()
 		n.duty.has(onDevice)
 		n.probed(conflictConfirmations - 1) // beside the first, which is made at once
 		if took := time.Since(began); took != 2*conflictConfirmPause {
-			t.Errorf("got %d probes within %v, want two short pauses between them", n.probes, took)
+			t.Errorf("got %d probes within %v, want two short pauses between them", n.count(), took)
 		}
 		n.wants("after them", Alive, true)
-		n.other = nil
+		n.answers(nil)
 		n.probed(3)
-		n.probes = 0
+		before := n.count()
 		time.Sleep(time.Hour)
-		if most := int(time.Hour/conflictPause) + 1; n.probes > most {
-			t.Errorf("got %d probes in an hour without another host, want %d at most", n.probes, most)
+		if got, most := n.count()-before, int(time.Hour/conflictPause)+1; got > most {
+			t.Errorf("got %d probes in an hour without another host, want %d at most", got, most)
 		}
 	})
 }
@@ -156,7 +218,7 @@ func TestAnotherHostIsFoundSoonAndAskedSeldom(t *testing.T) {
 func TestAnAddressThatLeavesTakesItsConflictAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, "10.0.0.100")
-		n.other = otherHost
+		n.answers(otherHost)
 		n.duty.has(onDevice)
 		n.probed(3)
 		n.wants("on two hosts", Alive, true)
@@ -164,20 +226,22 @@ func TestAnAddressThatLeavesTakesItsConflictAlong(t *testing.T) {
 		n.wants("on another device, too", Alive, true)
 		n.duty.has(presence{})
 		n.wants("only on the other host", Nothing, false)
-		n.other = nil
+		n.answers(nil)
 		n.duty.has(onDevice)
 		n.wants("here again", Everything, false)
 		n.logged(endLogged, 0)
-		if s := n.duty.State(); s.Takeovers != 2 {
-			t.Errorf("got %d takeovers, want two", s.Takeovers)
+		if s := n.duty.State(); s.Takeovers != 1 {
+			t.Errorf("got %d takeovers, want one: before, this host never had the address alone", s.Takeovers)
 		}
 
 		// Answers to the probe of a host that lost the address meanwhile count for nothing.
 		n.probed(1)
-		n.other = otherHost
+		n.answers(otherHost)
+		n.mu.Lock()
 		n.during = func() { n.duty.has(presence{}); n.duty.has(onDevice) }
+		n.mu.Unlock()
 		n.probed(3)
-		n.wants("after one answer of before and two of now", Everything, false)
+		n.wants("after one answer of before and two of now", Alive, false)
 		n.probed(1)
 		n.wants("after a third", Alive, true)
 	})
@@ -186,25 +250,26 @@ func TestAnAddressThatLeavesTakesItsConflictAlong(t *testing.T) {
 func TestAConflictStandsWhileNobodyCanBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, "10.0.0.100")
-		n.fails = errors.New("CAP_NET_RAW is missing")
+		missing := errors.New("CAP_NET_RAW is missing")
+		n.fail(missing)
 		n.duty.has(onDevice)
 		n.probed(3)
 		n.wants("without the right", Everything, false)
-		if s := n.duty.State(); s.Unchecked != n.fails.Error() || s.Trouble != "" {
+		if s := n.duty.State(); s.Unchecked != missing.Error() || s.Trouble != "" {
 			t.Errorf("got %+v, want that it is not checked, and why", s)
 		}
 		n.logged("it is not checked", 1)
 
-		n.fails, n.other = nil, otherHost
+		n.answers(otherHost)
 		n.probed(3)
 		n.wants("on two hosts", Alive, true)
 		if s := n.duty.State(); s.Unchecked != "" {
 			t.Errorf("got %q, want it checked", s.Unchecked)
 		}
-		n.fails = errors.New("eth0 is not connected")
+		n.fail(errors.New("eth0 is not connected"))
 		n.probed(5)
 		n.wants("while the cable is out", Alive, true)
-		n.fails = &noARPError{"lo", "is no Ethernet"}
+		n.fail(&noARPError{"lo", "is no Ethernet"})
 		n.probed(1)
 		n.wants("where it can never be known", Everything, false)
 
@@ -234,7 +299,7 @@ func TestAConflictThatTheKernelFinds(t *testing.T) {
 func TestTroubleOfTheKernelComesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, "10.0.0.100")
-		n.other = otherHost
+		n.answers(otherHost)
 		n.duty.has(onDevice)
 		n.duty.lost(errNoEvents)
 		n.probed(4)
