@@ -147,6 +147,28 @@ func discardConn(c net.Conn) {
 // probe sends none but those in its URL.
 var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 
+// suites are the cipher suites that HTTPS probes offer below TLS 1.3: those that
+// package tls offers, and those that it leaves out though browsers or curl connect
+// to a server that has no other, as older devices do. Package tls orders them by
+// itself, and the handshake protects the choice: a server that has a better one
+// uses it. RC4 and 3DES, which curl does not offer either, are not among them.
+var suites = append(defaultSuites(),
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
+	tls.TLS_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
+	tls.TLS_RSA_WITH_AES_128_CBC_SHA,
+	tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+)
+
+func defaultSuites() (all []uint16) {
+	for _, s := range tls.CipherSuites() {
+		all = append(all, s.ID)
+	}
+	return all
+}
+
 // tlsConfig returns the configuration of one handshake. Sessions are not resumed,
 // which would skip the certificate.
 func (p *Prober) tlsConfig(ctx context.Context, t Target, a attempt) *tls.Config {
@@ -158,6 +180,7 @@ func (p *Prober) tlsConfig(ctx context.Context, t Target, a attempt) *tls.Config
 			return p.verify(ctx, t, s.PeerCertificates, a)
 		},
 		CurvePreferences:       curves,
+		CipherSuites:           suites,
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true,
 		Renegotiation:          tls.RenegotiateOnceAsClient, // IIS asks for it once it has seen the path

@@ -4,9 +4,11 @@ package probe
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -60,10 +62,16 @@ func (a *authority) config(t testing.TB, name string, until time.Time) *tls.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a.configWith(t, key, name, until)
+}
+
+// configWith does so for a certificate of that key.
+func (a *authority) configWith(t testing.TB, key crypto.Signer, name string, until time.Time) *tls.Config {
+	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if ip := net.ParseIP(name); ip != nil {
 		template.IPAddresses = []net.IP{ip}
@@ -227,6 +235,60 @@ func TestHTTPSKeyExchange(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Management boards and older web servers agree to one of these, and to no other.
+func TestHTTPSCipherSuites(t *testing.T) {
+	a := newAuthority(t)
+	p := testProber()
+	p.TrustRoots(a.pool)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		only  uint16
+		taken bool
+	}{
+		{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, true},
+		{tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, true},
+		{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, true},
+		{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, true},
+		{tls.TLS_RSA_WITH_AES_256_GCM_SHA384, true},
+		{tls.TLS_RSA_WITH_AES_128_CBC_SHA256, true},
+		{tls.TLS_RSA_WITH_AES_128_CBC_SHA, true},
+		{tls.TLS_RSA_WITH_AES_256_CBC_SHA, true},
+		{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, false},
+		{tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA, false},
+	} {
+		t.Run(tls.CipherSuiteName(tt.only), func(t *testing.T) {
+			config := a.configWith(t, key, "127.0.0.1", time.Now().Add(time.Hour))
+			config.MaxVersion, config.CipherSuites = tls.VersionTLS12, []uint16{tt.only}
+			s := serve(t, tls.NewListener(loopback(t), config), "https", always(ok))
+			err := judge(t, p, s.url, Rules{})
+			if tt.taken && err != nil {
+				t.Errorf("got %v, want up", err)
+			} else if !tt.taken {
+				wantFailure(t, err, KindTLS, "handshake failure")
+			}
+		})
+	}
+	t.Run("the best that both have", func(t *testing.T) {
+		config := a.configWith(t, key, "127.0.0.1", time.Now().Add(time.Hour))
+		config.MaxVersion, config.CipherSuites = tls.VersionTLS12, suites
+		var agreed uint16
+		config.VerifyConnection = func(s tls.ConnectionState) error {
+			agreed = s.CipherSuite
+			return nil
+		}
+		s := serve(t, tls.NewListener(loopback(t), config), "https", always(ok))
+		if err := judge(t, p, s.url, Rules{}); err != nil {
+			t.Fatalf("got %v, want up", err)
+		}
+		if slices.ContainsFunc(tls.InsecureCipherSuites(), func(s *tls.CipherSuite) bool { return s.ID == agreed }) {
+			t.Errorf("agreed to %s, want one that package tls calls secure", tls.CipherSuiteName(agreed))
+		}
+	})
 }
 
 func TestHTTPSAnswersThatAreNot(t *testing.T) {
