@@ -127,7 +127,7 @@ func (d *document) name(key, fallback string) string {
 		return fallback
 	}
 	if !isName(s.value) {
-		d.complain(key, "%.80q is no name, want 1 to %d letters, digits, dots, dashes and underscores", s.written, maxName)
+		d.complain(key, "%s is no name, want 1 to %d letters, digits, dots, dashes and underscores", shown(s.written), maxName)
 	}
 	return s.value
 }
@@ -166,7 +166,7 @@ func (d *document) address(key string) netip.Addr {
 	addr, err := netip.ParseAddr(s.value)
 	switch {
 	case err != nil:
-		d.complain(key, "%q is no address, %s", s.written, want)
+		d.complain(key, "%s is no address, %s", shown(s.written), want)
 	case addr.Zone() != "":
 		d.complain(key, "%q has a zone, %s", s.written, want)
 	case addr.Unmap().IsUnspecified() || addr.Unmap().IsMulticast():
@@ -187,17 +187,13 @@ func (d *document) endpoints(key string) []string {
 		if u, err := url.Parse(endpoint); problem == "" && err == nil && u.Path != "" {
 			problem = "has a path"
 		}
-		shown := strconv.Quote(s.written)
-		if strings.Contains(shown, "@") {
-			shown = redacted // a password may stand before it
-		}
 		switch {
 		case problem == "has a user or password":
-			d.complain(at, "%s %s, want those at cluster.user and cluster.password_file", shown, problem)
+			d.complain(at, "%s %s, want those at cluster.user and cluster.password_file", shown(s.written), problem)
 		case problem != "":
-			d.complain(at, "%s %s, want an http or https URL with a host and perhaps a port, such as https://10.0.0.1:2379", shown, problem)
+			d.complain(at, "%s %s, want an http or https URL with a host and perhaps a port, such as https://10.0.0.1:2379", shown(s.written), problem)
 		case slices.ContainsFunc(endpoints, func(e string) bool { return strings.EqualFold(e, endpoint) }):
-			d.complain(at, "%s is there twice, want each member of etcd once", shown)
+			d.complain(at, "%s is there twice, want each member of etcd once", shown(s.written))
 		default:
 			endpoints = append(endpoints, endpoint)
 		}

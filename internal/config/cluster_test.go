@@ -127,7 +127,7 @@ func TestWhatIsWrongWithAClusterIsSaid(t *testing.T) {
 			`cluster.endpoints[4]: "https://h/" is there twice`,
 			`cluster.endpoints[5]: an integer, want a string`,
 			`cluster.endpoints[6]: "http://h:0" has no usable port`,
-			`cluster.endpoints[7]: "http://h?q" has a query or fragment`,
+			`cluster.endpoints[7]: "http://h?…" has a query or fragment`,
 			`cluster.endpoints[8]: "HTTPS://H" is there twice`,
 		}},
 		{etcd + "group = '" + strings.Repeat("g", 3000) + "'", []string{`cluster.group: "` + strings.Repeat("g", 80) + `" is no name`}},

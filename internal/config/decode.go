@@ -193,6 +193,8 @@ func syntaxError(err error) error {
 		})
 		problem = outOfRange.ReplaceAllString(problem, "a number is out of")
 	}
-	problem = strings.ToLower(problem[:1]) + problem[1:]
+	if !strings.HasPrefix(problem, "TOML ") {
+		problem = strings.ToLower(problem[:1]) + problem[1:]
+	}
 	return fmt.Errorf("line %d: %s, want TOML: key = value, with text in double quotes", parseError.Position.Line, problem)
 }

@@ -87,11 +87,7 @@ func (d *document) endpoint(key string) string {
 	}
 	endpoint := strings.TrimRight(strings.TrimSpace(s.value), "/")
 	if problem := endpointProblem(endpoint); problem != "" {
-		shown := strconv.Quote(s.written)
-		if strings.Contains(shown, "@") {
-			shown = redacted // a password may stand before it
-		}
-		d.complain(key, "%s %s, want an http or https URL with a host and perhaps a port and a path, such as %s", shown, problem, defaultEndpoint)
+		d.complain(key, "%s %s, want an http or https URL with a host and perhaps a port and a path, such as %s", shown(s.written), problem, defaultEndpoint)
 	}
 	return endpoint
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strconv"
+
 	"github.com/crisp-im/crisp-status-local/v2/internal/policy"
 )
 
@@ -19,10 +21,10 @@ func (d *document) entries(key string) []policy.Entry {
 		switch {
 		case err == nil:
 			entries = append(entries, e)
-		case s.written == s.value:
+		case s.written == s.value && shown(s.written) == strconv.Quote(s.written):
 			d.complain(at, "%q %v", s.written, err)
-		default: // the error quotes what the variable holds
-			d.complain(at, "%q holds no entry, want %s", s.written, policy.Form)
+		default: // the error quotes what the variable holds, or is a secret
+			d.complain(at, "%s holds no entry, want %s", shown(s.written), policy.Form)
 		}
 	}
 	d.list(key, listWords{list: want, item: want, empty: "entry, want at least one, or no such key"}, add)

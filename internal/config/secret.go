@@ -3,10 +3,24 @@ package config
 import (
 	"fmt"
 	"io"
+	"strings"
 	"unique"
 )
 
 const redacted = "[redacted]"
+
+// shown returns what is written at a key, in quotes for a complaint, without what
+// may be a secret in a URL: nothing where a password may stand before an "@", and
+// no query or fragment; and no more than 80 characters.
+func shown(written string) string {
+	if strings.Contains(written, "@") {
+		return redacted
+	}
+	if at := strings.IndexAny(written, "?#") + 1; at > 0 && at < len(written) {
+		written = written[:at] + "…"
+	}
+	return fmt.Sprintf("%.80q", written)
+}
 
 // Secret is a text that no format verb, log entry or encoder shows: it prints
 // as [redacted]. The zero Secret is empty. Two Secrets are equal, with ==, when

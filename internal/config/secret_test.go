@@ -102,3 +102,21 @@ func TestSecretIsKept(t *testing.T) {
 		t.Error("got equal Secrets of two texts, want them unequal")
 	}
 }
+
+// Who writes a URL where none belongs is told so without what is in it.
+func TestComplaintsShowNoSecretOfAURL(t *testing.T) {
+	for _, key := range []string{
+		"report.endpoint = '%s'", "server.inet = '%s'", "server.hosts = ['%s']", "probe.allow = ['%s']", "probe.deny = ['10.0.0.1', '%s']",
+		"cluster = {engine = 'address', address = '%s'}", "cluster = {engine = 'etcd', group = '%s', endpoints = ['%s']}",
+	} {
+		for _, url := range []string{"http://u:hunter2@h:80/", "u:hunter2@10.0.0.1", "http://h:70000/?key=hunter2", "h:80?hunter2", "http://h:70000/#hunter2", "http://h/v1?a=hunter2#hunter2"} {
+			text := strings.ReplaceAll(key, "%s", url) + "\nreport." + token
+			_, err := parse("config.cfg", []byte(text), noVariables)
+			if err == nil {
+				t.Errorf("%s: taken, want a complaint", text)
+			} else if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s: got %q, want no secret in it", text, err)
+			}
+		}
+	}
+}

@@ -21,7 +21,7 @@ func (d *document) inet(key string) string {
 		return ""
 	}
 	if problem := inetProblem(s.value); problem != "" {
-		d.complain(key, "%q %s, want an address with a port, such as \"127.0.0.1:8112\", or the absolute path of a unix socket", s.written, problem)
+		d.complain(key, "%s %s, want an address with a port, such as \"127.0.0.1:8112\", or the absolute path of a unix socket", shown(s.written), problem)
 		return ""
 	}
 	return s.value
@@ -78,7 +78,7 @@ func (d *document) names(key string) []string {
 		case !ok:
 			return nil
 		case s.value == "" || len(s.value) > maxHost || strings.ContainsAny(s.value, ":/@ \t"):
-			d.complain(key, "%q is no host name, want one without a scheme and a port, such as \"status.example\"", s.written)
+			d.complain(key, "%s is no host name, want one without a scheme and a port, such as \"status.example\"", shown(s.written))
 			return nil
 		}
 		names = append(names, strings.ToLower(s.value))
