@@ -65,7 +65,7 @@ var architecture = map[string]struct {
 		theirs: []string{
 			"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors",
 			"github.com/prometheus/client_golang/prometheus/promhttp", "github.com/prometheus/client_golang/prometheus/testutil",
-			"github.com/prometheus/client_golang/prometheus/testutil/promlint", "golang.org/x/net/netutil",
+			"github.com/prometheus/client_golang/prometheus/testutil/promlint",
 		},
 		why: "the endpoint shows a state that main hands it, and knows none of the parts that it comes from; testutil is for its tests",
 	},

@@ -12,14 +12,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 const (
 	maxConnections = 16
-	headTime       = 5 * time.Second // for a request
-	writeTime      = 5 * time.Second // for an answer to be read
+	askTime        = 20 * time.Millisecond // from a connection to its request, where others want its place
+	headTime       = 5 * time.Second       // for a request
+	writeTime      = 5 * time.Second       // for an answer to be read
 	idleTime       = 30 * time.Second
 	maxHead        = 16 << 10 // bytes
 	socketMode     = 0o660
@@ -55,9 +54,10 @@ func Serve(where string, handler http.Handler) (*Server, error) {
 		listener: listener,
 		served:   make(chan struct{}),
 	}
+	bound(s.server, maxConnections, askTime)
 	go func() {
 		defer close(s.served)
-		s.server.Serve(netutil.LimitListener(listener, maxConnections))
+		s.server.Serve(listener)
 	}()
 	return s, nil
 }
