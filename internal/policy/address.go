@@ -71,19 +71,30 @@ func reserved(addr netip.Addr) string {
 }
 
 // isMetadata reports whether a cloud answers at addr, which has no zone, with the
-// secrets of its machines: AWS, Azure, Google, Oracle, DigitalOcean, OpenStack and
-// others at the first; the tasks of AWS; Azure's wire server; Oracle; Alibaba; AWS
-// and Google over IPv6. It is asked before each connection, so it allocates nothing.
+// secrets of its machines. It is asked before each connection, so it allocates
+// nothing.
 func isMetadata(addr netip.Addr) bool {
 	if addr.Is4() {
 		switch addr.As4() {
-		case [4]byte{169, 254, 169, 254}, [4]byte{169, 254, 170, 2}, [4]byte{168, 63, 129, 16}, [4]byte{192, 0, 0, 192}, [4]byte{100, 100, 100, 200}:
+		case [4]byte{169, 254, 169, 254}, // AWS, Azure, Google, Oracle, DigitalOcean, OpenStack and others
+			[4]byte{169, 254, 170, 2},   // the tasks of AWS ECS
+			[4]byte{169, 254, 170, 23},  // the pods of AWS EKS
+			[4]byte{168, 63, 129, 16},   // Azure's wire server
+			[4]byte{192, 0, 0, 192},     // Oracle
+			[4]byte{100, 100, 100, 200}, // Alibaba
+			[4]byte{169, 254, 42, 42},   // Scaleway
+			[4]byte{169, 254, 0, 23}:    // Tencent
 			return true
 		}
 		return false
 	}
 	switch addr.As16() {
-	case [16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54}, [16]byte{0: 0xfd, 1: 0x20, 2: 0x00, 3: 0xce, 14: 0x02, 15: 0x54}:
+	case [16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54}, // AWS, fd00:ec2::254
+		[16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 15: 0x23},                      // the pods of AWS EKS, fd00:ec2::23
+		[16]byte{0: 0xfd, 1: 0x20, 3: 0xce, 14: 0x02, 15: 0x54},            // Google, fd20:ce::254
+		[16]byte{0: 0xfe, 1: 0x80, 12: 0xa9, 13: 0xfe, 14: 0xa9, 15: 0xfe}, // OpenStack, fe80::a9fe:a9fe
+		[16]byte{0: 0xfd, 3: 0xc1, 12: 0xa9, 13: 0xfe, 14: 0xa9, 15: 0xfe}, // Oracle, fd00:c1::a9fe:a9fe
+		[16]byte{0: 0xfd, 3: 0x42, 15: 0x42}:                               // Scaleway, fd00:42::42
 		return true
 	}
 	return false
