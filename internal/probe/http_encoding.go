@@ -34,11 +34,15 @@ const (
 )
 
 // codingOf returns the coding of that name. Servers write "" and "none" for
-// identity.
+// identity, and what belongs elsewhere: a charset, an encoding of MIME (RFC 2045, 6),
+// or how an object was uploaded to a store. Browsers and curl take all of these for
+// no encoding.
 func codingOf(name []byte) coding {
 	is := func(other string) bool { return len(name) == len(other) && hasName(name, other) }
 	switch {
-	case is(""), is("none"), is("identity"):
+	case is(""), is("none"), is("identity"),
+		is("utf-8"), is("utf8"), is("iso-8859-1"), is("us-ascii"),
+		is("7bit"), is("8bit"), is("binary"), is("aws-chunked"):
 		return codingNone
 	case is("gzip"), is("x-gzip"):
 		return codingGzip

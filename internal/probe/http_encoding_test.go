@@ -171,6 +171,17 @@ func TestMatchesInEncodedBodies(t *testing.T) {
 	}
 }
 
+// What servers name there that encodes nothing.
+func TestEncodingsThatAreNone(t *testing.T) {
+	for _, name := range []string{"UTF-8", "utf8", "iso-8859-1", "us-ascii", "7bit", "8bit", "binary", "aws-chunked", "none", ""} {
+		s := serve(t, loopback(t), "http", always("HTTP/1.1 200 OK\r\nContent-Encoding: "+name+"\r\nContent-Length: 11\r\n\r\nall is well"))
+		if err := judge(t, testProber(), s.url, Rules{HealthyMatch: "well"}); err != nil {
+			t.Errorf("%q: got %v, want healthy_match found", name, err)
+		}
+		wantFailure(t, judge(t, testProber(), s.url, Rules{DeadMatch: "well"}), KindBody, "body contains dead_match")
+	}
+}
+
 func TestEncodingsThatAreNotDecoded(t *testing.T) {
 	const answer = "HTTP/1.1 200 OK\r\nContent-Encoding: br\x1b\r\nContent-Length: 4\r\n\r\n\x01\x02\x03\x04"
 	s := serve(t, loopback(t), "http", always(answer))
