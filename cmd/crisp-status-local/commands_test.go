@@ -168,6 +168,15 @@ func TestWithoutAMapNothingIsPromised(t *testing.T) {
 	}
 }
 
+func TestWithoutAMapNoReplicaIsKnown(t *testing.T) {
+	path, shown := write(t, ""), state()
+	shown.API.MapAt, shown.Replicas = time.Time{}, nil
+	asked(t, path, shown)
+	if _, stderr, _ := started(t.Context(), t, "status", "-c", path, "10.0.0.5"); !strings.Contains(stderr, "no replica called 10.0.0.5, since there is no map yet") {
+		t.Errorf("got %q, want it said that there is no map yet", stderr)
+	}
+}
+
 func TestStatusAsJSONIsWhatTheDaemonSays(t *testing.T) {
 	path := write(t, "")
 	want := state()

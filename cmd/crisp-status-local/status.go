@@ -215,6 +215,9 @@ func (o *statusFlags) show(v statusView) (string, error) {
 	case len(o.replicas) > 0:
 		wanted := names(o.replicas)
 		chosen := v.chosen(func(r *status.Replica) bool { return namedBy(wanted, r) && (!o.dead || r.Health == "dead") })
+		if len(chosen) == 0 && v.snapshot.API.MapAt.IsZero() {
+			return "", fmt.Errorf("the daemon knows no replica called %s, since there is no map yet: see status", quoted(o.replicas))
+		}
 		if len(chosen) == 0 {
 			return "", fmt.Errorf("the map in force has no replica called %s%s: see status --all, or status --ignored", quoted(o.replicas), o.restriction())
 		}
