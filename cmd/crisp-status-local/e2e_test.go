@@ -295,7 +295,7 @@ func TestEveryKindOfReplicaGetsItsHealthAndTheLogSaysWhy(t *testing.T) {
 func TestHTTPSReplicaIsVerifiedAgainstCAFile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sandbox.Options{}, "target:https")
-	w.start(1)
+	w.start(never) // the reload does not wait for a turn
 	w.becomes("target:https", sandbox.Dead)
 	w.says("certificate signed by unknown authority")
 
@@ -311,6 +311,34 @@ func TestHTTPSReplicaIsVerifiedAgainstCAFile(t *testing.T) {
 	f.Close()
 	w.cmd.Process.Signal(syscall.SIGHUP)
 	w.becomes("target:https", sandbox.Healthy)
+}
+
+// TestPolicyOfAReload: at once, not at the next turns. A death that is reported by request
+// is no failure that another look could refute.
+func TestPolicyOfAReload(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp")
+	reload := func(lines string) {
+		w.configure(w.Token(), never)
+		f, err := os.OpenFile(w.config, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(f, lines)
+		f.Close()
+		if w.cmd == nil {
+			w.launch()
+			return
+		}
+		w.cmd.Process.Signal(syscall.SIGHUP)
+	}
+	const deny = `deny = ["127.0.0.0/8", "::1"]`
+	reload(deny)
+	w.says("replica denied by policy: it is neither probed nor reported")
+	reload(deny + "\nreport_denied = true")
+	w.becomes("target:tcp", sandbox.Dead)
+	reload("")
+	w.becomes("target:tcp", sandbox.Healthy)
 }
 
 func TestTargetThatStopsTurnsDeadAndComesBack(t *testing.T) {

@@ -38,7 +38,6 @@ type scale struct {
 	http1    int           // connections to an API that does not speak HTTP/2: each carries one request
 	ownMaps  bool          // each daemon has a map of its share, instead of the whole
 	lost     time.Duration // so long after the loss of the last daemon the others have its share; 0: none is lost
-	red      bool          // the page turns red by the loss
 }
 
 // scaleInterval is that of the daemons: the default.

@@ -22,6 +22,7 @@ func scaleRows() []scale {
 			{replicas: 4_000, daemons: 1, rtt: 200 * ms, http1: 24},
 			{replicas: 4_000, daemons: 1, rtt: 50 * ms, promise: 600 * time.Second},
 			{replicas: 1_000, daemons: 4, rtt: 50 * ms},
+			{replicas: 1_000, daemons: 4, rtt: 50 * ms, lost: 10 * time.Second},
 			{replicas: 1_000, daemons: 4, rtt: 50 * ms, promise: 600 * time.Second, lost: 10 * time.Second},
 		}
 	}
@@ -35,7 +36,7 @@ func scaleRows() []scale {
 		scale{replicas: 100_000, daemons: 1, rtt: 200 * ms, http1: 512},
 		scale{replicas: 100_000, daemons: 1, rtt: 50 * ms, promise: 600 * time.Second},
 		scale{replicas: 100_000, daemons: 4, rtt: 50 * ms},
-		scale{replicas: 100_000, daemons: 4, rtt: 50 * ms, lost: 10 * time.Second, red: true},
+		scale{replicas: 100_000, daemons: 4, rtt: 50 * ms, lost: 10 * time.Second},
 		scale{replicas: 100_000, daemons: 4, rtt: 50 * ms, promise: 600 * time.Second, lost: 10 * time.Second},
 		scale{replicas: 1_000_000, daemons: 4, rtt: 50 * ms, ownMaps: true},
 	)
@@ -58,7 +59,7 @@ func (row scale) name() string {
 
 // TestScale: the promise is kept at any size that README states, however far the API is,
 // with no more requests in flight than that takes; and the loss of a daemon turns
-// nothing red where the promise is long enough.
+// nothing red where others are soon allowed its part.
 func TestScale(t *testing.T) {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "replicas\tdaemons\tround trip\tpromise\t\tworst gap\tlate\tred\tin flight\treports/s, mean\tmost\twaiting\tround\theap/replica\tCPU\tmap\t")
@@ -100,11 +101,8 @@ func (row scale) circumstances() string {
 // want checks what must be so of any row.
 func (row scale) want(t *testing.T, f found) {
 	t.Helper()
-	if f.red > 0 && !row.red {
+	if f.red > 0 {
 		t.Errorf("got %d replicas shown dead, want none", f.red)
-	}
-	if row.red && f.red == 0 {
-		t.Errorf("got none shown dead, want some: this row is to show that it can be")
 	}
 	if f.late > 0 && row.lost == 0 {
 		t.Errorf("got %d late reports, want none", f.late)

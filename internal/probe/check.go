@@ -88,6 +88,13 @@ func DefaultRules() *Rules {
 	return &Rules{Retry: 2, DeadAfter: 20 * time.Second, HealthyAbove: 200, HealthyBelow: 400}
 }
 
+// Same reports whether both rules are the same, whether compiled or not.
+func (rules *Rules) Same(other *Rules) bool {
+	a, b := *rules, *other
+	a.matches, b.matches = nil, nil
+	return a == b
+}
+
 // retryPause is the pause between two attempts.
 const retryPause = 200 * time.Millisecond
 

@@ -16,7 +16,8 @@ func (s *Scheduler) limitPool(ctx context.Context) {
 	// their places, so they count on top of the schedule's peak. A replica
 	// never has two.
 	all := len(s.replicas)
-	needed := min(all, s.pool.load()+s.schedule.peak(s.longestProbe()))
+	s.turnPlaces = s.schedule.peak(s.longestProbe())
+	needed := min(all, s.pool.load()+s.turnPlaces)
 	allowed, by := s.settings.places(all)
 	s.pool.resize(ctx, allowed, s.settings.Interval)
 	s.observed.needed = needed

@@ -31,8 +31,13 @@ func (s *Scheduler) decide(d decision) {
 		result := r.death.result
 		r.phase, r.death = idle, nil
 		s.report(r, result)
+		s.settled(r)
 	}
 	if len(d.retry) == 0 {
+		return
+	}
+	s.scheduleConfirmations(d.retry)
+	if d.died == 0 {
 		return
 	}
 	if !s.stats.massFailure {
@@ -40,7 +45,6 @@ func (s *Scheduler) decide(d decision) {
 			Warn("many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported")
 	}
 	s.stats.massFailure = true
-	s.scheduleConfirmations(d.retry)
 }
 
 // scheduleConfirmations schedules one more attempt of each replica, in groups
@@ -65,7 +69,7 @@ func (s *Scheduler) confirmDue(ctx context.Context, now time.Time) {
 			s.confirmations = nil // releases the memory of a queue that was long once
 		}
 		if r.phase == doubted {
-			r.phase = confirming
+			r.phase, r.recheck = confirming, noRecheck
 			s.pool.start(ctx, &job{replica: r, turn: r.death.turn, confirmation: true})
 		}
 	}
@@ -86,9 +90,10 @@ func (s *Scheduler) applyConfirmation(r *replica, j *job) {
 	r.phase, r.death = idle, nil
 	if j.result.Health == probe.Unknown {
 		s.noVerdict(r, j)
-		return
+	} else {
+		s.report(r, j.result)
 	}
-	s.report(r, j.result)
+	s.settled(r)
 }
 
 // doubtedOutcome returns what a confirmation brought, for the count of them.

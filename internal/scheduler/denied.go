@@ -35,6 +35,7 @@ func (s *Scheduler) deny(r *replica, j *job) {
 		r.health, r.repeats = probe.Unknown, nil
 		r.history.Unjudged(time.Now(), j.result)
 	}
+	s.settled(r)
 	if !wasConfirming { // else it was counted when it died
 		s.decide(s.massFailure.survived(r))
 	}

@@ -149,10 +149,12 @@ func (s *Scheduler) fetchFailed(f *fetch) {
 
 // apply puts a new map in force and reports whether it has other replicas: new
 // ones are due at once, old ones leave the pool and the outbox, the rest keep
-// their turn.
+// their turn. Those with other rules are probed beside it, and so are all if the
+// page is another one, which was told nothing of them yet.
 func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	old, replicas := s.replicas, make(map[probe.ID]*replica, len(m.Checks))
 	ordered, added := make([]*replica, len(m.Checks)), []*replica(nil)
+	compared := make(comparedRules)
 	for i := range m.Checks {
 		c := &m.Checks[i]
 		id := c.ID()
@@ -166,6 +168,9 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 			r.comeBack()
 			added = append(added, r)
 		}
+		if r.check != nil && (s.newToPage || !compared.same(r.check, c)) {
+			r.want(wanted)
+		}
 		r.check = c
 		replicas[id], ordered[i] = r, r
 	}
@@ -174,7 +179,7 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 		problems = s.currentMap.Problems
 	}
 	before := s.currentMap
-	s.currentMap, s.ordered, s.replicas = m, ordered, replicas
+	s.currentMap, s.ordered, s.replicas, s.newToPage = m, ordered, replicas, false
 	s.noted, s.denials = make(map[note]bool), denials{}
 	removed := s.remove(old)
 	if !first && m.Edited(before) {
@@ -195,6 +200,7 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 		}
 	}
 	s.schedule.add(time.Now(), added)
+	s.queueRechecks(time.Now())
 	s.limitPool(ctx)
 	s.decide(s.massFailure.mapChanged(len(m.Checks), len(added)))
 	return changed

@@ -172,7 +172,9 @@ func TestANewMapIsInForceTheMomentItArrives(t *testing.T) {
 		r.until(500 * time.Second)
 	})
 	r.wantEvery("tcp://stays:1", 0, 120*time.Second, 5)
-	r.wantEvery("tcp://changes:1", 0, 120*time.Second, 5)
+	if got := r.probes["tcp://changes:1"]; !slices.Equal(got, []time.Duration{0, 120 * time.Second, 137 * time.Second, 240 * time.Second, 360 * time.Second, 480 * time.Second}) {
+		t.Errorf("the replica whose rules changed was probed at %v, want its turns and once at 2m17s", got)
+	}
 	r.wantEvery("tcp://comes:1", 137*time.Second, 120*time.Second, 4)
 	r.wantEvery("tcp://goes:1", 0, 120*time.Second, 2)
 	if !retries[7] {

@@ -44,7 +44,7 @@ type massFailure struct {
 type decision struct {
 	report []*replica
 	retry  []*replica // once more each
-	died   int        // with retry: deaths of the group or cycle
+	died   int        // with retry: deaths of the group or cycle; 0 if few died, of a group that is doubted
 }
 
 // tally counts replicas that were not dead when their probes started.
@@ -79,6 +79,7 @@ type cohort struct {
 	turn     time.Time
 	cycle    *cycleCohort
 	withheld []*replica
+	doubted  bool // each death is confirmed, as if many had died
 }
 
 // cycleCohort is all replicas whose probes started in one cycle.
@@ -113,8 +114,8 @@ func (m *massFailure) besides(group []*replica) {
 	}
 }
 
-// started counts the start of a group.
-func (m *massFailure) started(group []*replica, turn time.Time) {
+// started counts the start of a group, and returns what its deaths are counted in.
+func (m *massFailure) started(group []*replica, turn time.Time) *cohort {
 	c := &cohort{turn: turn, cycle: m.cycle}
 	for _, r := range group {
 		if r.cohort = c; r.health == probe.Dead {
@@ -126,6 +127,7 @@ func (m *massFailure) started(group []*replica, turn time.Time) {
 	m.cycle.groups = append(m.cycle.groups, c)
 	m.cycle.started += c.expected
 	m.cycle.expected = max(m.cycle.expected, m.cycle.started)
+	return c
 }
 
 // died counts the death of r and withholds it.
@@ -215,8 +217,13 @@ func (m *massFailure) decide(c *cohort) decision {
 	var d decision
 	var wait []*replica
 	group, cycle := c.outcome(massThreshold(c.expected)), c.cycle.outcome(massThreshold(m.replicas))
-	if d.died = c.died; cycle == many {
+	switch {
+	case cycle == many:
 		d.died = c.cycle.died
+	case group == many:
+		d.died = c.died
+	case c.doubted:
+		group = many
 	}
 	for _, r := range c.withheld {
 		confirmed := r.death.confirmed

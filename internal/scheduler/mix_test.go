@@ -55,6 +55,8 @@ type wait struct {
 func (m mix) simulate(r *rig, cycles int, next func(n int) (*statusapi.Map, time.Duration)) []wait {
 	var waits []wait
 	turns := make(map[string]time.Duration)
+	rechecks := make(map[string]bool) // not probed by their new rules yet
+	var rules *probe.Rules
 	asked := 0
 	r.settings = Settings{Interval: m.interval, Workers: m.workers, Files: m.files}
 	r.fetch = func(ctx context.Context, prev *statusapi.Map) (*statusapi.Map, error) {
@@ -76,6 +78,7 @@ func (m mix) simulate(r *rig, cycles int, next func(n int) (*statusapi.Map, time
 			id := c.Target.ID()
 			if turn, ok := turns[id]; ok {
 				kept[id] = turn
+				rechecks[id] = rechecks[id] || *c.Rules != *rules
 			} else {
 				added = append(added, id)
 			}
@@ -83,18 +86,20 @@ func (m mix) simulate(r *rig, cycles int, next func(n int) (*statusapi.Map, time
 		step := min(m.interval/4, 30*time.Second) / time.Duration(max(1, (len(added)+31)/32))
 		for i, id := range added {
 			kept[id] = r.now() + time.Duration(i/32)*step
+			rechecks[id] = true // if it is back while its last probe goes on
 		}
-		turns = kept
+		turns, rules = kept, got.Checks[0].Rules
 		return got, nil
 	}
 	random := rand.New(rand.NewPCG(7, 8))
 	r.judge = func(ctx context.Context, task probe.Task) probe.Result {
 		r.mu.Lock()
 		if turn, ok := turns[task.Check.Target.ID()]; ok {
-			if late := (r.now() - turn) % m.interval; late != 0 {
+			if late := (r.now() - turn) % m.interval; late != 0 && !rechecks[task.Check.Target.ID()] {
 				waits = append(waits, wait{task.Check.Target.ID(), r.now() - late, late})
 			}
 		}
+		delete(rechecks, task.Check.Target.ID())
 		blackHole := random.Float64() < m.blackHoles
 		r.mu.Unlock()
 		if !blackHole {

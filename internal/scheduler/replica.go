@@ -29,6 +29,7 @@ type replica struct {
 	health  probe.Health  // of its last verdict; Unknown before the first
 	since   time.Time     // of health
 	phase   phase         //
+	recheck recheck       //
 	cohort  *cohort       // the group that its last probe started in; nil if it was dead then
 	death   *pendingDeath // nil unless it is withheld, doubted or confirming
 	history status.History

@@ -41,7 +41,8 @@
 //
 // Where several daemons share the duty, the one that takes it over makes replicas due
 // at once whose verdicts are too old to be reported, beside their turns: idle ──►
-// probing.
+// probing. So does a reload for those that are not healthy, and a map for those with
+// other rules.
 //
 // While probing or confirming, gone lasts until the probe is over, so that a
 // replica that comes back meanwhile is not probed twice at a time: it returns
@@ -133,16 +134,19 @@ type Scheduler struct {
 	settings     Settings
 	currentMap   *statusapi.Map // nil until the first has arrived
 	ordered      []*replica     // those of the current map, in its order
+	newToPage    bool           // that map is of another page than the one that is asked now
 	nextMap      mapRequests
 	replicas     map[probe.ID]*replica // of the current map, and those gone while in the pool
 	dead         int                   // of the current map's, by their last verdicts
 	schedule     schedule
 	pool         pool
 	overCapacity bool // the pool has fewer places than it may take
+	turnPlaces   int  // that the turns take
 
 	massFailure   massFailure
-	confirmations []*replica // in the order of their time
-	refreshes     []refreshed
+	confirmations []*replica  // in the order of their time
+	refreshes     []refreshed // the page waits for them
+	rechecks      []refreshed
 	repeatChecks  []repeatCheck
 
 	cycleStart       time.Time
@@ -271,6 +275,9 @@ func (s *Scheduler) wake() time.Time {
 	if len(s.refreshes) > 0 {
 		earlier(s.refreshes[0].at)
 	}
+	if len(s.rechecks) > 0 {
+		earlier(s.rechecks[0].at)
+	}
 	if len(s.repeatChecks) > 0 {
 		earlier(s.repeatChecks[0].at)
 	}
@@ -293,6 +300,7 @@ func (s *Scheduler) tick(ctx context.Context) {
 	s.fetchDue(ctx, now)
 	s.startDue(ctx, now)
 	s.refreshDue(ctx, now)
+	s.recheckDue(ctx, now)
 	s.confirmDue(ctx, now)
 	s.repeatDue(now)
 	s.logChanges(now)
@@ -335,21 +343,28 @@ func (s *Scheduler) mapSize() int {
 }
 
 // reload takes up new settings and has the map requested at once: a request
-// under way may have been answered before the operator's change.
+// under way may have been answered before the operator's change. Replicas that are
+// not healthy are due at once, too, as they would be after a restart.
 func (s *Scheduler) reload(ctx context.Context, r reload) {
 	s.nextMap.restart(r.page)
 	if r.page == OtherPage {
-		s.observed.mapState = MapState{}
+		s.observed.mapState, s.newToPage = MapState{}, true
 	}
 	s.stats.unauthorized = false
 	sameInterval := r.settings.Interval == s.settings.Interval
 	s.settings = r.settings
+	now := time.Now()
 	if sameInterval {
 		s.limitPool(ctx)
-		return
+	} else {
+		s.schedule.change(now, r.settings.Interval)
+		s.massFailure.restartCycle(s.alive())
+		s.startCycle(ctx, now)
 	}
-	now := time.Now()
-	s.schedule.change(now, r.settings.Interval)
-	s.massFailure.restartCycle(s.alive())
-	s.startCycle(ctx, now)
+	// What the operator has changed, an entry of deny or a file of certificates, say,
+	// may be what kept a replica from being healthy.
+	for _, r := range s.ordered {
+		r.want(unlessUp)
+	}
+	s.queueRechecks(now)
 }

@@ -28,8 +28,8 @@ func (s *Scheduler) startDue(ctx context.Context, now time.Time) {
 }
 
 // startGroup starts the probes of a group, but of the members that are still
-// busy with their last turn.
-func (s *Scheduler) startGroup(ctx context.Context, members []*replica, now time.Time) {
+// busy with their last turn. It returns the count of their deaths.
+func (s *Scheduler) startGroup(ctx context.Context, members []*replica, now time.Time) *cohort {
 	starting := make([]*replica, 0, len(members))
 	for _, r := range members {
 		switch r.phase {
@@ -44,13 +44,14 @@ func (s *Scheduler) startGroup(ctx context.Context, members []*replica, now time
 			s.logTo(r).Debug("passed over: its death is withheld until it is confirmed")
 		}
 	}
-	s.massFailure.started(starting, now)
+	c := s.massFailure.started(starting, now)
 	s.stats.started += len(starting)
 	for _, r := range starting {
-		r.phase = probing
+		r.phase, r.recheck = probing, noRecheck
 		s.pool.start(ctx, &job{replica: r, turn: now, wasDead: s.overCapacity && r.health == probe.Dead})
 	}
 	s.repeatChecks = append(s.repeatChecks, repeatCheck{now.Add(pace.Repeat), now, members})
+	return c
 }
 
 // handleResult takes the result of a probe.
@@ -94,6 +95,7 @@ func (s *Scheduler) handleProbe(r *replica, j *job) {
 	} else {
 		s.report(r, j.result)
 	}
+	s.settled(r)
 	s.decide(s.massFailure.survived(r))
 }
 
