@@ -9,6 +9,7 @@ require (
 	github.com/jedib0t/go-pretty/v6 v6.8.3 // tables and the progress bar of the commands, by the width that characters have on a terminal
 	github.com/nlnwa/whatwg-url v0.6.2 // URLs as the WHATWG standard, browsers and curl understand them
 	github.com/prometheus/client_golang v1.25.0 // the metrics: its output is what promtool accepts
+	github.com/prometheus/common v0.72.0 // the metrics as text: client_golang's own handler adds the binary formats, 0.34 MB
 	github.com/sirupsen/logrus v1.10.2 // the log
 	github.com/spf13/cobra v1.10.2 // the commands, and their completions for three shells
 	github.com/spf13/pflag v1.1.0 // the command line as the original has it: -cFILE, which package flag cannot read
@@ -28,7 +29,6 @@ require (
 	github.com/mattn/go-runewidth v0.0.16 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
-	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	golang.org/x/text v0.43.0 // indirect

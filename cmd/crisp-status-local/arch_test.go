@@ -64,8 +64,8 @@ var architecture = map[string]struct {
 		ours: []string{"internal/probe", "internal/status"},
 		theirs: []string{
 			"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors",
-			"github.com/prometheus/client_golang/prometheus/promhttp", "github.com/prometheus/client_golang/prometheus/testutil",
-			"github.com/prometheus/client_golang/prometheus/testutil/promlint",
+			"github.com/prometheus/client_golang/prometheus/testutil", "github.com/prometheus/client_golang/prometheus/testutil/promlint",
+			"github.com/prometheus/common/expfmt",
 		},
 		why: "the endpoint shows a state that main hands it, and knows none of the parts that it comes from; testutil is for its tests",
 	},

@@ -292,3 +292,41 @@ func TestTheSocketOfADaemonThatIsGoneIsReplaced(t *testing.T) {
 		t.Errorf("got %v of the socket after the end, want it gone", err)
 	}
 }
+
+// hangingSource does not answer before it is released.
+type hangingSource struct {
+	*fake
+	asked, release chan struct{}
+}
+
+func (s hangingSource) Totals(ctx context.Context) (State, error) {
+	s.asked <- struct{}{}
+	<-s.release
+	return s.fake.Totals(ctx)
+}
+
+// TestScrapesAreBounded: more of them than are answered at a time are told to come later,
+// rather than kept.
+func TestScrapesAreBounded(t *testing.T) {
+	source := hangingSource{newFake(t), make(chan struct{}), make(chan struct{})}
+	h := New(source, Options{})
+	statuses := make(chan int)
+	for range mostScrapes {
+		go func() { statuses <- get(t, h, "GET", "/metrics", "localhost").StatusCode }()
+		<-source.asked
+	}
+	if resp := get(t, h, "GET", "/metrics", "localhost"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got status %d for one more than %d at a time, want 503", resp.StatusCode, mostScrapes)
+	}
+	close(source.release)
+	for range mostScrapes {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("got status %d for one of %d, want 200", status, mostScrapes)
+		}
+	}
+	go func() { <-source.asked }()
+	resp := get(t, h, "GET", "/metrics", "localhost")
+	if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || got != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("got status %d of type %q afterwards, want 200 of the type that Prometheus reads as its text format", resp.StatusCode, got)
+	}
+}

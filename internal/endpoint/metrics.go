@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
@@ -16,10 +16,16 @@ import (
 
 const namespace = "crisp_status_local_"
 
+// textFormat is the content type of metrics, which every scraper reads.
+const textFormat = "text/plain; version=0.0.4; charset=utf-8"
+
+// mostScrapes is how many scrapes are answered at a time.
+const mostScrapes = 4
+
 // metricsHandler returns the handler of the daemon's own metrics: some 160
 // series, however many replicas there are. They are in a registry of their own,
 // made when it is asked for: the library's default one would cost memory in
-// every daemon.
+// every daemon. Its own handler would link the binary formats, too.
 func metricsHandler(source Source) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -27,7 +33,27 @@ func metricsHandler(source Source) http.Handler {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: patience})
+	places := make(chan struct{}, mostScrapes)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		default:
+			http.Error(w, "too many scrapes at a time", http.StatusServiceUnavailable)
+			return
+		}
+		families, err := registry.Gather()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", textFormat)
+		for _, family := range families {
+			if _, err := expfmt.MetricFamilyToText(w, family); err != nil {
+				return // the client has gone
+			}
+		}
+	})
 }
 
 // collector makes metrics of the state when they are scraped.

@@ -54,7 +54,7 @@ func (h handler) replicaMetrics(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	w.Header().Set("Content-Type", textFormat)
 	if r.Method == http.MethodHead {
 		return
 	}
