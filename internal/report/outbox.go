@@ -26,6 +26,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/status"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
@@ -106,11 +107,16 @@ func New(reporter Reporter, terms Terms, log logrus.FieldLogger) *Outbox {
 }
 
 // Reload replaces the reporter and the terms. Requests in flight are not affected.
-// A new promise reaches the page with the next verdict of each replica.
+// A new promise reaches the page with the next verdict of each replica. What waits for
+// another try, half an interval perhaps, is due at once: the operator may have mended the
+// cause.
 func (o *Outbox) Reload(reporter Reporter, terms Terms) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.reporter, o.promise, o.limiter.interval = reporter, terms.Promise, terms.Interval
+	now := time.Now()
+	o.gate.trials.hasten()
+	o.queue.flush(now, func(e *entry) bool { return e.failures > 0 && now.Sub(e.tried) >= pace.Shortest })
 	o.dispatch()
 }
 

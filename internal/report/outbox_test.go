@@ -453,6 +453,54 @@ func TestReloadOfTheSamePage(t *testing.T) {
 	})
 }
 
+// TestReloadTriesAtOnce: the operator may have mended what the API refused. Otherwise a
+// verdict that is rejected alone waits for half an hour at an interval of an hour, and
+// one that the token is refused for a minute. Many reloads are no more than two tries a
+// second.
+func TestReloadTriesAtOnce(t *testing.T) {
+	for _, code := range []int{400, 404, 401} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, 10, time.Hour, always(refusing(code, 0), 0))
+			defer b.stop()
+			b.Put(verdict(1, 1, probe.Healthy))
+			time.Sleep(69 * time.Minute) // between two tries
+			b.answered()
+			for range 1000 {
+				b.Reload(reporterFunc(b.report), Terms{time.Hour, time.Hour})
+				time.Sleep(5 * time.Millisecond)
+			}
+			if got := len(b.answered()); got < 9 || got > 11 {
+				t.Errorf("status %d: got %d tries in five seconds of reloads, want two a second", code, got)
+			}
+			b.answers(nil)
+			time.Sleep(time.Second)
+			b.answered()
+			b.Reload(reporterFunc(b.report), Terms{time.Hour, time.Hour})
+			synctest.Wait()
+			if got := b.answered(); len(got) != 1 || b.Waiting() != 0 {
+				t.Errorf("status %d: got %v with the reload, want the verdict taken", code, got)
+			}
+		})
+	}
+}
+
+// TestReloadObeysRetryAfter: a reload is no reason to ask an API that wants to be left
+// alone.
+func TestReloadObeysRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 10, time.Hour, always(refusing(503, 5*time.Second), 0))
+		defer b.stop()
+		b.Put(verdict(1, 1, probe.Healthy))
+		time.Sleep(time.Second)
+		b.answered()
+		b.Reload(reporterFunc(b.report), Terms{time.Hour, time.Hour})
+		time.Sleep(3 * time.Second)
+		if got := b.answered(); len(got) != 0 {
+			t.Errorf("got %v after a reload, want none before the 5 s are over", got)
+		}
+	})
+}
+
 // TestNobodyStarves: where verdicts come faster than they are taken, each
 // replica gets its turn.
 func TestNobodyStarves(t *testing.T) {
