@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -171,6 +172,9 @@ type world struct {
 	failing time.Duration // the API fails since then, with short breaks
 
 	well    time.Duration // since when all is; in the future while it is not
+	settled time.Duration // since when nothing waits for a retry any more
+	brief   bool          // all replicas were up, but for a moment when this host could reach none
+	churned bool          // the map has changed, or replicas were not up
 	excused time.Duration // what a report until then is late for has a reason
 
 	broken []string
@@ -277,20 +281,24 @@ func (w *world) install(m *statusapi.Map, v mapVariant) {
 // fails notes that the API does until then. An outage that is short and alone is no
 // excuse.
 func (w *world) fails(until time.Duration) {
-	now := w.now()
+	now, more := w.now(), time.Duration(0)
+	if w.api.only < 10 || w.api.mixed {
+		more = requestTimeout + w.interval/2 // one may hang, or be rejected alone
+	}
+	if w.api.mixed || w.api.err == statusapi.ErrUnauthorized && until-now > pace.UnauthorizedGrace {
+		more += time.Minute
+	}
+	throttled := time.Duration(0)
+	if away, ok := errors.AsType[*statusapi.UnavailableError](w.api.err); ok && away.Throttled || w.api.mixed {
+		throttled = time.Minute
+	}
+	w.settled = max(w.settled, until+w.recovery()+requestTimeout+more+throttled)
 	if w.failing == 0 || now > w.well+w.promise+pace.Grace {
 		w.failing = now
 	}
 	if until-w.failing <= pace.Outage {
 		w.well = max(w.well, until)
 		return
-	}
-	more := time.Duration(0)
-	if w.api.only < 10 || w.api.mixed {
-		more = requestTimeout + w.interval/2 // one may hang, or be rejected alone
-	}
-	if w.api.mixed || w.api.err == statusapi.ErrUnauthorized && until-now > pace.UnauthorizedGrace {
-		more += time.Minute
 	}
 	w.disturb(until, w.recovery()+more)
 }
@@ -322,11 +330,30 @@ func (r scribe) record(v statusapi.Verdict) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := w.site(v.ID)
+	w.wantTaken(v.ID, at)
+	if w.brief && v.Health == probe.Dead {
+		w.breaks(v.ID, "got the verdict dead, want none: this host reached no replica for a moment")
+	}
 	if now := w.now(); now > at.putAt {
 		at.puts, at.putAt = at.puts[max(0, len(at.puts)-1):], now
 	}
 	at.probes++
 	at.puts = append(at.puts, verdict{at.probes, v.Health})
+}
+
+// wantTaken checks that the page has the newest verdict of r, unless it had no time for
+// that. The caller holds the lock.
+func (w *world) wantTaken(id probe.ID, r *watched) {
+	if len(r.puts) == 0 || !r.present || w.duty.scope != duty.Everything || r.putAt <= max(r.handed, w.reloaded) {
+		return
+	}
+	newest := r.puts[len(r.puts)-1]
+	if r.shown.n >= newest.n || r.shown.health == newest.health && w.promise > w.interval {
+		return
+	}
+	if waits := w.now() - max(r.putAt, w.settled, w.excused, w.duty.at); waits > w.recovery() {
+		w.breaks(id, "the page has %v, want %v, which has waited for %v", r.shown.verdict, newest, waits)
+	}
 }
 
 func (r scribe) Repeat(v statusapi.Verdict) {
@@ -605,6 +632,9 @@ func (w *world) wantInTime(id probe.ID, r *watched) {
 	}
 	// One that the daemon had to learn of anew has no verdict to be repeated.
 	limit := max(last.at+last.promise+38*time.Second, r.handed+38*time.Second+w.longest(), w.excused)
+	if last.at > max(w.settled, w.excused, w.well, w.reloaded, r.handed, w.duty.at) {
+		limit = last.at + pace.Renewal(w.interval, w.promise) + w.interval + 6*time.Second + w.longestRTT
+	}
 	if now > limit {
 		w.breaks(id, "unreported for %v, want %v at most", now-last.at, limit-last.at)
 	}
