@@ -288,11 +288,14 @@ func (w *world) fails(until time.Duration) {
 	if w.api.mixed || w.api.err == statusapi.ErrUnauthorized && until-now > pace.UnauthorizedGrace {
 		more += time.Minute
 	}
+	if w.api.after > pace.StatusLine {
+		more += requestTimeout
+	}
 	throttled := time.Duration(0)
 	if away, ok := errors.AsType[*statusapi.UnavailableError](w.api.err); ok && away.Throttled || w.api.mixed {
-		throttled = time.Minute
+		throttled = min(w.interval, pace.Spread(w.interval)+30*time.Second)
 	}
-	w.settled = max(w.settled, until+w.recovery()+requestTimeout+more+throttled)
+	w.settled = max(w.settled, until+w.recovery()+more+throttled)
 	if w.failing == 0 || now > w.well+w.promise+pace.Grace {
 		w.failing = now
 	}
