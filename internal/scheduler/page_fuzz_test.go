@@ -121,8 +121,8 @@ func (w *world) end() {
 	if took := time.Since(began); took > 5*time.Second && !stalled {
 		w.breaks(all, "the daemon took %v to end, want 5s at most", took)
 	}
-	if known, current := d.scheduler.Known(); known != current {
-		w.breaks(all, "got %d replicas known at the end, want the %d of the map", known, current)
+	if known, scheduled, current := d.scheduler.Known(); known != current || scheduled != current {
+		w.breaks(all, "got %d replicas known and %d scheduled at the end, want the %d of the map", known, scheduled, current)
 	}
 	if n := len(d.inFlight); n > 0 {
 		w.breaks(all, "got %d requests in flight at the end, want none", n)
@@ -230,7 +230,7 @@ func (w *world) restart(after time.Duration) {
 	time.Sleep(after)
 	w.mu.Lock()
 	w.stalled = time.Time{}
-	w.disturb(w.now(), 38*time.Second+w.longest())
+	w.disturb(w.now(), 38*time.Second+pace.LongestProbe)
 	w.mu.Unlock()
 	w.begin()
 	w.mu.Lock()
@@ -239,7 +239,7 @@ func (w *world) restart(after time.Duration) {
 // reload takes up the settings of e, as the daemon does. The caller holds the lock.
 func (w *world) reload(e event) {
 	if w.crowded() {
-		w.disturb(w.now(), w.interval+38*time.Second+w.longest())
+		w.disturb(w.now(), w.interval+38*time.Second+pace.LongestProbe)
 	}
 	w.interval, w.promise, w.workers, w.reloaded = e.interval(), promiseOf(e.interval(), e.b), e.workers(), w.now()
 	page := scheduler.SamePage

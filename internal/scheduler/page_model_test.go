@@ -119,6 +119,8 @@ type watched struct {
 	puts    []verdict // the newest one, and those that it replaced in the same moment
 	putAt   time.Duration
 
+	measured time.Time // as putAt, by a clock that stands still in suspend
+
 	present  bool          // in the API's map
 	entered  time.Duration // that
 	handed   time.Duration // to the daemon, first; never before
@@ -250,9 +252,6 @@ func (w *world) turnAll() {
 	}
 }
 
-// longest is the longest that a probe of any replica takes.
-func (w *world) longest() time.Duration { return max(pace.LongestProbe, w.interval/2) }
-
 // disturb notes that something is wrong until then: whoever is not reported because of
 // it must be so within recovery after its end.
 func (w *world) disturb(until, recovery time.Duration) {
@@ -340,6 +339,7 @@ func (r scribe) record(v statusapi.Verdict) {
 	if now := w.now(); now > at.putAt {
 		at.puts, at.putAt = at.puts[max(0, len(at.puts)-1):], now
 	}
+	at.measured = time.Now()
 	at.probes++
 	at.puts = append(at.puts, verdict{at.probes, v.Health})
 }
@@ -524,6 +524,9 @@ func (c *client) Report(ctx context.Context, v statusapi.Verdict, promise time.D
 	if isDead := v.Health == probe.Dead; !c.duty.scope.Permits(isDead) && (c.duty.at < now || !c.duty.before.Permits(isDead)) {
 		c.breaks(v.ID, "got a report of %s begun within the scope %v", v.Health, c.duty.scope)
 	}
+	if age := time.Since(r.measured); c.script.shared && v.Health == probe.Dead && age > pace.FreshFor(c.interval) && c.reloaded < now {
+		c.breaks(v.ID, "got a death sent that is %v old", age)
+	}
 	m := c.meets(r)
 	wait := func(d time.Duration) error {
 		c.mu.Unlock()
@@ -634,7 +637,7 @@ func (w *world) wantInTime(id probe.ID, r *watched) {
 		return
 	}
 	// One that the daemon had to learn of anew has no verdict to be repeated.
-	limit := max(last.at+last.promise+38*time.Second, r.handed+38*time.Second+w.longest(), w.excused)
+	limit := max(last.at+last.promise+38*time.Second, r.handed+38*time.Second+pace.LongestProbe, w.excused)
 	if last.at > max(w.settled, w.excused, w.well, w.reloaded, r.handed, w.duty.at) {
 		limit = last.at + pace.Renewal(w.interval, w.promise) + w.interval + 6*time.Second + w.longestRTT
 	}
@@ -649,7 +652,7 @@ func (w *world) crowded() bool { return w.workers > 0 }
 // tell is the longest from a change of a replica to the report of it, while all is well: the next
 // turn, the probe; for a death the end of its cycle, and two confirmations.
 func (w *world) tell() time.Duration {
-	return 2*w.interval + pace.Spread(w.interval) + 2*w.longest() + 2*(3*time.Second+pace.LongestProbe)
+	return 2*w.interval + pace.Spread(w.interval) + 2*pace.LongestProbe + 2*(3*time.Second+pace.LongestProbe)
 }
 
 // show returns what the page shows of a replica.
@@ -677,7 +680,10 @@ func (w *world) wantShown() {
 		since = max(since, r.handed)
 		bound := w.tell()
 		if want != probe.Dead {
-			bound = w.interval + 38*time.Second + w.longest()
+			bound = w.interval + 38*time.Second
+			if r.upSince+w.tell() > since {
+				bound += pace.LongestProbe // a death may be in doubt
+			}
 		}
 		if w.dateless {
 			bound += w.promise
