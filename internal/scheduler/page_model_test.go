@@ -112,6 +112,7 @@ type watched struct {
 	n       int
 	is      behaviour
 	since   time.Duration // it is that
+	born    time.Duration
 	upSince time.Duration // it is up in any way; never while it is not
 
 	probing bool
@@ -159,6 +160,7 @@ type world struct {
 	rtt, longestRTT   time.Duration
 	current           *statusapi.Map
 	held              *statusapi.Map // by the daemon; nil: none
+	heldAt            time.Duration  // since then
 	dateless          bool
 	copies            map[*statusapi.Map]*statusapi.Map // that were handed out, by what they were
 	watched           map[probe.ID]*watched
@@ -219,7 +221,7 @@ func (w *world) site(id probe.ID) *watched {
 	r := w.watched[id]
 	if r == nil {
 		n := numberOf(id.Replica)
-		r = &watched{n: n, upSince: never, handed: never, entered: never}
+		r = &watched{n: n, born: w.now(), upSince: never, handed: never, entered: never}
 		w.turn(r)
 		w.watched[id] = r
 	}
@@ -344,6 +346,15 @@ func (r scribe) record(v statusapi.Verdict) {
 	at.puts = append(at.puts, verdict{at.probes, v.Health})
 }
 
+// calm returns since when every report is taken at its first try.
+func (w *world) calm() time.Duration {
+	held := w.heldAt + w.recovery()
+	if w.held != w.current {
+		held = never
+	}
+	return max(w.settled, w.excused, w.duty.at, held)
+}
+
 // wantTaken checks that the page has the newest verdict of r, unless it had no time for
 // that. The caller holds the lock.
 func (w *world) wantTaken(id probe.ID, r *watched) {
@@ -354,7 +365,7 @@ func (w *world) wantTaken(id probe.ID, r *watched) {
 	if r.shown.n >= newest.n || r.shown.health == newest.health && w.promise > w.interval {
 		return
 	}
-	if waits := w.now() - max(r.putAt, w.settled, w.excused, w.duty.at); waits > w.recovery() {
+	if waits := w.now() - max(r.putAt, w.calm()); waits > w.recovery() {
 		w.breaks(id, "the page has %v, want %v, which has waited for %v", r.shown.verdict, newest, waits)
 	}
 }
@@ -490,7 +501,9 @@ func (c *client) FetchMap(ctx context.Context, prev *statusapi.Map) (*statusapi.
 	case c.of.killed || c.page != c.world.page:
 		return nil, errUnreachable
 	}
-	c.held = c.current
+	if c.held != c.current {
+		c.held, c.heldAt = c.current, c.now()
+	}
 	for i := range c.current.Checks {
 		if r := c.site(c.current.Checks[i].ID()); r.handed == never {
 			r.handed = c.now()
@@ -638,7 +651,7 @@ func (w *world) wantInTime(id probe.ID, r *watched) {
 	}
 	// One that the daemon had to learn of anew has no verdict to be repeated.
 	limit := max(last.at+last.promise+38*time.Second, r.handed+38*time.Second+pace.LongestProbe, w.excused)
-	if last.at > max(w.settled, w.excused, w.well, w.reloaded, r.handed, w.duty.at) {
+	if last.at > max(w.calm(), w.well, w.reloaded, r.handed) {
 		limit = last.at + pace.Renewal(w.interval, w.promise) + w.interval + 6*time.Second + w.longestRTT
 	}
 	if now > limit {
@@ -681,7 +694,7 @@ func (w *world) wantShown() {
 		bound := w.tell()
 		if want != probe.Dead {
 			bound = w.interval + 38*time.Second
-			if r.upSince+w.tell() > since {
+			if r.upSince > r.born && r.upSince+w.tell() > since {
 				bound += pace.LongestProbe // a death may be in doubt
 			}
 		}
