@@ -427,6 +427,48 @@ func TestRefusedTrialsBlockNobody(t *testing.T) {
 	})
 }
 
+// TestARejectedPartOfTheMapBlocksNobody: replicas that lie together are rejected, such as
+// those of a service that was removed while the map cannot be fetched. Trials find the others
+// before each of them was tried.
+func TestARejectedPartOfTheMapBlocksNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas, rejected = 48, 32
+		b := newBench(t, replicas, 2*time.Minute, nil)
+		defer b.stop()
+		put := func(n int) {
+			for i := range replicas {
+				b.Put(verdict(i, n, probe.Healthy))
+			}
+			time.Sleep(2 * time.Minute)
+		}
+		put(1)
+		b.answered()
+		isRejected := make(map[string]bool)
+		for i := range rejected {
+			isRejected[verdict(i, 0, "").ID.Replica] = true
+		}
+		b.answers(func(_ context.Context, v statusapi.Verdict, _ time.Duration) error {
+			if isRejected[v.ID.Replica] {
+				return refusing(404, 0)
+			}
+			return nil
+		})
+		put(2)
+		tried, taken := make(map[string]bool), 0
+		for _, s := range b.answered() {
+			if s.err == nil {
+				taken++
+			} else if taken == 0 {
+				tried[s.replica] = true
+			}
+		}
+		if len(tried) >= rejected || taken != replicas-rejected {
+			t.Errorf("got %d of the rejected replicas tried before another was taken, and %d taken in an interval, want fewer than %d, and %d",
+				len(tried), taken, rejected, replicas-rejected)
+		}
+	})
+}
+
 // TestTrialThatHangs holds up the others no longer than five seconds.
 func TestTrialThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"container/heap"
+	"math/rand/v2"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -35,6 +36,7 @@ type entry struct {
 	in       *entries // ready or later
 	index    int      // in it
 	order    int      // of insertion, which breaks ties
+	lot      uint32   // drawn for byTrial
 	recovery bool     // the page shows the replica dead, though it is up
 	last     bool     // it failed, and beyond its deadline or another one was taken since
 	deadline time.Time
@@ -107,12 +109,14 @@ func byDeadline(a, b *entry) bool {
 }
 
 // byTrial puts the replica first that was not tried for the longest time, so that
-// trials rotate through the replicas.
+// trials rotate through the replicas. Those that were never tried come by lot: if the API
+// rejects a part of the map, that is often one that lies together, and has its deadlines
+// together. One trial after another would be of that part, and no other replica reported.
 func byTrial(a, b *entry) bool {
 	if !a.tried.Equal(b.tried) {
 		return a.tried.Before(b.tried)
 	}
-	return byDeadline(a, b)
+	return a.lot < b.lot
 }
 
 func byDue(a, b *entry) bool {
@@ -155,7 +159,7 @@ func (q *queue) Len() int { return len(q.all) - q.gone - q.withheld }
 func (q *queue) put(now time.Time, v statusapi.Verdict) *entry {
 	e := q.all[v.ID]
 	if e == nil {
-		e = &entry{}
+		e = &entry{lot: rand.Uint32()}
 		q.all[v.ID] = e
 	}
 	e.verdict, e.renewal = v, false
