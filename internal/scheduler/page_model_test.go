@@ -161,6 +161,7 @@ type world struct {
 	current           *statusapi.Map
 	held              *statusapi.Map // by the daemon; nil: none
 	heldAt            time.Duration  // since then
+	mapRefused        bool           // the last request was
 	dateless          bool
 	copies            map[*statusapi.Map]*statusapi.Map // that were handed out, by what they were
 	watched           map[probe.ID]*watched
@@ -497,10 +498,15 @@ func (c *client) FetchMap(ctx context.Context, prev *statusapi.Map) (*statusapi.
 	defer c.mu.Unlock()
 	switch {
 	case err != nil:
+		c.mapRefused = true
 		return nil, err
 	case c.of.killed || c.page != c.world.page:
 		return nil, errUnreachable
 	}
+	if c.held != nil && c.held != c.current && c.mapRefused {
+		c.disturb(c.now(), c.recovery()+pace.Trial(c.interval))
+	}
+	c.mapRefused = false
 	if c.held != c.current {
 		c.held, c.heldAt = c.current, c.now()
 	}
@@ -648,6 +654,9 @@ func (w *world) wantInTime(id probe.ID, r *watched) {
 	now, last := w.now(), r.shown
 	if !r.present || r.handed == never || last.at == 0 || last.health == probe.Dead || r.upSince > last.at || w.duty.scope == duty.Nothing || w.crowded() {
 		return
+	}
+	if w.held != nil && w.held != w.current && w.mapRefused {
+		return // the API rejects replicas that the daemon cannot know to be gone
 	}
 	// One that the daemon had to learn of anew has no verdict to be repeated.
 	limit := max(last.at+last.promise+38*time.Second, r.handed+38*time.Second+pace.LongestProbe, w.excused)
