@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -143,11 +146,7 @@ func (o *statusFlags) picture(ctx context.Context, sys system) (string, error) {
 		return "", err
 	}
 	if o.output == "json" {
-		var text bytes.Buffer
-		if err := json.Indent(&text, bytes.TrimSpace(body), "", "  "); err != nil {
-			return "", fmt.Errorf("the daemon's answer is no JSON: %w", err)
-		}
-		return text.String() + "\n", nil
+		return indented(body)
 	}
 	snapshot, err := o.decode(body)
 	if err != nil {
@@ -155,6 +154,35 @@ func (o *statusFlags) picture(ctx context.Context, sys system) (string, error) {
 	}
 	v := statusView{screen: newScreen(sys.stdout, sys.lookupEnv), snapshot: snapshot, peer: peer}
 	return o.show(v)
+}
+
+// indented returns JSON as people read it. What a terminal would obey is escaped: the
+// answer may be another user's.
+func indented(body []byte) (string, error) {
+	var text bytes.Buffer
+	if err := json.Indent(&text, bytes.TrimSpace(body), "", "  "); err != nil {
+		return "", fmt.Errorf("the daemon's answer is no JSON: %w", err)
+	}
+	return escaped(text.String()) + "\n", nil
+}
+
+// escaped returns JSON with the escapes of what cannot be printed. It can be in strings alone.
+func escaped(text string) string {
+	odd := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+	if utf8.ValidString(text) && strings.IndexFunc(text, odd) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !odd(r) {
+			b.WriteRune(r) // U+FFFD for what is not Unicode
+			continue
+		}
+		for _, half := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, half)
+		}
+	}
+	return b.String()
 }
 
 // query returns what the daemon may leave out: of 10,000 replicas most are healthy,
