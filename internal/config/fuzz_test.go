@@ -33,6 +33,8 @@ func FuzzParse(f *testing.F) {
 		"x = '''${A}''''' # ${\n\"${y}\" = \"\"\"\\\"\"\"\"\"\"",
 		"report.token = 't'\n[cluster]\nengine = 'etcd'\nmember = 'a'\nendpoints = ['http://9f3c-variable@h', ${A}]\nuser = ${A}\npassword_file = '9f3c-literal-9f3c'",
 		"report.token = 't'\n[cluster]\nengine = 'address'\naddress = '10.0.0.1'\nttl = 4",
+		"report.token = 't'\nreport.promise = 600\n[probe]\ninterval = 60\n[cluster]\nengine = 'alive'\nmember = 'a'",
+		"report = {token = 't', promise = 59}\nprobe.interval = ${Q}\n[cluster]\nengine = 'etcd'\nmember = 'a'\ngroup = 'g/\u00e9'\nendpoints = []\nttl = 5.0\nca_file = '/dev/null'",
 		"\xef\xbb\xbfreport.token = 1e999\r\nreport.tokne = 07:32:00",
 	} {
 		f.Add(seed)
@@ -77,6 +79,7 @@ func inRange(c Config) bool {
 		endpointProblem(c.Endpoint) == "" && !strings.HasSuffix(c.Endpoint, "/") &&
 		tokenProblem(c.Token.Reveal()) == "" &&
 		c.Interval >= time.Second && c.Interval <= time.Hour && c.Interval%time.Second == 0 &&
+		c.Promise >= c.Interval && c.Promise <= time.Hour && c.Promise%time.Second == 0 &&
 		c.Workers >= 0 && c.Workers <= 100_000 && clusterInRange(c.Cluster)
 }
 
