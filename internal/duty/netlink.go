@@ -221,23 +221,25 @@ func readAddress(m syscall.NetlinkMessage) (at place, addr netip.Addr, flags uin
 		return at, addr, 0, false
 	}
 	head := (*unix.IfAddrmsg)(unsafe.Pointer(&m.Data[0]))
-	attributes, err := syscall.ParseNetlinkRouteAttr(&m)
-	if err != nil {
-		return at, addr, 0, false
-	}
 	flags = uint32(head.Flags)
 	var local, remote netip.Addr
-	for _, a := range attributes {
-		switch a.Attr.Type {
+	// Not by syscall.ParseNetlinkRouteAttr, which panics at an attribute without padding.
+	for rest := m.Data[unix.SizeofIfAddrmsg:]; len(rest) >= unix.SizeofRtAttr; {
+		size := int(binary.NativeEndian.Uint16(rest))
+		if size < unix.SizeofRtAttr || size > len(rest) {
+			return at, addr, 0, false
+		}
+		switch value := rest[unix.SizeofRtAttr:size]; binary.NativeEndian.Uint16(rest[2:]) {
 		case unix.IFA_LOCAL: // of a link between two, the end that is here
-			local, _ = netip.AddrFromSlice(a.Value)
+			local, _ = netip.AddrFromSlice(value)
 		case unix.IFA_ADDRESS:
-			remote, _ = netip.AddrFromSlice(a.Value)
+			remote, _ = netip.AddrFromSlice(value)
 		case unix.IFA_FLAGS:
-			if len(a.Value) >= 4 {
-				flags = binary.NativeEndian.Uint32(a.Value)
+			if len(value) >= 4 {
+				flags = binary.NativeEndian.Uint32(value)
 			}
 		}
+		rest = rest[min(len(rest), (size+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1)):]
 	}
 	if addr = local; !addr.IsValid() {
 		addr = remote

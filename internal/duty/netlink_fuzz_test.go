@@ -19,6 +19,16 @@ func message(kind, flags uint16, sequence uint32, attributes ...byte) []byte {
 	return b
 }
 
+// TestAttributeWithoutPadding: the last one may end with its message.
+func TestAttributeWithoutPadding(t *testing.T) {
+	here := false
+	w := &addressWatch{addr: netip.MustParseAddr("192.0.2.7"), flags: make(map[place]uint32), has: func(p presence) { here = len(p.devices) > 0 }}
+	data := message(unix.RTM_NEWADDR, 0, 0, 8, 0, byte(unix.IFA_LOCAL), 0, 192, 0, 2, 7, 5, 0, byte(unix.IFA_LABEL), 0, 'l')
+	if err := w.take(append(data, 0, 0, 0)); err != nil || !here {
+		t.Errorf("got the error %v and the address here: %v, want it here", err, here)
+	}
+}
+
 // FuzzNetlink holds whatever comes from a netlink socket to this: it is an error or not,
 // and the address is said to be here only after a message that says so.
 func FuzzNetlink(f *testing.F) {
