@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// FuzzAnswer holds whatever the API, or what stands in its place, answers to this: an answer
+// FuzzAPIAnswer holds whatever the API, or what stands in its place, answers to this: an answer
 // that is no success has a meaning in a short line without the token, a wait is asked for by
 // 429 and 503 alone and is never negative, and a map request has a map or an error.
-func FuzzAnswer(f *testing.F) {
+func FuzzAPIAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n" + emptyMap,
 		"HTTP/1.1 429 \r\nRetry-After: 99999999999999999999\r\n\r\n",
