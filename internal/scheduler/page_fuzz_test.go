@@ -103,8 +103,9 @@ func (w *world) begin() {
 	d.scheduled.Go(func() { d.scheduler.Run(scheduling) })
 }
 
-// end ends the daemon, as a service manager does.
-func (w *world) end() {
+// end ends the daemon, as a service manager does. It reports whether every report was
+// renewed before.
+func (w *world) end() bool {
 	d := w.daemon
 	w.mu.Lock()
 	allWell := w.held == w.current && w.now() > w.well+10*time.Second && w.now() > w.apiEnds+w.interval && w.duty.scope == duty.Everything
@@ -128,7 +129,7 @@ func (w *world) end() {
 		w.breaks(all, "got %d requests in flight at the end, want none", n)
 	}
 	if !allWell || stalled {
-		return
+		return false
 	}
 	if n := d.outbox.Waiting(); n > 0 {
 		w.breaks(all, "got %d verdicts waiting at the end, want none", n)
@@ -138,6 +139,7 @@ func (w *world) end() {
 			w.breaks(id, "the page shows %v at the end, want %v: a verdict is lost", r.shown.verdict, r.puts[n-1])
 		}
 	}
+	return w.now() > max(w.calm(), w.well, w.reloaded)+w.interval+38*time.Second
 }
 
 // kill ends the daemon at once.
@@ -166,6 +168,7 @@ func (w *world) happen(e event) {
 			w.disturb(now, w.recovery()+pace.Trial(w.interval))
 		}
 	case mapFails:
+		w.planned = false
 		w.mapMood, w.mapEnds = of(mapMoods, e.a), now+of(lengths, e.b&15)
 	case apiFails, apiFailsAgain:
 		w.api, w.apiEnds, w.once = e.mood(), now+of(lengths, e.b&15), false
@@ -199,12 +202,12 @@ func (w *world) happen(e event) {
 		w.reload(e)
 	case ends:
 		w.mu.Unlock()
-		w.end()
-		w.restart(of(lengths, e.b&15))
+		renewed := w.end()
+		w.restart(of(lengths, e.b&15), renewed && of(lengths, e.b&15) <= w.promise)
 	case isKilled:
 		w.mu.Unlock()
 		w.kill()
-		w.restart(of(lengths, e.b&15))
+		w.restart(of(lengths, e.b&15), false)
 	case scopeChanges:
 		if w.script.shared {
 			w.changeScope(e.scope())
@@ -218,19 +221,26 @@ func (w *world) happen(e event) {
 		w.disturb(now+d, w.interval+38*time.Second)
 	case isSuspended:
 		w.suspended += of(lengths, e.b&15)
-		w.disturb(w.now()+max(0, time.Until(w.stalled)), w.interval+38*time.Second)
+		w.disturb(w.now()+max(0, time.Until(w.stalled)), min(w.interval, pace.LongestProbe)+38*time.Second)
 	case roundTripChanges:
 		w.rtt = of(roundTrips, e.a)
 		w.longestRTT = max(w.longestRTT, w.rtt)
 	}
 }
 
-// restart begins another run after an absence. It takes the lock.
-func (w *world) restart(after time.Duration) {
+// restart begins another run after an absence; the page must not show one that was
+// planned and is shorter than the promise. It takes the lock.
+func (w *world) restart(after time.Duration, planned bool) {
+	ended := w.now()
 	time.Sleep(after)
 	w.mu.Lock()
 	w.stalled = time.Time{}
-	w.disturb(w.now(), 38*time.Second+pace.LongestProbe)
+	if w.planned = planned && w.now() > w.mapEnds; w.planned {
+		w.disturb(w.now(), 0)
+		w.failing = ended // an outage that follows at once makes it longer
+	} else {
+		w.disturb(w.now(), 38*time.Second+pace.LongestProbe)
+	}
 	w.mu.Unlock()
 	w.begin()
 	w.mu.Lock()

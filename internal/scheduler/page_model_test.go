@@ -178,6 +178,7 @@ type world struct {
 
 	well    time.Duration // since when all is; in the future while it is not
 	settled time.Duration // since when nothing waits for a retry any more
+	planned bool          // the last absence was
 	brief   bool          // all replicas were up, but for a moment when this host could reach none
 	churned bool          // the map has changed, or replicas were not up
 	excused time.Duration // what a report until then is late for has a reason
@@ -659,7 +660,10 @@ func (w *world) wantInTime(id probe.ID, r *watched) {
 		return // the API rejects replicas that the daemon cannot know to be gone
 	}
 	// One that the daemon had to learn of anew has no verdict to be repeated.
-	limit := max(last.at+last.promise+38*time.Second, r.handed+38*time.Second+pace.LongestProbe, w.excused)
+	limit := max(last.at+last.promise+38*time.Second, w.excused)
+	if fast := r.is == up || r.is == sick; !fast || r.since > last.at || !w.planned {
+		limit = max(limit, r.handed+38*time.Second+pace.LongestProbe)
+	}
 	if last.at > max(w.calm(), w.well, w.reloaded, r.handed) {
 		limit = last.at + pace.Renewal(w.interval, w.promise) + w.interval + 6*time.Second + w.longestRTT
 	}
