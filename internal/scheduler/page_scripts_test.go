@@ -81,6 +81,8 @@ func scripts() []struct {
 			then(3*s, replicasTurn, 0, eight(dead)), then(125*s, nothing, 0, 0), then(20*s, scopeChanges, 0, 0), then(125*s, nothing, 0, 0), then(60*s, scopeChanges, 2, 0))},
 		{"the host stalls, is suspended, and cannot probe", compose(settings(30*s, 1, false),
 			then(40*s, stalls, 0, lasting(25*s)), then(60*s, isSuspended, 0, lasting(300*s)), then(60*s, replicasTurn, 0, all(untold)), then(60*s, replicasTurn, 0, all(up)), then(240*s, replicasTurn, 0, eight(denied)))},
+		{"the host is suspended for cycles", compose(settings(120*s, 1, false),
+			then(240*s, nothing, 0, 0), then(40*s, isSuspended, 0, lasting(300*s)), then(240*s, nothing, 0, 0))},
 		{"a long promise, and verdicts that change", compose(settings(60*s, 2, false),
 			then(0, reloads, 2, 4), then(240*s, replicasTurn, 0, eight(sick)), then(90*s, replicasTurn, 0, eight(dead)), then(240*s, apiFails, called("401"), lasting(90*s)), then(8*s, reloads, 1, 0))},
 		{"replicas leave and return unseen, and the page has lost their reports", compose(settings(120*s, 1, false),
