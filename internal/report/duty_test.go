@@ -582,6 +582,7 @@ func TestScopesInDisorder(t *testing.T) {
 					put(i)
 				}
 				time.Sleep(time.Duration(draw(200)) * time.Millisecond)
+				synctest.Wait() // a request that is about to begin has asked for the scope
 			}
 			mu.Lock()
 			calm = true
