@@ -44,8 +44,7 @@ func (s script) play(t *testing.T, maps []*statusapi.Map) []string {
 			w.happen(e)
 			synctest.Wait()
 		}
-		w.heal()
-		time.Sleep(max(0, w.well-w.now()) + w.tell() + w.promise + pace.Grace)
+		time.Sleep(w.heal() + w.tell() + w.promise + pace.Grace)
 		synctest.Wait()
 		w.wantShown()
 		w.end()
@@ -283,8 +282,9 @@ func (w *world) changeScope(scope duty.Scope) {
 	}
 }
 
-// heal ends all that is wrong, but for replicas that are dead.
-func (w *world) heal() {
+// heal ends all that is wrong, but for replicas that are dead. It returns the time until
+// all is well.
+func (w *world) heal() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
@@ -301,6 +301,7 @@ func (w *world) heal() {
 	if w.crowded() {
 		w.reload(event{kind: reloads, a: byte(slices.Index(intervals, w.interval))})
 	}
+	return max(0, w.well-w.now())
 }
 
 // FuzzPage plays a script to the real scheduler and the real outbox, in faked time:
