@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -83,7 +84,7 @@ func (f fault) run(t *testing.T) {
 func (f fault) hold(l *lab, v verdict, agreed figures) {
 	l.t.Helper()
 	if v.worst > longest {
-		l.t.Errorf("I1: %s had no report for %v, until %v, want %v at most", v.worstOf, v.worst, v.worstEnd.Format(time.TimeOnly), longest)
+		l.t.Errorf("I1: %s had no report for %v, until %v, want %v at most: %s", v.worstOf, v.worst, v.worstEnd.Format(time.TimeOnly), longest, l.explainGap(v))
 	}
 	gap := promised
 	if f.gap > 0 {
@@ -125,6 +126,34 @@ func (l *lab) explain(reports []report) string {
 		before, next := around(seen, r.at)
 		text += fmt.Sprintf("\n%s %s reports %s %s; on duty was %q %v before, %q %v after", r.at.Format(time.StampMilli), r.from, r.replica, r.health,
 			before.holder, r.at.Sub(before.answered).Round(time.Millisecond), next.holder, next.asked.Sub(r.at).Round(time.Millisecond))
+	}
+	return text
+}
+
+// explainGap returns what was known during the worst gap, for a failure: each change of
+// the holder, and the reports of each host by replica.
+func (l *lab) explainGap(v verdict) string {
+	from := v.worstEnd.Add(-v.worst - interval)
+	text, last := "", "?"
+	if l.watcher != nil {
+		for _, s := range l.watcher.after(from) {
+			if s.holder != last && s.asked.Before(v.worstEnd) {
+				text += fmt.Sprintf("\n%s on duty is %q", s.answered.Format(time.StampMilli), s.holder)
+				last = s.holder
+			}
+		}
+	}
+	type row struct{ replica, host string }
+	times := make(map[row][]string)
+	for _, r := range l.page.after(from) {
+		if !r.at.After(v.worstEnd) && slices.Contains(up, r.replica) {
+			times[row{r.replica, r.from}] = append(times[row{r.replica, r.from}], r.at.Format("05.000"))
+		}
+	}
+	for _, replica := range up {
+		for _, d := range l.daemons {
+			text += fmt.Sprintf("\n%s reports %s at %v", d.host.name, replica, times[row{replica, d.host.name}])
+		}
 	}
 	return text
 }

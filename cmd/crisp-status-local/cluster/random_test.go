@@ -39,6 +39,7 @@ func TestRandomFaults(t *testing.T) {
 			l.page.turn()
 		}
 		heal()
+		t.Logf("%s all is well", time.Now().Format(time.TimeOnly))
 		if random.IntN(3) == 0 {
 			ended := time.Now()
 			l.asItIs(ended)
@@ -79,6 +80,7 @@ func (l *lab) breakSomething(random *rand.Rand, counts map[string]int) func() {
 	for _, i := range order[:hit] {
 		kind := kinds[random.IntN(len(kinds))]
 		counts[kind.name]++
+		l.t.Logf("%s %s: %s", time.Now().Format(time.TimeOnly), l.daemons[i].host.name, kind.name)
 		heals = append(heals, kind.begin(l.daemons[i]))
 		time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond)
 	}
@@ -86,10 +88,12 @@ func (l *lab) breakSomething(random *rand.Rand, counts map[string]int) func() {
 		member := l.etcd.members[random.IntN(len(l.etcd.members))]
 		if random.IntN(2) == 0 {
 			counts["member of etcd killed"]++
+			l.t.Logf("%s etcd: killed", time.Now().Format(time.TimeOnly))
 			member.end(syscall.SIGKILL)
 			heals = append(heals, member.start)
 		} else {
 			counts["member of etcd stopped"]++
+			l.t.Logf("%s etcd: stopped", time.Now().Format(time.TimeOnly))
 			heals = append(heals, member.stop())
 		}
 	}
