@@ -475,7 +475,7 @@ func TestAnotherCluster(t *testing.T) {
 		if trouble := a.State().Trouble; !strings.Contains(trouble, "http://e1 does not answer") || !strings.Contains(trouble, "http://e2 is of cluster 8") {
 			t.Errorf("got the trouble %q, want that of both endpoints", trouble)
 		}
-		a.lines["e1"].set(other)        // it was set up anew
+		a.lines["e1"].set(other) // it was set up anew
 		wait(time.Minute)
 		expect(t, "all are of the new one", Everything, a)
 		a.said(t, "following it", 1)
