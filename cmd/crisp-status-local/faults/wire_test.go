@@ -49,7 +49,7 @@ func newWire(t *testing.T) *wire {
 	t.Helper()
 	w := &wire{near: namespaces.Hold(t)}
 	w.conditions.Store(new(conditions))
-	far, near := w.tun(t, os.Getpid()), w.tun(t, w.near)
+	far, near := tun(t, os.Getpid(), "wire", unix.IFF_TUN), tun(t, w.near, "wire", unix.IFF_TUN)
 	var carrying sync.WaitGroup
 	carrying.Go(func() { w.carry(far, near, nobody) })
 	carrying.Go(func() { w.carry(near, far, w.forger.Load) })
@@ -79,15 +79,16 @@ func (w *wire) route(t *testing.T) {
 	there(t, w, "ip -6 route add default dev wire")
 }
 
-// tun opens a TUN device named wire in the network namespace of a process.
-func (w *wire) tun(t *testing.T, pid int) *os.File {
+// tun opens a device of that name in the network namespace of a process: IFF_TUN for
+// one without, IFF_TAP for one with Ethernet. The caller closes it.
+func tun(t *testing.T, pid int, name string, kind uint16) *os.File {
 	t.Helper()
 	var file *os.File
 	var err error
 	var opening sync.WaitGroup
 	opening.Go(func() {
 		runtime.LockOSThread() // and never unlocked: the thread may be of no use to others
-		file, err = openTUN(pid)
+		file, err = openTUN(pid, name, kind)
 	})
 	opening.Wait()
 	if err != nil {
@@ -97,7 +98,7 @@ func (w *wire) tun(t *testing.T, pid int) *os.File {
 }
 
 // openTUN is tun, on the thread of the caller.
-func openTUN(pid int) (*os.File, error) {
+func openTUN(pid int, name string, kind uint16) (*os.File, error) {
 	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -121,13 +122,13 @@ func openTUN(pid int) (*os.File, error) {
 		name  [unix.IFNAMSIZ]byte
 		flags uint16
 		_     [22]byte
-	}{flags: unix.IFF_TUN | unix.IFF_NO_PI}
-	copy(request.name[:], "wire")
+	}{flags: kind | unix.IFF_NO_PI}
+	copy(request.name[:], name)
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&request))); errno != 0 {
 		unix.Close(fd)
 		return nil, errno
 	}
-	return os.NewFile(uintptr(fd), "wire"), nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // forger returns the packets that somebody sends to whoever has sent one, before it has
