@@ -89,12 +89,18 @@ func (p peer) run(t *testing.T) {
 	l.secretive()
 }
 
+// unpacked is where debian/tests/prepare unpacks packages that would change this machine
+// if it installed them, each into a folder of its own.
+const unpacked = "../../../bin/peers/"
+
 // program returns the path of a program, empty if there is none. Debian keeps some
 // servers apart from what people call.
 func program(name string) string {
-	for _, pattern := range []string{"/usr/sbin/", "/usr/bin/", "/usr/lib/postgresql/*/bin/"} {
-		if found, _ := filepath.Glob(pattern + name); len(found) > 0 {
-			return found[len(found)-1]
+	for _, folder := range []string{"/usr/sbin/", "/usr/bin/", "/usr/lib/postgresql/*/bin/", "/usr/lib/systemd/", "/lib/systemd/"} {
+		for _, root := range []string{"", unpacked + "*"} {
+			if found, _ := filepath.Glob(root + folder + name); len(found) > 0 {
+				return found[len(found)-1]
+			}
 		}
 	}
 	return ""

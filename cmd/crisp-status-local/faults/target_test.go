@@ -154,10 +154,10 @@ func misbehave(t *testing.T) {
 	})
 }
 
-// serve gives every connection to a port to handle, and then closes it.
-func serve(t *testing.T, port string, handle func(*net.TCPConn)) {
+// serve gives every connection to an address to handle, and then closes it.
+func serve(t *testing.T, address string, handle func(*net.TCPConn)) {
 	t.Helper()
-	listener := listen(t, port)
+	listener := listen(t, address)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
