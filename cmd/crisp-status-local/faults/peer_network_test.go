@@ -53,19 +53,3 @@ func (l *lab) askBy(args ...string) {
 		l.t.Fatal(err)
 	}
 }
-
-// TestFirewallThatRejectsByDefault lets in what is open, on the side of the targets
-// and on the daemon's, as firewalld does.
-func TestFirewallThatRejectsByDefault(t *testing.T) {
-	t.Parallel()
-	const reject = "reject with icmpx type admin-prohibited"
-	try(t, []fault{{
-		name: "on both sides", lasts: 20 * time.Second,
-		begin: func(l *lab) func() {
-			far := filter(l.t, "input", "ct state established,related accept", "iif lo accept", "meta l4proto { icmp, icmpv6 } accept", "udp dport 53 accept",
-				"ip daddr "+farAddress+" accept", "tcp dport { 80, 443 } accept", reject)
-			near := filterThere(l.t, l.wire, "input", "ct state established,related accept", "iif lo accept", "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept", reject)
-			return func() { far(); near() }
-		},
-	}})
-}
