@@ -72,6 +72,7 @@ func outcomeOf(err error) outcome {
 // Deadline: a report deadline that is still ahead shortens the wait. The answer to an
 // entry that is gone is ignored.
 func (o *Outbox) answer(now time.Time, e *entry, err error) {
+	o.hear(now, err)
 	if e.phase == gone {
 		o.queue.done(now, e)
 		return

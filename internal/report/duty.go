@@ -51,8 +51,8 @@ func (o *Outbox) Obey(d duty.Duty) {
 	}
 }
 
-// Stale returns a channel that yields a value when TakeStale has something to return.
-// It has one reader, and is never closed.
+// Stale returns a channel that yields a value when TakeStale has something to return, or
+// Silent is not true any more. It has one reader, and is never closed.
 func (o *Outbox) Stale() <-chan struct{} { return o.on.stale }
 
 // TakeStale returns the replicas whose verdicts are too old to be sent, the oldest
@@ -186,6 +186,7 @@ func (o *Outbox) heed(now time.Time) {
 func (o *Outbox) rest(now time.Time) {
 	o.breaker.reset()
 	o.gate.open()
+	o.reach = reach{}
 	o.observed.api, o.observed.since, o.observed.lastErr = status.APIUnknown, time.Time{}, ""
 	o.catchUp, o.backlog = false, 0
 	o.on.inVain = time.Time{}

@@ -70,6 +70,7 @@ type Outbox struct {
 	limiter  limiter
 	breaker  breaker
 	gate     gate
+	reach    reach
 	inFlight requests
 	observed observations
 
@@ -134,6 +135,7 @@ func (o *Outbox) Forget() {
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
 	o.gate.open()
+	o.reach = reach{}
 	o.catchUp, o.backlog = false, 0
 	select {
 	case <-o.outdated:

@@ -25,12 +25,18 @@ func (s *Scheduler) withhold(r *replica, j *job) {
 	s.decide(s.massFailure.died(r))
 }
 
-// decide carries out a decision on deaths that were withheld.
+// decide carries out a decision on deaths that were withheld. If the Status API is silent
+// and no replica was up since a probe began, its death is not believed.
 func (s *Scheduler) decide(d decision) {
 	for _, r := range d.report {
-		result := r.death.result
+		died := job{replica: r, turn: r.death.turn, result: r.death.result}
 		r.phase, r.death = idle, nil
-		s.report(r, result)
+		if !s.lastUp.After(died.turn) && s.outbox.Silent() {
+			s.disbelieve(r, &died.result)
+			s.noVerdict(r, &died)
+		} else {
+			s.report(r, died.result)
+		}
 		s.settled(r)
 	}
 	if len(d.retry) == 0 {
@@ -45,6 +51,16 @@ func (s *Scheduler) decide(d decision) {
 			Warn("many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported")
 	}
 	s.stats.massFailure = true
+}
+
+// disbelieve makes the result by which a replica died one without a verdict: the Status
+// API does not answer either, so this host's network may be down. The death could not be
+// reported now, and may be wrong by the time that it could: once the API answers, refresh
+// has the replica probed again.
+func (s *Scheduler) disbelieve(r *replica, result *probe.Result) {
+	r.cutOff = true
+	reason := result.Reason() + ", and the Status API does not answer either: is this host's network down?"
+	result.Health, result.Err = probe.Unknown, &probe.Error{Kind: probe.KindLocal, Reason: reason, Err: result.Err}
 }
 
 // scheduleConfirmations schedules one more attempt of each replica, in groups
@@ -75,11 +91,16 @@ func (s *Scheduler) confirmDue(ctx context.Context, now time.Time) {
 	}
 }
 
-// applyConfirmation takes the result of a confirmation.
+// applyConfirmation takes the result of a confirmation. Many replicas died: if the Status
+// API is silent, too, none of the deaths is believed.
 func (s *Scheduler) applyConfirmation(r *replica, j *job) {
 	death := r.death
 	j.result.Attempts += death.result.Attempts
 	j.result.Trace = slices.Concat(death.result.Trace, j.result.Trace)
+	if j.result.Health == probe.Dead && s.outbox.Silent() {
+		j.result.Err = death.result.Err
+		s.disbelieve(r, &j.result)
+	}
 	s.observed.probing.Doubted[doubtedOutcome(j.result.Health)]++
 	if j.result.Health == probe.Dead {
 		j.result.Err = death.result.Err // the failure that was seen when it died

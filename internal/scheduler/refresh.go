@@ -18,27 +18,31 @@ type refreshed struct {
 }
 
 // refresh makes the replicas due at once whose verdicts are too old for the outbox to
-// send; and if this daemon has just taken the duty over, those without a verdict, too.
+// send, and those whose deaths were not believed while the Status API was silent; if this
+// daemon has just taken the duty over, those without a verdict, too.
 // They start in groups, as in a cycle. Their turns do not move.
 func (s *Scheduler) refresh(now time.Time) {
 	stale, takenOver := s.outbox.TakeStale()
 	var due []*replica
 	for _, id := range stale {
 		if r := s.replicas[id]; r != nil && r.phase == idle {
-			due = append(due, r)
+			due, r.cutOff = append(due, r), false
 		}
 	}
 	if takenOver && s.currentMap != nil {
 		for i := range s.currentMap.Checks {
 			if r := s.replicas[s.currentMap.Checks[i].ID()]; r != nil && r.phase == idle && r.health == probe.Unknown {
-				due = append(due, r)
+				due, r.cutOff = append(due, r), false
 			}
 		}
+	}
+	if !s.outbox.Silent() {
+		due = append(due, s.takeCutOff()...)
 	}
 	if len(due) == 0 {
 		return
 	}
-	s.log.WithField("replicas", len(due)).Debug("probing replicas whose verdicts are too old to be reported")
+	s.log.WithField("replicas", len(due)).Debug("probing replicas whose verdicts are too old to be reported, or were not believed")
 	groups := (len(due) + groupSize - 1) / groupSize
 	step := min(confirmStep, refreshWithin/time.Duration(groups))
 	if n := len(s.refreshes); n > 0 && s.refreshes[n-1].at.After(now) {
@@ -48,6 +52,21 @@ func (s *Scheduler) refresh(now time.Time) {
 		members := due[i*groupSize : min((i+1)*groupSize, len(due))]
 		s.refreshes = append(s.refreshes, refreshed{now.Add(time.Duration(i) * step), members})
 	}
+}
+
+// takeCutOff returns the replicas whose deaths were not believed, each once, in the order
+// of the map.
+func (s *Scheduler) takeCutOff() []*replica {
+	var all []*replica
+	for _, r := range s.ordered {
+		if !r.cutOff {
+			continue
+		}
+		if r.cutOff = false; r.phase == idle {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // refreshDue starts the probes of a refresh that are due, except those of replicas that

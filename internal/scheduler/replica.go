@@ -30,6 +30,7 @@ type replica struct {
 	since   time.Time     // of health
 	phase   phase         //
 	recheck recheck       //
+	cutOff  bool          // its death was not believed, as this host reached nobody; until the next verdict
 	cohort  *cohort       // the group that its last probe started in; nil if it was dead then
 	death   *pendingDeath // nil unless it is withheld, doubted or confirming
 	history status.History
@@ -52,6 +53,6 @@ func (r *replica) comeBack() {
 	if r.death != nil {
 		r.phase = confirming
 	}
-	r.health, r.repeats = probe.Unknown, nil
+	r.health, r.repeats, r.cutOff = probe.Unknown, nil, false
 	r.history.Forget()
 }

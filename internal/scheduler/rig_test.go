@@ -49,6 +49,7 @@ type rig struct {
 	stale     chan struct{}
 	tooOld    []probe.ID // what TakeStale returns
 	takenOver bool
+	silent    bool                    // nothing answers reports
 	left      map[string]probe.Health // by Leave
 	doubted   []time.Duration
 	renewed   int // puts by Renew
@@ -279,6 +280,12 @@ func (o *outbox) TakeStale() ([]probe.ID, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.tooOld, o.takenOver
+}
+
+func (o *outbox) Silent() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.silent
 }
 
 func (o *outbox) MapOutdated() <-chan struct{} { return o.outdated }

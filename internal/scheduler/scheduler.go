@@ -53,7 +53,8 @@
 // Every verdict is reported but a death that is withheld; one that has not changed,
 // as pace.Renewal has it. A replica last
 // reported up that has no verdict 5 s after its turn repeats the last one, and
-// so does one that this host cannot probe, for as long as pace.RepeatFor.
+// so does one that this host cannot probe, for as long as pace.RepeatFor. A death
+// while the Status API is silent may be this host's own: see disbelieve.
 package scheduler
 
 import (
@@ -89,8 +90,9 @@ type Outbox interface {
 	Doubt()                                     // the page may have lost what it took
 	Retain(replicas int, keep func(probe.ID) bool)
 	MapOutdated() <-chan struct{} // the API does not know a replica
-	Stale() <-chan struct{}       // TakeStale has something
+	Stale() <-chan struct{}       // TakeStale has something, or Silent is over
 	TakeStale() (replicas []probe.ID, takenOver bool)
+	Silent() bool // nothing answers reports, not even with a refusal
 	Waiting() int
 }
 
@@ -138,6 +140,7 @@ type Scheduler struct {
 	nextMap      mapRequests
 	replicas     map[probe.ID]*replica // of the current map, and those gone while in the pool
 	dead         int                   // of the current map's, by their last verdicts
+	lastUp       time.Time             // when a replica was last seen up
 	schedule     schedule
 	pool         pool
 	overCapacity bool // the pool has fewer places than it may take

@@ -114,8 +114,10 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 	}
 	if result.Health == probe.Dead {
 		s.dead++
+	} else {
+		s.lastUp = time.Now()
 	}
-	r.health, r.repeats = result.Health, nil
+	r.health, r.repeats, r.cutOff = result.Health, nil, false
 	deliver(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
 }
 
