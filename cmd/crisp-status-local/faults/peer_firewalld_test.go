@@ -55,7 +55,7 @@ func TestFirewalld(t *testing.T) {
 			}
 			return func() {}
 		}},
-		{name: "on the host of the daemon panics", lasts: 10 * time.Second, options: both, begin: func(l *lab) func() {
+		{name: "on the host of the daemon panics", lasts: 30 * time.Second, options: both, begin: func(l *lab) func() {
 			near.command("--panic-on")
 			return func() { near.command("--panic-off") }
 		}},
