@@ -2,7 +2,6 @@ package report
 
 import (
 	"container/heap"
-	"math/rand/v2"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -36,7 +35,7 @@ type entry struct {
 	in       *entries // ready or later
 	index    int      // in it
 	order    int      // of insertion, which breaks ties
-	lot      uint32   // drawn for byTrial
+	lot      uint32   // its place in trials, see byTrial
 	recovery bool     // the page shows the replica dead, though it is up
 	last     bool     // it failed, and beyond its deadline or another one was taken since
 	deadline time.Time
@@ -112,6 +111,7 @@ func byDeadline(a, b *entry) bool {
 // trials rotate through the replicas. Those that were never tried come by lot: if the API
 // rejects a part of the map, that is often one that lies together, and has its deadlines
 // together. One trial after another would be of that part, and no other replica reported.
+// Lots are not random: see nextLot.
 func byTrial(a, b *entry) bool {
 	if !a.tried.Equal(b.tried) {
 		return a.tried.Before(b.tried)
@@ -135,6 +135,7 @@ type queue struct {
 	ready    entries    // due
 	later    entries    // due later
 	order    int
+	lots     uint32 // the last one
 	page     page
 	taken    time.Time // when the last report was
 }
@@ -159,7 +160,7 @@ func (q *queue) Len() int { return len(q.all) - q.gone - q.withheld }
 func (q *queue) put(now time.Time, v statusapi.Verdict) *entry {
 	e := q.all[v.ID]
 	if e == nil {
-		e = &entry{lot: rand.Uint32()}
+		e = &entry{lot: q.nextLot()}
 		q.all[v.ID] = e
 	}
 	e.verdict, e.renewal = v, false
@@ -179,6 +180,14 @@ func (q *queue) put(now time.Time, v statusapi.Verdict) *entry {
 		q.wait(now, e, now)
 	}
 	return e
+}
+
+// nextLot returns the lot of a new entry. Lots are multiples of the golden ratio, of which
+// any number in a row divides the whole evenly: so the trials come from all over the map,
+// and no run of bad luck takes them through a part of it.
+func (q *queue) nextLot() uint32 {
+	q.lots += 0x9e3779b9 // of 1<<32
+	return q.lots
 }
 
 // wait schedules e for due, but never before its notBefore; or withholds it.
