@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 type Map struct {
 	Checks []probe.Check
 
-	// Problems are the replicas that were left out and the numbers that were
-	// clamped, a sentence each, without secrets.
+	// Problems are the replicas that were left out and the values that were taken as
+	// others, a sentence each, without secrets.
 	Problems []string
 
 	date string // as the API wrote it; empty if it gave none
@@ -100,16 +101,40 @@ func (b *builder) problem(format string, args ...any) {
 	b.problems = append(b.problems, problem{format, args})
 }
 
-// number returns n between low and high, or missing if there is none.
+// number returns n between low and high, or missing if there is none. A fraction is
+// rounded up: no delay is shorter than the map has it, and 199.5 ≤ status < 399.5 is
+// 200 ≤ status < 400.
 func (b *builder) number(name string, n wireNumber, missing, low, high int) int {
 	if n.text == "" {
+		if n.other != "" {
+			b.problem("%s is %s, want a whole number; taken as %d, as if it were missing", name, n.other, missing)
+		}
 		return missing
 	}
-	clamped := min(max(n.value, float64(low)), float64(high))
-	if clamped != n.value {
+	whole := math.Ceil(n.value)
+	clamped := min(max(whole, float64(low)), float64(high))
+	switch {
+	case clamped != whole:
 		b.problem("%s is %.40s, taken as %d (allowed: %d to %d)", name, n.text, int(clamped), low, high)
+	case whole != n.value:
+		b.problem("%s is %.40s, want a whole number; taken as %d", name, n.text, int(clamped))
+	case n.other != "":
+		b.problem("%s is %s, want a whole number; taken as %d", name, n.other, int(clamped))
 	}
 	return int(clamped)
+}
+
+// since returns the date of the map as the API wrote it, empty if it is of no use.
+func (b *builder) since(date wireNumber) string {
+	switch {
+	case date.text == "" && date.other != "":
+		b.problem("data.date is %s, want a number; taken as missing", date.other)
+	case len(date.text) > maxDate:
+		b.problem("data.date has %d digits (allowed: %d); taken as missing", len(date.text), maxDate)
+	default:
+		return date.text
+	}
+	return ""
 }
 
 // answer reads the whole document.
@@ -145,10 +170,8 @@ func (b *builder) answer() error {
 		return errors.New("map has no data")
 	case !services:
 		return errors.New("map has no data.services")
-	case len(date.text) > maxDate:
-		return fmt.Errorf("map has a date of %d digits", len(date.text))
 	}
-	b.m.date = date.text
+	b.m.date = b.since(date)
 	b.limits(metrics)
 	return b.read.end()
 }

@@ -172,6 +172,74 @@ func TestNumbersOutOfRangeAreClampedAndSaid(t *testing.T) {
 	}
 }
 
+// TestOddNumbersAreTakenAndSaid: a fraction is rounded up, so that no replica is sick or
+// dead before the time that the map gives it; a value that is no number is as good as
+// missing. None of them costs the map anything else.
+func TestOddNumbersAreTakenAndSaid(t *testing.T) {
+	const second = time.Second
+	defaults := *probe.DefaultRules()
+	for _, tt := range []struct {
+		metrics, http, want string
+		change              func(*probe.Rules)
+	}{
+		{`"delay_sick":2.5`, ``, "metrics.local.delay_sick is 2.5, want a whole number; taken as 3", func(r *probe.Rules) { r.SickAfter = 3 * second }},
+		{`"delay_sick":0.1`, ``, "delay_sick is 0.1, want a whole number; taken as 1", func(r *probe.Rules) { r.SickAfter = second }},
+		{`"delay_dead":0.5`, ``, "delay_dead is 0.5, want a whole number; taken as 1", func(r *probe.Rules) { r.DeadAfter = second }},
+		{`"delay_dead":-0.5`, ``, "delay_dead is -0.5, taken as 1 (allowed: 1 to 35)", func(r *probe.Rules) { r.DeadAfter = second }},
+		{`"delay_dead":35.1`, ``, "delay_dead is 35.1, taken as 35 (allowed: 1 to 35)", func(r *probe.Rules) { r.DeadAfter = 35 * second }},
+		{`"retry":0.5`, ``, "retry is 0.5, want a whole number; taken as 1", func(r *probe.Rules) { r.Retry = 1 }},
+		{`"retry":1e-400`, ``, "", func(r *probe.Rules) { r.Retry = 0 }},
+		{`"retry":"5"`, ``, "retry is a string, want a whole number; taken as 5", func(r *probe.Rules) { r.Retry = 5 }},
+		{`"retry":"999"`, ``, "retry is 999, taken as 100", func(r *probe.Rules) { r.Retry = 100 }},
+		{`"retry":"abc"`, ``, "retry is a string, want a whole number; taken as 2, as if it were missing", nil},
+		{`"retry":""`, ``, "retry is a string", nil},
+		{`"retry":"NaN"`, ``, "retry is a string", nil},
+		{`"retry":"-Inf"`, ``, "retry is a string", nil},
+		{`"retry":"0x10"`, ``, "retry is a string", nil},
+		{`"retry":"null"`, ``, "retry is a string", nil},
+		{`"retry":"true"`, ``, "retry is a string", nil},
+		{`"retry":"[5]"`, ``, "retry is a string", nil},
+		{`"retry":true`, ``, "retry is a boolean", nil},
+		{`"retry":[2]`, ``, "retry is an array", nil},
+		{`"retry":{"a":1}`, ``, "retry is an object", nil},
+		{`"delay_sick":"abc"`, ``, "delay_sick is a string, want a whole number; taken as 0", nil},
+		{`"delay_dead":false`, ``, "delay_dead is a boolean, want a whole number; taken as 20", nil},
+		{``, `"healthy_above":199.5`, `node "n": http.status.healthy_above is 199.5, want a whole number; taken as 200`, nil},
+		{``, `"healthy_below":2.5`, "healthy_below is 2.5, want a whole number; taken as 3", func(r *probe.Rules) { r.HealthyBelow = 3 }},
+		{``, `"healthy_below":"500"`, "healthy_below is a string, want a whole number; taken as 500", func(r *probe.Rules) { r.HealthyBelow = 500 }},
+		{``, `"healthy_above":[]`, "healthy_above is an array, want a whole number; taken as 200", nil},
+	} {
+		want := defaults
+		if tt.change != nil {
+			tt.change(&want)
+		}
+		rules, problems := rulesOf(t, `"metrics":{"local":{`+tt.metrics+`}},`, `"http":{"status":{`+tt.http+`}},`)
+		if got := stated(rules); got != want {
+			t.Errorf("%s%s: got the rules %+v, want %+v", tt.metrics, tt.http, got, want)
+		}
+		said := tt.want == "" && len(problems) == 0 || len(problems) == 1 && strings.Contains(problems[0], tt.want)
+		if !said {
+			t.Errorf("%s%s: got the problems %q, want %q alone", tt.metrics, tt.http, problems, tt.want)
+		}
+	}
+}
+
+// TestOddDateIsAsGoodAsNone: without one, the whole map is asked for again and again.
+func TestOddDateIsAsGoodAsNone(t *testing.T) {
+	for _, tt := range []struct{ date, want, said string }{
+		{`1.5`, "1.5", ""},
+		{`"1700000000000"`, "1700000000000", ""},
+		{`"today"`, "", "data.date is a string"},
+		{`{"at":1}`, "", "data.date is an object"},
+		{`1` + strings.Repeat("0", 100), "", "data.date has 101 digits"},
+	} {
+		m := decoded(t, `{"data":{"date":`+tt.date+`,"services":[{"id":"s","nodes":[{"id":"n","replicas":["tcp://a:1"]}]}]}}`)
+		if m.date != tt.want || len(m.Checks) != 1 || tt.said == "" && len(m.Problems) > 0 || tt.said != "" && !strings.Contains(strings.Join(m.Problems, ";"), tt.said) {
+			t.Errorf("%.40s: got %d replicas, the date %q and the problems %q, want 1, %q and %q", tt.date, len(m.Checks), m.date, m.Problems, tt.want, tt.said)
+		}
+	}
+}
+
 // TestMapsThatDoNotParse: a wrong type anywhere but among the replicas, and
 // what must be there and is not. The error names the field.
 func TestMapsThatDoNotParse(t *testing.T) {
@@ -204,21 +272,11 @@ func TestMapsThatDoNotParse(t *testing.T) {
 		{node(`"id":"n","replicas":{}`), "replicas must not be object"},
 		{node(`"id":"n","http":[]`), "http must not be array"},
 		{node(`"id":"n","http":{"status":7}`), "http.status must not be number"},
-		{node(`"id":"n","http":{"status":{"healthy_above":"200"}}`), "healthy_above must not be a string"},
-		{node(`"id":"n","http":{"status":{"healthy_below":2.5}}`), "healthy_below must not be 2.5"},
 		{node(`"id":"n","http":{"body":"ok"}`), "http.body must not be string"},
 		{node(`"id":"n","http":{"body":{"healthy_match":7}}`), "healthy_match must not be number"},
 		{node(`"id":"n","http":{"body":{"dead_match":["a"]}}`), "dead_match must not be array"},
-		{`{"data":{"date":"today","services":[]}}`, "data.date must not be a string"},
-		{`{"data":{"date":{},"services":[]}}`, "data.date must not be an object"},
-		{`{"data":{"date":1.5,"services":[]}}`, "data.date must not be 1.5"},
-		{`{"data":{"date":1` + strings.Repeat("0", 100) + `,"services":[]}}`, "date of 101 digits"},
 		{`{"data":{"metrics":[],"services":[]}}`, "metrics must not be array"},
 		{`{"data":{"metrics":{"local":7},"services":[]}}`, "metrics.local must not be number"},
-		{`{"data":{"metrics":{"local":{"retry":"2"}},"services":[]}}`, "data.metrics.local.retry must not be a string"},
-		{`{"data":{"metrics":{"local":{"retry":true}},"services":[]}}`, "retry must not be a boolean"},
-		{`{"data":{"metrics":{"local":{"retry":[2]}},"services":[]}}`, "retry must not be an array"},
-		{`{"data":{"metrics":{"local":{"delay_dead":0.5}},"services":[]}}`, "delay_dead must not be 0.5"},
 		{`{"data":{"services":[]}} x`, "after top-level value"},
 		{`{"data":{"services":[]}}{"data":{"services":[]}}`, "after top-level value"},
 		{`{"data":{"services":[`, "unexpected end"},

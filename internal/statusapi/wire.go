@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -110,33 +109,30 @@ func jsonKind(b []byte) string {
 	return "a number"
 }
 
-// wireNumber is a whole number, missing, or null. Its value may be infinite: it is
-// clamped where its range is known.
+// wireNumber is a number, missing, or null. Its value may be infinite or a fraction: it
+// is clamped and rounded where its range is known.
 type wireNumber struct {
-	text  string // as it came; empty if there is none
+	text  string // as it came, without quotes; empty if there is none
 	value float64
+	other string // the type of what is there in place of a number; empty if it is one
 }
 
+// UnmarshalJSON accepts everything: one odd number must not cost the map. A string that
+// holds a number is that number, and has the type of a string all the same.
 func (n *wireNumber) UnmarshalJSON(b []byte) error {
-	kind := jsonKind(b)
-	switch kind {
-	case "null":
+	*n = wireNumber{}
+	switch b[0] {
+	case 'n':
 		return nil
-	case "a number":
-	default:
-		return notWhole(kind)
+	case '"', '{', '[', 't', 'f':
+		n.other = jsonKind(b)
 	}
-	n.text = string(b)
-	f, err := strconv.ParseFloat(n.text, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) || f != math.Trunc(f) {
-		return notWhole(n.text)
+	text := string(bytes.Trim(b, `"`))
+	f, err := strconv.ParseFloat(text, 64)
+	if !json.Valid([]byte(text)) || // as NaN, or hexadecimal
+		err != nil && !errors.Is(err, strconv.ErrRange) {
+		return nil
 	}
-	n.value = f
+	n.text, n.value = text, f
 	return nil
-}
-
-// notWhole returns the error of a value that is no whole number. The decoder adds its
-// position.
-func notWhole(what string) error {
-	return &json.UnmarshalTypeError{Value: what, Type: reflect.TypeFor[wireNumber]()}
 }
