@@ -1,13 +1,16 @@
 package statusapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
@@ -60,6 +63,10 @@ func decodeMap(body io.Reader, most bounds) (*Map, error) {
 	for _, p := range b.problems {
 		b.m.Problems = append(b.m.Problems, fmt.Sprintf(p.format, p.args...))
 	}
+	if b.shapeless && len(b.m.Checks) == 0 { // the map before it may have something good
+		first := slices.IndexFunc(b.m.Problems, func(p string) bool { return strings.Contains(p, "left out") })
+		return nil, protocolError(errors.New(b.m.Problems[max(first, 0)]))
+	}
 	if b.more > 0 {
 		b.m.Problems = append(b.m.Problems, fmt.Sprintf("and %d more like these", b.more))
 	}
@@ -84,6 +91,8 @@ type builder struct {
 	unfit    int // replicas that are left out for want of memory
 	problems []problem
 	more     int // problems beyond maxProblems
+
+	shapeless bool // what should be a service, a node, or replicas was not
 }
 
 // problem is a line of Map.Problems. It is formatted at the end, when the
@@ -141,6 +150,7 @@ func (b *builder) since(date wireNumber) string {
 func (b *builder) answer() error {
 	var date wireNumber
 	var metrics wireMetrics
+	var odd *typeError // of the metrics
 	services, data := false, false
 	_, err := b.read.object("", func(name string) error {
 		if !strings.EqualFold(name, "data") {
@@ -151,7 +161,9 @@ func (b *builder) answer() error {
 			case "date":
 				return b.read.value("data.date", &date)
 			case "metrics":
-				return b.read.value("data.metrics", &metrics)
+				var err error
+				odd, err = b.read.forgive(b.read.value("data.metrics", &metrics))
+				return err
 			case "services":
 				i := -1
 				is, err := b.read.array("data.services", func() error { i++; return b.service(i) })
@@ -173,6 +185,9 @@ func (b *builder) answer() error {
 	}
 	b.m.date = b.since(date)
 	b.limits(metrics)
+	if odd != nil {
+		b.problem("%s is %s, want an object; taken as missing", odd.place, odd.kind)
+	}
 	return b.read.end()
 }
 
@@ -200,45 +215,52 @@ func (b *builder) service(i int) error {
 	const place = "data.services"
 	first, said, more := len(b.m.Checks), len(b.problems), b.more
 	var id wireText
-	nodes, n, nameless := false, 0, -1
+	var oddNodes *typeError
+	nodes, n := false, -1
 	_, err := b.read.object(place, func(name string) error {
 		switch strings.ToLower(name) {
 		case "id":
 			return b.read.value(place+".id", &id)
 		case "nodes":
-			is, err := b.read.array(place+".nodes", func() error {
-				named, err := b.node()
-				if !named && nameless < 0 {
-					nameless = n
-				}
-				n++
-				return err
-			})
+			is, err := b.read.array(place+".nodes", func() error { n++; return b.node(&id, n) })
 			nodes = nodes || is
+			oddNodes, err = b.read.forgive(err)
 			return err
 		}
 		return b.read.skip()
 	})
-	switch {
-	case err != nil:
+	odd, err := b.read.forgive(err)
+	if err != nil {
 		return err
-	case id.text == "":
-		return protocolError(fmt.Errorf("data.services[%d] has no id", i))
-	case !nodes:
-		return protocolError(fmt.Errorf("service %.80q has no nodes", id.text))
-	case id.damaged, len(id.text) > maxID:
+	}
+	leave := func(format string, args ...any) {
 		clear(b.m.Checks[first:])
 		b.m.Checks, b.problems, b.more = b.m.Checks[:first], b.problems[:said], more
-		if id.damaged {
-			b.problem("service %.80q has an id that is not Unicode, its replicas are left out", id.text)
-		} else {
-			b.problem("service %.80q has an id of %d bytes (allowed: %d), its replicas are left out", id.text, len(id.text), maxID)
-		}
-		return nil
-	case nameless >= 0:
-		return protocolError(fmt.Errorf("node %d of service %.80q has no id", nameless, id.text))
+		b.problem(format+", its replicas are left out", args...)
 	}
-	b.own(id.text, first)
+	switch {
+	case odd != nil:
+		b.shapeless = true
+		leave("data.services[%d] is %s", i, odd.kind)
+	case id.text == "":
+		b.shapeless = true
+		leave("data.services[%d] has %s", i, id.lack())
+	case id.damaged:
+		leave("service %.80q has an id that is not Unicode", id.text)
+	case len(id.text) > maxID:
+		leave("service %.80q has an id of %d bytes (allowed: %d)", id.text, len(id.text), maxID)
+	case !nodes && oddNodes != nil:
+		b.shapeless = true
+		leave("service %.80q has %s in place of nodes", id.text, oddNodes.kind)
+	case !nodes:
+		b.shapeless = true
+		leave("service %.80q has no nodes", id.text)
+	default:
+		if id.other != "" {
+			b.problem("service %.80q has %s for an id, taken as text", id.text, id.other)
+		}
+		b.own(id.text, first)
+	}
 	return nil
 }
 
@@ -273,36 +295,46 @@ func (b *builder) find(id probe.ID) *probe.Check {
 	}
 }
 
-// node reads a node, and reports whether it has an id.
-func (b *builder) node() (named bool, err error) {
+// node reads node n of a service, whose id may come after it.
+func (b *builder) node(service *wireText, n int) error {
 	const place = "data.services.nodes"
 	var id wireText
 	var http wireHTTP
 	b.targets, b.odd, b.moreOdd = b.targets[:0], b.odd[:0], 0
-	_, err = b.read.object(place, func(name string) error {
+	_, err := b.read.object(place, func(name string) error {
 		switch strings.ToLower(name) {
 		case "id":
 			return b.read.value(place+".id", &id)
 		case "http":
-			return b.read.value(place+".http", &http)
-		case "replicas":
-			_, err := b.read.array(place+".replicas", func() error {
-				var r wireReplica
-				if err := b.read.value(place+".replicas", &r); err != nil {
-					return err
-				}
-				return b.replica(r)
-			})
+			odd, err := b.read.forgive(b.read.value(place+".http", &http))
+			if odd != nil {
+				b.isOdd("node %.80q: %s, want an object; taken as missing", strings.TrimPrefix(odd.place, place+".")+" is "+odd.kind)
+			}
 			return err
+		case "replicas":
+			return b.replicas(place + ".replicas")
 		}
 		return b.read.skip()
 	})
-	if err != nil || id.text == "" {
-		return false, err
+	odd, err := b.read.forgive(err)
+	switch {
+	case err != nil:
+		return err
+	case odd != nil:
+		b.shapeless = true
+		b.problem("node %d of service %.80q is %s, its replicas are left out", n, service, odd.kind)
+		return nil
+	case id.text == "":
+		b.shapeless = true
+		b.problem("node %d of service %.80q has %s, its replicas are left out", n, service, id.lack())
+		return nil
 	}
 	rules, ok := b.nodeRules(id, http)
 	if !ok {
-		return true, nil
+		return nil
+	}
+	if id.other != "" {
+		b.problem("node %.80q has %s for an id, taken as text", id.text, id.other)
 	}
 	for _, p := range b.odd {
 		p.args[0] = id.text
@@ -313,9 +345,33 @@ func (b *builder) node() (named bool, err error) {
 		b.m.Checks = append(b.m.Checks, probe.Check{NodeID: id.text, Target: t, Rules: rules})
 	}
 	if b.over(0) {
-		return true, b.read.bounds.errReplicas()
+		return b.read.bounds.errReplicas()
 	}
-	return true, nil
+	return nil
+}
+
+// replicas reads the replicas of the node that is being read.
+func (b *builder) replicas(place string) error {
+	_, err := b.read.array(place, func() error {
+		var r wireReplica
+		if err := b.read.value(place, &r); err != nil {
+			return err
+		}
+		return b.replica(r)
+	})
+	odd, err := b.read.forgive(err)
+	if odd == nil {
+		return err
+	}
+	only, ok := odd.first.(string)
+	if !ok {
+		b.shapeless = true
+		b.isOdd("node %.80q: %s in place of its replicas, want an array of URLs; they are left out", odd.kind)
+		return err
+	}
+	b.isOdd("node %.80q: replicas is %s, want an array of URLs; taken as the only one", odd.kind)
+	damaged := strings.ContainsRune(only, utf8.RuneError) // what the decoder replaces looks like this
+	return cmp.Or(err, b.replica(wireReplica{url: wireText{text: only, damaged: damaged}}))
 }
 
 // over reports whether so many more replicas would exceed the bounds of the map.
@@ -344,6 +400,8 @@ func (b *builder) nodeRules(id wireText, http wireHTTP) (*probe.Rules, bool) {
 	}
 	if body := http.Body; body != nil {
 		rules.HealthyMatch, rules.DeadMatch = body.HealthyMatch.text, body.DeadMatch.text
+		b.oddMatch(id, "healthy_match", body.HealthyMatch)
+		b.oddMatch(id, "dead_match", body.DeadMatch)
 		if body.HealthyMatch.damaged || body.DeadMatch.damaged {
 			b.problem("node %.80q: http.body has a match that is not Unicode, its replicas are left out", id.text)
 			return nil, false
@@ -354,6 +412,18 @@ func (b *builder) nodeRules(id wireText, http wireHTTP) (*probe.Rules, bool) {
 		}
 	}
 	return b.shared(rules)
+}
+
+// oddMatch says what is taken in place of a match that is no string. Without it a replica
+// is judged by the rest, while one that is left out turns dead on the page.
+func (b *builder) oddMatch(id wireText, name string, match wireText) {
+	switch {
+	case match.other == "":
+	case match.text != "":
+		b.problem("node %.80q: http.body.%s is %s, want a string; taken as text", id.text, name, match.other)
+	default:
+		b.problem("node %.80q: http.body.%s is %s, want a string; taken as missing", id.text, name, match.other)
+	}
 }
 
 // shared returns the one copy of rules that all nodes with the same ones share; false if

@@ -240,8 +240,59 @@ func TestOddDateIsAsGoodAsNone(t *testing.T) {
 	}
 }
 
-// TestMapsThatDoNotParse: a wrong type anywhere but among the replicas, and
-// what must be there and is not. The error names the field.
+// TestShapelessPartsAreLeftOutAndSaid: a service or a node that is none, and rules that
+// are none, cost the map nothing else.
+func TestShapelessPartsAreLeftOutAndSaid(t *testing.T) {
+	const good = `{"id":"good","nodes":[{"id":"n","replicas":["tcp://good:1"]}]}`
+	node := func(fields string) string { return `{"id":"s","nodes":[` + fields + `]}` }
+	for _, tt := range []struct{ metrics, service, watched, want string }{
+		{``, `null`, "", "data.services[0] has no id, its replicas are left out"},
+		{``, `7`, "", "data.services[0] is a number, its replicas are left out"},
+		{``, `[[{"id":"s"}]]`, "", "data.services[0] is an array"},
+		{``, `"s"`, "", "data.services[0] is a string"},
+		{``, `{"nodes":[{"id":"n","replicas":["tcp://a:1"]}]}`, "", "data.services[0] has no id"},
+		{``, `{"id":{"a":[1]},"nodes":[{"id":"n","replicas":["tcp://a:1"]}]}`, "", "data.services[0] has an object for an id"},
+		{``, `{"id":true,"nodes":[]}`, "", "data.services[0] has a boolean for an id"},
+		{``, `{"id":7,"nodes":[{"id":"n","replicas":["tcp://a:1"]}]}`, "7 n tcp://a:1", `service "7" has a number for an id, taken as text`},
+		{``, `{"id":"s","nodes":{"a":[{}]}}`, "", `service "s" has an object in place of nodes, its replicas are left out`},
+		{``, `{"id":"s"}`, "", `service "s" has no nodes, its replicas are left out`},
+		{``, node(`"n",{"id":"o","replicas":["tcp://a:1"]}`), "s o tcp://a:1", `node 0 of service "s" is a string, its replicas are left out`},
+		{``, `{"nodes":[{"id":"o","replicas":["tcp://a:1"]},[1]],"id":"s"}`, "s o tcp://a:1", `node 1 of service "s" is an array`},
+		{``, node(`{"replicas":["tcp://b:1"]},{"id":"o","replicas":["tcp://a:1"]}`), "s o tcp://a:1", `node 0 of service "s" has no id`},
+		{``, node(`{"id":["x"],"replicas":["tcp://b:1"]}`), "", `node 0 of service "s" has an array for an id`},
+		{``, node(`{"id":12,"replicas":["tcp://a:1"]}`), "s 12 tcp://a:1", `node "12" has a number for an id, taken as text`},
+		{``, node(`{"id":"n","replicas":"tcp://a:1"}`), "s n tcp://a:1", `node "n": replicas is a string, want an array of URLs; taken as the only one`},
+		{``, node(`{"id":"n","replicas":{"a":["tcp://a:1"]}},{"id":"o","replicas":["tcp://a:1"]}`), "s o tcp://a:1", `node "n": an object in place of its replicas`},
+		{``, node(`{"id":"n","replicas":7}`), "", `node "n": a number in place of its replicas, want an array of URLs; they are left out`},
+		{``, node(`{"id":"n","replicas":["tcp://a:1"],"http":[{"a":1}]}`), "s n tcp://a:1", `node "n": http is an array, want an object; taken as missing`},
+		{``, node(`{"http":{"status":7,"body":{}},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", `node "n": http.status is a number`},
+		{``, node(`{"http":{"body":"ok"},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", `node "n": http.body is a string`},
+		{``, node(`{"http":{"body":{"healthy_match":7}},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1 [7]", `node "n": http.body.healthy_match is a number, want a string; taken as text`},
+		{``, node(`{"http":{"body":{"dead_match":["a"]}},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", `node "n": http.body.dead_match is an array, want a string; taken as missing`},
+		{`"metrics":[1,{}],`, node(`{"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", "data.metrics is an array, want an object; taken as missing"},
+		{`"metrics":{"local":7},`, node(`{"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", "data.metrics.local is a number, want an object"},
+	} {
+		m := decoded(t, `{"data":{`+tt.metrics+`"services":[`+tt.service+`,`+good+`]}}`)
+		var got []string
+		for _, c := range m.Checks {
+			line := c.ServiceID + " " + c.NodeID + " " + c.Target.ID()
+			if c.Rules.HealthyMatch != "" {
+				line += " [" + c.Rules.HealthyMatch + "]"
+			}
+			got = append(got, line)
+		}
+		want := strings.TrimPrefix(tt.watched+", good n tcp://good:1", ", ")
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s%s: got %q watched, want %s", tt.metrics, tt.service, got, want)
+		}
+		if len(m.Problems) != 1 || !strings.Contains(m.Problems[0], tt.want) {
+			t.Errorf("%s%s: got the problems %q, want %q alone", tt.metrics, tt.service, m.Problems, tt.want)
+		}
+	}
+}
+
+// TestMapsThatDoNotParse: what must be there and is not, or has nothing good in it, so
+// that the map before it stays in force. The error names the field.
 func TestMapsThatDoNotParse(t *testing.T) {
 	node := func(fields string) string {
 		return `{"data":{"services":[{"id":"s","nodes":[{` + fields + `}]}]}}`
@@ -250,38 +301,29 @@ func TestMapsThatDoNotParse(t *testing.T) {
 		{``, "unexpected end"},
 		{`null`, "no data"},
 		{`{}`, "no data"},
-		{`[]`, "must not be array"},
+		{`[]`, "must not be an array"},
 		{`{"data":null}`, "no data"},
-		{`{"data":[]}`, "data must not be array"},
+		{`{"data":[]}`, "data must not be an array"},
 		{`{"data":{}}`, "no data.services"},
 		{`{"data":{"services":null}}`, "no data.services"},
-		{`{"data":{"services":{}}}`, "data.services must not be object"},
+		{`{"data":{"services":{}}}`, "data.services must not be an object"},
 		{`{"data":{"services":[null]}}`, "data.services[0] has no id"},
 		{`{"data":{"services":[{"nodes":[]}]}}`, "data.services[0] has no id"},
 		{`{"data":{"services":[{"id":"","nodes":[]}]}}`, "has no id"},
 		{`{"data":{"services":[{"id":null,"nodes":[]}]}}`, "has no id"},
-		{`{"data":{"services":[{"id":7,"nodes":[]}]}}`, "id must not be number"},
 		{`{"data":{"services":[{"id":"s"}]}}`, `service "s" has no nodes`},
 		{`{"data":{"services":[{"id":"s","nodes":null}]}}`, `service "s" has no nodes`},
-		{`{"data":{"services":[{"id":"s","nodes":{}}]}}`, "nodes must not be object"},
+		{`{"data":{"services":[{"id":"s","nodes":{}}]}}`, `service "s" has an object in place of nodes`},
 		{`{"data":{"services":[{"id":"s","nodes":[null]}]}}`, `node 0 of service "s" has no id`},
-		{`{"data":{"services":[{"id":"s","nodes":["n"]}]}}`, "nodes must not be string"},
+		{`{"data":{"services":[{"id":"s","nodes":["n"]}]}}`, `node 0 of service "s" is a string`},
 		{node(`"replicas":[]`), `node 0 of service "s" has no id`},
-		{node(`"id":{}`), "id must not be object"},
-		{node(`"id":"n","replicas":"tcp://a:1"`), "replicas must not be string"},
-		{node(`"id":"n","replicas":{}`), "replicas must not be object"},
-		{node(`"id":"n","http":[]`), "http must not be array"},
-		{node(`"id":"n","http":{"status":7}`), "http.status must not be number"},
-		{node(`"id":"n","http":{"body":"ok"}`), "http.body must not be string"},
-		{node(`"id":"n","http":{"body":{"healthy_match":7}}`), "healthy_match must not be number"},
-		{node(`"id":"n","http":{"body":{"dead_match":["a"]}}`), "dead_match must not be array"},
-		{`{"data":{"metrics":[],"services":[]}}`, "metrics must not be array"},
-		{`{"data":{"metrics":{"local":7},"services":[]}}`, "metrics.local must not be number"},
+		{node(`"id":{}`), `node 0 of service "s" has an object for an id`},
+		{node(`"id":"n","replicas":{}`), `node "n": an object in place of its replicas`},
 		{`{"data":{"services":[]}} x`, "after top-level value"},
 		{`{"data":{"services":[]}}{"data":{"services":[]}}`, "after top-level value"},
 		{`{"data":{"services":[`, "unexpected end"},
 		{`<!DOCTYPE html><html></html>`, "invalid character '<'"},
-		{strings.Repeat("[", 1_000_000), "the whole must not be array"},
+		{strings.Repeat("[", 1_000_000), "the whole must not be an array"},
 		{`{"data":` + strings.Repeat(`{"data":`, 1_000_000), "exceeded max depth"},
 		{withReplicas(strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)), "exceeded max depth"},
 		{`{"unknown":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + `,"data":{"services":[]}}`, "exceeded max depth"},

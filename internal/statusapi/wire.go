@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"reflect"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -47,13 +45,27 @@ func (r *wireReplica) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// wireText is a string, missing, or null.
+// wireText is a string, missing, or null. A number in its place is its text.
 type wireText struct {
 	text    string
-	damaged bool // it was not Unicode: the decoder has replaced bytes by U+FFFD
+	damaged bool   // it was not Unicode: the decoder has replaced bytes by U+FFFD
+	other   string // the type of what is there in place of a string; empty if it is one
 }
 
+// String makes a text part of a problem that is noted before the text is read.
+func (t *wireText) String() string { return t.text }
+
+// lack says why an empty t is no id.
+func (t *wireText) lack() string {
+	if t.other == "" {
+		return "no id"
+	}
+	return t.other + " for an id"
+}
+
+// UnmarshalJSON accepts everything: one odd text must not cost the map.
 func (t *wireText) UnmarshalJSON(b []byte) error {
+	*t = wireText{}
 	switch b[0] {
 	case 'n':
 		return nil
@@ -66,8 +78,11 @@ func (t *wireText) UnmarshalJSON(b []byte) error {
 		t.damaged = !unicode || bytes.Contains(b, []byte(`\u`)) && hasLoneSurrogate(b)
 		return json.Unmarshal(b, &t.text)
 	}
-	_, kind, _ := strings.Cut(jsonKind(b), " ")
-	return &json.UnmarshalTypeError{Value: kind, Type: reflect.TypeFor[string]()}
+	t.other = jsonKind(b)
+	if t.other == "a number" {
+		t.text = string(b)
+	}
+	return nil
 }
 
 // hasLoneSurrogate reports whether the JSON string b has an escape for one half
