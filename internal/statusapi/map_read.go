@@ -1,6 +1,7 @@
 package statusapi
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -76,7 +77,14 @@ type boundedBody struct {
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	const piece = 64 << 10
-	n, err := b.body.Read(p[:min(len(p), piece)])
+	p = p[:min(len(p), piece)]
+	var n int
+	var err error
+	if b.size == 0 && len(p) >= len(byteOrderMark) {
+		n, err = b.begin(p)
+	} else {
+		n, err = b.body.Read(p)
+	}
 	b.size += n
 	b.value += n
 	switch {
@@ -91,6 +99,19 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		b.err = err
 	}
 	return n, err
+}
+
+// byteOrderMark is put before a text by some editors and proxies; a parser may ignore it
+// (RFC 8259, 8.1).
+const byteOrderMark = "\uFEFF"
+
+// begin reads the beginning of the body without its byte order mark.
+func (b *boundedBody) begin(p []byte) (int, error) {
+	n, err := io.ReadAtLeast(b.body, p, len(byteOrderMark))
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF // so short a map is none, whatever ended it
+	}
+	return copy(p, bytes.TrimPrefix(p[:n], []byte(byteOrderMark))), err
 }
 
 // next counts a value that is about to be read.

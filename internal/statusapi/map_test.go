@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -374,6 +375,22 @@ func TestOddReplicasAreLeftOutAndSaid(t *testing.T) {
 		}
 		if strings.Contains(m.Problems[0], "s3cr3t") || len(m.Problems[0]) > 1000 {
 			t.Errorf("replica %.80s: got the problem %q, want it short and without the password", tt.replica, m.Problems[0])
+		}
+	}
+}
+
+// TestByteOrderMarkIsIgnored: once, and before all else (RFC 8259, 8.1).
+func TestByteOrderMarkIsIgnored(t *testing.T) {
+	text := withReplicas(`"tcp://a:1"`)
+	for _, read := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.DataErrReader, func(r io.Reader) io.Reader { return r }} {
+		m, err := decodeMap(read(strings.NewReader("\uFEFF"+text)), largest())
+		if err != nil || len(m.Checks) != 1 {
+			t.Errorf("got %v, want the map behind the mark", err)
+		}
+	}
+	for _, odd := range []string{"\uFEFF\uFEFF" + text, " \uFEFF" + text, "\uFEFF", "\xef\xbb" + text, text + "\uFEFF"} {
+		if _, err := decodeMap(strings.NewReader(odd), largest()); err == nil {
+			t.Errorf("%.12q…: got a map, want an error", odd)
 		}
 	}
 }
