@@ -90,14 +90,14 @@ func TestHTTPWhatIsNoRedirectIsTheAnswer(t *testing.T) {
 
 func TestHTTPRedirectsThatLeadNowhere(t *testing.T) {
 	for location, reason := range map[string]string{
-		"ftp://web/":                         `redirect: "ftp://web/" has an unknown scheme`,
+		"ftp://web/":                         `redirect: "ftp://web/" has another scheme, want http or https`,
 		"tcp://web:80":                       "redirect to tcp://web:80, want http or https",
 		"http://":                            "has no host",
 		"http://user:s3cret@we b/":           "redirect to \"http://***@we b/\", which is not a URL",
 		"http://web:0/":                      "has the port 0",
 		"/" + strings.Repeat("x", 60<<10):    "redirect: URL of more than 16384 bytes",
-		"file:///etc/passwd":                 `redirect: "file:///etc/passwd" has an unknown scheme, want tcp, icmp, http or https`,
-		"javascript:f('s3cret')":             `redirect: "javascript:…" has an unknown scheme`,
+		"file:///etc/passwd":                 `redirect: "file:///etc/passwd" has another scheme, want http or https`,
+		"javascript:f('s3cret')":             `redirect: "javascript:…" has another scheme, want http or https`,
 		"///":                                "has no host",
 		"http://admin:12345678#s3cret@web/":  `redirect to "http://***@web/", which is not a URL`,
 		"//256.1.1.1/?token=s3cret":          `redirect: "//256.1.1.1/?token=…" is not a URL: its host is made of numbers`,

@@ -43,6 +43,8 @@ func parseURL(text string, base *target) (*target, *userinfo, error) {
 	switch id, known := findScheme(name); {
 	case known:
 		t.scheme = id
+	case name != "" && base != nil: // of a redirect, which HTTP alone has
+		return nil, nil, errors.New("has another scheme, want http or https")
 	case name != "":
 		return nil, nil, fmt.Errorf("has an unknown scheme, want %s", knownSchemes())
 	case base == nil:
