@@ -279,10 +279,15 @@ func (l *checklist) summary() string {
 	}
 	var parts []string
 	if l.left > 0 {
-		parts = append(parts, count(l.left, "entry of the map is not taken as it is", "entries of the map are not taken as they are"))
+		parts = append(parts, notAsItIs(l.left))
 	}
 	if l.noticed > 0 {
 		parts = append(parts, count(l.noticed, "thing is odd", "things are odd"))
 	}
 	return strings.Join(append(parts, rest), "; ")
+}
+
+// notAsItIs counts the entries of a map that are left out, or taken as something else.
+func notAsItIs(entries int) string {
+	return count(entries, "entry of the map is not taken as it is", "entries of the map are not taken as they are")
 }

@@ -377,7 +377,10 @@ func TestCheckAndOnce(t *testing.T) {
 			t.Errorf("got exit status %d and\n%swant 0 and %q", exit, stdout, want)
 		}
 	}
-	stdout, _, exit = started(t.Context(), t, "once", "-c", w.config)
+	stdout, stderr, exit := started(t.Context(), t, "once", "-c", w.config)
+	if !strings.Contains(stderr, "entry of the map: ") || !strings.Contains(stderr, "has no port") || !strings.Contains(stdout, "0 not judged; 1 entry of the map is not taken as it is\n") {
+		t.Errorf("got %q and\n%swant the entry that is left out said", stderr, stdout)
+	}
 	if exit != 0 || !strings.Contains(stdout, "2 replicas: 1 healthy, 0 sick, 1 dead, 0 not judged") || !strings.Contains(stdout, "connection refused") {
 		t.Errorf("got exit status %d and\n%swant a verdict of both", exit, stdout)
 	}
@@ -388,7 +391,7 @@ func TestCheckAndOnce(t *testing.T) {
 		t.Errorf("got exit status %d, %d reports, %s%s, want two reports", exit, w.Summary().Reports, stdout, stderr)
 	}
 	w.configure("another", 120)
-	stdout, stderr, exit := started(t.Context(), t, "check", "-c", w.config)
+	stdout, stderr, exit = started(t.Context(), t, "check", "-c", w.config)
 	if exit != 1 || !strings.Contains(stdout, "✘ token") || !strings.Contains(stdout, "does not accept the token") || strings.Contains(stdout+stderr, "another") {
 		t.Errorf("got exit status %d and\n%s%swant 1 and that the token is wrong", exit, stdout, stderr)
 	}

@@ -31,7 +31,8 @@ now. Nothing is reported without --report; the page is then promised the next
 report within [report] promise, so it is for where something runs it as often.
 
 Unlike the daemon it tries nothing once more when many replicas turn out dead.
-What [probe] allow and deny forbid is not probed.
+What [probe] allow and deny forbid is not probed. Entries of the map that are left
+out, or not taken as they are, are said on stderr.
 
 Without ./config.cfg, FILE is /etc/crisp-status-local.cfg.
 
@@ -92,7 +93,10 @@ func (o *onceFlags) run(ctx context.Context, sys system) error {
 			unjudged++
 		}
 	}
-	if err := emit(sys.stdout, verdictsText(out, results)); err != nil {
+	if err := emit(sys.stderr, problemsText(newScreen(sys.stderr, sys.lookupEnv), m.Problems)); err != nil {
+		return err
+	}
+	if err := emit(sys.stdout, verdictsText(out, results, len(m.Problems))); err != nil {
 		return err
 	}
 	if o.report {
@@ -173,8 +177,19 @@ func (b bar) end() {
 	<-b.drawn
 }
 
-// verdictsText returns a table of results, and their number by health.
-func verdictsText(s screen, results []probe.Result) string {
+// problemsText returns a line for each entry of the map that is left out, or taken as
+// something else. It is not among the verdicts, which may be read by a program.
+func problemsText(s screen, problems []string) string {
+	var lines strings.Builder
+	for _, problem := range problems {
+		lines.WriteString(s.fold("entry of the map: "+printable(problem), 2))
+	}
+	return lines.String()
+}
+
+// verdictsText returns a table of results, and their number by health and that of the
+// entries of the map with a problem.
+func verdictsText(s screen, results []probe.Result, problems int) string {
 	t := newTable("health", "replica", "latency", "reason")
 	longest := 0
 	for _, r := range results {
@@ -193,8 +208,12 @@ func verdictsText(s screen, results []probe.Result) string {
 		}
 		t.AppendRow(table.Row{s.health(health), r.Check.Target.String(), took(r.Latency.Seconds()), printable(r.Reason())})
 	}
-	return lines.String() + rendered(t) + s.fold(fmt.Sprintf("%s: %d healthy, %d sick, %d dead, %d not judged",
-		count(len(results), "replica", "replicas"), counts["healthy"], counts["sick"], counts["dead"], counts["unknown"]), 2)
+	summary := fmt.Sprintf("%s: %d healthy, %d sick, %d dead, %d not judged",
+		count(len(results), "replica", "replicas"), counts["healthy"], counts["sick"], counts["dead"], counts["unknown"])
+	if problems > 0 {
+		summary += "; " + notAsItIs(problems)
+	}
+	return lines.String() + rendered(t) + s.fold(summary, 2)
 }
 
 // deliver reports the verdicts, with the patience that a person has.
