@@ -145,6 +145,12 @@ func (o *statusFlags) picture(ctx context.Context, sys system) (string, error) {
 	case err != nil:
 		return "", err
 	}
+	if !peer.MayRead(o.config) { // root alone comes to see the answer of another user
+		text := fmt.Sprintf("process %d of %s answers, who may not read %s: it may be an impostor that took the daemon's name; see systemctl status crisp-status-local, end it, and restart the daemon", peer.PID, userName(peer.UID), o.config)
+		if err := emit(sys.stderr, newScreen(sys.stderr, sys.lookupEnv).fold(printable(text), 2)); err != nil {
+			return "", err
+		}
+	}
 	if o.output == "json" {
 		return indented(body)
 	}

@@ -9,6 +9,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/user"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +33,31 @@ var (
 type Peer struct {
 	PID int
 	UID int
+	GID int
+}
+
+// MayRead reports whether the mode of the file at path lets p read it, as far as that can
+// be known: a process that may not is no daemon that runs with that file.
+func (p Peer) MayRead(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || p.UID == 0 {
+		return true
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch mode := info.Mode().Perm(); {
+	case !ok || mode&0o004 != 0 || int64(owner.Uid) == int64(p.UID):
+		return true
+	case mode&0o040 == 0:
+		return false
+	case int64(owner.Gid) == int64(p.GID):
+		return true
+	}
+	u, err := user.LookupId(strconv.Itoa(p.UID))
+	if err != nil {
+		return false
+	}
+	groups, err := u.GroupIds()
+	return err != nil || slices.Contains(groups, strconv.FormatUint(uint64(owner.Gid), 10))
 }
 
 // Ask requests uri, as of an HTTP server, from the daemon that runs with the
@@ -69,7 +97,7 @@ func ask(ctx context.Context, path, uri string) ([]byte, Peer, error) {
 	if err != nil {
 		return nil, Peer{}, err
 	}
-	whose := Peer{int(p.Pid), int(p.Uid)}
+	whose := Peer{int(p.Pid), int(p.Uid), int(p.Gid)}
 	if !mayAsk(p, os.Geteuid()) {
 		return nil, whose, fmt.Errorf("what runs with it is process %d of uid %d, want one of uid %d or root, in the same container (ask as that user, or as root)", p.Pid, p.Uid, os.Geteuid())
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -109,5 +110,38 @@ func TestRootAsksEverybody(t *testing.T) {
 	other := syscall.Ucred{Pid: 1, Uid: 1234567}
 	if !mayAsk(&other, 0) || mayAsk(&other, 1) || mayAsk(&syscall.Ucred{Uid: 1234567}, 0) {
 		t.Error("want root to ask the daemon of any user in its container, and nobody else")
+	}
+}
+
+// TestWhoMayReadTheFile: whoever may not is no daemon that runs with it.
+func TestWhoMayReadTheFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.cfg")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	own, ownGroup := os.Geteuid(), os.Getegid()
+	const other = 1234567
+	for _, tt := range []struct {
+		mode os.FileMode
+		peer Peer
+		want bool
+	}{
+		{0o640, Peer{1, own, other}, true},
+		{0o640, Peer{1, 0, 0}, true},
+		{0o640, Peer{1, other, ownGroup}, true},
+		{0o640, Peer{1, other, other}, false},
+		{0o600, Peer{1, other, ownGroup}, false},
+		{0o644, Peer{1, other, other}, true},
+	} {
+		if err := os.Chmod(path, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := tt.peer.MayRead(path); got != tt.want {
+			t.Errorf("%04o of %d:%d, %+v: got %v, want %v", tt.mode, own, ownGroup, tt.peer, got, tt.want)
+		}
+	}
+	if !(Peer{1, other, other}).MayRead(path + "-gone") {
+		t.Error("got no of a file that is not there, want the benefit of the doubt")
 	}
 }

@@ -62,10 +62,27 @@ func ListenHealth(path string) (*Health, error) {
 		return nil, err
 	}
 	listener, err := net.ListenUnix("unix", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s has the name of this daemon already: another daemon with %s, or one that keeps it from its name; end that process, then restart this daemon (%w)", holder(address), path, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &Health{listener, aliveTimeout}, nil
+}
+
+// holder names the process that listens at address, as far as it can be known at once.
+func holder(address *net.UnixAddr) string {
+	conn, err := net.DialUnix("unix", nil, address)
+	if err != nil {
+		return "another process"
+	}
+	defer conn.Close()
+	p, err := peer(conn)
+	if err != nil || p.Pid == 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("process %d of uid %d", p.Pid, p.Uid)
 }
 
 // healthAddress returns where the daemon that runs with the configuration file

@@ -63,8 +63,11 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	wantError(t, CheckHealth(path+"2"), "no daemon runs with "+path+"2")
-	if _, err := ListenHealth(path); !errors.Is(err, syscall.EADDRINUSE) {
+	switch _, err := ListenHealth(path); {
+	case !errors.Is(err, syscall.EADDRINUSE):
 		t.Errorf("got %v for a second daemon with the same file, want that the address is in use", err)
+	default:
+		wantError(t, err, fmt.Sprintf("process %d of uid %d has the name", os.Getpid(), os.Geteuid()), path, "end that process, then restart this daemon")
 	}
 	end()
 	wantError(t, CheckHealth(path), "no daemon runs with "+path)
