@@ -106,6 +106,8 @@ func endpointProblem(endpoint string) string {
 		return "has a user or password"
 	case u.Hostname() == "":
 		return "has no host"
+	case strings.ContainsRune(endpoint, utf8.RuneError), !utf8.ValidString(u.Hostname()):
+		return "is not Unicode"
 	case strings.ContainsAny(endpoint, "?#"):
 		return "has a query or fragment"
 	}

@@ -62,6 +62,7 @@ func TestRules(t *testing.T) {
 
 		{"endpoint a list", "report.endpoint = ['http://h']\nreport." + token, []string{"report.endpoint: an array, " + wantString}},
 		{"endpoint empty", "report.endpoint = ''\nreport." + token, []string{`report.endpoint: "" is empty, ` + wantURL}},
+		{"endpoint with a host that is not Unicode", "report.endpoint = 'https://h%ff/v1'\nreport." + token, []string{`report.endpoint: "https://h%ff/v1" is not Unicode, ` + wantURL}},
 		{"endpoint without a scheme", "report.endpoint = 'h.example.com/v1'\nreport." + token, []string{`report.endpoint: "h.example.com/v1" is neither http:// nor https://, ` + wantURL}},
 		{"endpoint without a host", "report.endpoint = 'https://'\nreport." + token, []string{`report.endpoint: "https://" has no host, ` + wantURL}},
 		{"endpoint of a port only", "report.endpoint = 'https://:443/v1'\nreport." + token, []string{`report.endpoint: "https://:443/v1" has no host, ` + wantURL}},
