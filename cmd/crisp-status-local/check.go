@@ -101,6 +101,9 @@ func runCheck(ctx context.Context, sys system, path string) error {
 	asCommand()
 	l := &checklist{screen: newScreen(sys.stdout, sys.lookupEnv)}
 	l.file(c)
+	for _, odd := range oddRoots(sys.lookupEnv) {
+		l.notice("roots", "%s", odd)
+	}
 	l.cluster(ctx, c)
 	if m := l.fetch(ctx, c); m != nil {
 		l.entries(m)

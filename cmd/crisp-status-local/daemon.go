@@ -128,6 +128,9 @@ func (d *daemon) run(ctx context.Context) error {
 		"promise":  d.config.Promise,
 	}).Info("starting")
 	d.warn()
+	for _, odd := range oddRoots(d.sys.lookupEnv) {
+		d.log.Warn(odd)
+	}
 	for _, trouble := range d.prober.Trouble() {
 		d.log.WithError(trouble).Info("icmp:// replicas cannot be probed")
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox"
+	"github.com/crisp-im/crisp-status-local/v2/internal/sandbox/target"
 )
 
 // hugeValue is about the longest that the kernel lets a variable be (MAX_ARG_STRLEN).
@@ -45,6 +46,60 @@ func TestOddEnvironmentIsNoMatter(t *testing.T) {
 	w.reports(w.url("target:tcp"), 2)
 }
 
+// Package x509 passes over such variables without a word, and every certificate is
+// unknown from then on.
+func TestVariablesThatNameNoRootsAreSaid(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	none, good := filepath.Join(folder, "none.pem"), filepath.Join(t.TempDir(), "good.pem")
+	authority, err := target.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(none, []byte("no PEM"), 0o600), os.WriteFile(good, authority.PEM(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		file, folders string
+		want          []string
+	}{
+		{"", "", nil},
+		{good, filepath.Dir(good), nil},
+		{good, "/nonexistent:" + filepath.Dir(good), nil},
+		{"/nonexistent.pem", "", []string{`SSL_CERT_FILE names "/nonexistent.pem", which cannot be read: no such file or directory; the `}},
+		{folder, "", []string{`SSL_CERT_FILE names "` + folder + `", which cannot be read: it is a folder; the `}},
+		{none, "", []string{`SSL_CERT_FILE names "` + none + `", in which no certificate is; the `}},
+		{"/dev/null", "", []string{`SSL_CERT_FILE names "/dev/null", in which no certificate is; the `}},
+		{none, folder + ":/nonexistent", []string{"SSL_CERT_FILE names", `SSL_CERT_DIR names "` + folder + `:/nonexistent", in which no certificate is; the `}},
+	} {
+		odd := oddRoots(func(name string) (string, bool) {
+			value := map[string]string{"SSL_CERT_FILE": tt.file, "SSL_CERT_DIR": tt.folders}[name]
+			return value, value != ""
+		})
+		said := len(odd) == len(tt.want)
+		for i, want := range tt.want {
+			said = said && strings.Contains(odd[i], want) && strings.HasSuffix(odd[i], " count")
+		}
+		if !said {
+			t.Errorf("file %q, folders %q: got %q, want %q", tt.file, tt.folders, odd, tt.want)
+		}
+	}
+}
+
+// The daemon says at start, once, which certificates count instead.
+func TestRootsThatAreBuiltInAreSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp")
+	w.env = []string{"SSL_CERT_FILE=/nonexistent.pem", "SSL_CERT_DIR=/nonexistent"}
+	w.start(1)
+	w.becomes("target:tcp", sandbox.Healthy)
+	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if n := strings.Count(w.out.String(), name+" names"); n != 1 || !strings.Contains(w.out.String(), "the public CAs that are built into this program count") {
+			t.Errorf("got %d lines about %s in\n%s, want one, and what counts instead", n, name, w.out.String())
+		}
+	}
+}
+
 // A value that a key cannot have is said by the name of its variable: the value may be a
 // secret that was meant for another key.
 func TestValueOfTheEnvironmentIsNotSaid(t *testing.T) {
@@ -57,6 +112,7 @@ func TestValueOfTheEnvironmentIsNotSaid(t *testing.T) {
 		{"an empty token", report + "token = \"${VALUE}\"\n", "", "report.token"},
 		{"a huge number", report + "token = \"t\"\n[probe]\ninterval = ${VALUE}\n", strings.Repeat("9", 100<<10), `probe.interval: "${VALUE}" holds no whole number`},
 		{"a huge address", "[server]\ninet = \"${VALUE}\"\n" + report + "token = \"t\"\n", hugeValue, `server.inet: "${VALUE}" has no port`},
+		{"an endpoint that is not Unicode", "[report]\nendpoint = \"${VALUE}\"\ntoken = \"t\"\n", "https://hunter2\xff/", "report.endpoint: "},
 		{"a huge endpoint", "[report]\nendpoint = \"${VALUE}\"\ntoken = \"t\"\n", "https://user:hunter2@" + hugeValue, `report.endpoint: "${VALUE}" has a user or password`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
