@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -57,6 +58,53 @@ func TestWhoAsksForNothingKeepsNobodyOut(t *testing.T) {
 				t.Errorf("got %q beside %d who ask for nothing, want 200", got, len(held))
 			}
 		})
+	}
+}
+
+// slowSource is a daemon whose replicas take until released, as a reader does who does not
+// read.
+type slowSource struct {
+	*fake
+	begun, released chan struct{}
+}
+
+func (s slowSource) Replicas(ctx context.Context) (State, error) {
+	s.begun <- struct{}{}
+	<-s.released
+	return s.fake.Replicas(ctx)
+}
+
+// Sixteen who read a large answer slowly, and come again and again, once kept the prober of
+// /healthz out for minutes.
+func TestSlowReadersKeepNoProberOut(t *testing.T) {
+	source := slowSource{newFake(t), make(chan struct{}, 5*maxConnections), make(chan struct{})}
+	s, err := Serve("127.0.0.1:0", New(source, Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const large = "GET /replicas.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	var readers []net.Conn
+	for range maxReaders {
+		readers = append(readers, open(t, s.Addr(), large))
+		<-source.begun
+	}
+	for range 3 * maxConnections {
+		open(t, s.Addr(), large)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if got := statusLine(t, open(t, s.Addr(), "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")); got != "HTTP/1.1 200" {
+			t.Errorf("%s: got %q beside slow readers, want 200", path, got)
+		}
+	}
+	if got := statusLine(t, open(t, s.Addr(), large)); got != "HTTP/1.1 503" {
+		t.Errorf("got %q for a reader more than there are places, want 503", got)
+	}
+	close(source.released)
+	for i, reader := range readers {
+		if got := statusLine(t, reader); got != "HTTP/1.1 200" {
+			t.Errorf("reader %d: got %q, want 200", i, got)
+		}
 	}
 }
 

@@ -76,8 +76,6 @@ type Options struct {
 func New(source Source, o Options) http.Handler {
 	paths := http.NewServeMux()
 	h := handler{source}
-	paths.HandleFunc("GET /healthz", h.healthz)
-	paths.HandleFunc("GET /readyz", h.readyz)
 	paths.HandleFunc("GET /replicas.json", h.replicas)
 	paths.Handle("GET /metrics", metricsHandler(source))
 	if o.ReplicaMetrics {
@@ -89,7 +87,11 @@ func New(source Source, o Options) http.Handler {
 	for _, path := range []string{"GET /{$}", "GET /page.js", "GET /page.css", "GET /icon.svg"} {
 		paths.Handle(path, page)
 	}
-	all := hardened(paths)
+	health := http.NewServeMux()
+	health.HandleFunc("GET /healthz", h.healthz)
+	health.HandleFunc("GET /readyz", h.readyz)
+	health.Handle("/", fewAtATime(paths, maxReaders))
+	all := hardened(health)
 	if o.AnyHost {
 		return all
 	}
@@ -111,6 +113,24 @@ func hardened(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// fewAtATime answers so many requests at a time, and refuses others at once. Who reads a
+// large answer slowly has a connection for writeTime; as many as there are connections,
+// who come again and again, would keep the prober of /healthz out, and the daemon would be
+// ended for it.
+func fewAtATime(next http.Handler, most int) http.Handler {
+	places := make(chan struct{}, most)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next.ServeHTTP(w, r)
+		default:
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "so many others are being answered that the places left are for /healthz and /readyz: ask again", http.StatusServiceUnavailable)
+		}
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 
 const (
 	maxConnections = 16
+	maxReaders     = 12                    // of these, for answers other than those of health and readiness
 	askTime        = 20 * time.Millisecond // from a connection to its request, where others want its place
 	headTime       = 5 * time.Second       // for a request
 	writeTime      = 5 * time.Second       // for an answer to be read
