@@ -72,8 +72,15 @@ func readConfigFile(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfigFile))
-	return string(text), err
+	var text strings.Builder
+	if info, err := f.Stat(); err == nil { // or it is in memory twice, and more
+		text.Grow(int(min(info.Size(), maxConfigFile)))
+	}
+	_, err = io.CopyN(&text, f, maxConfigFile)
+	if err == io.EOF {
+		err = nil
+	}
+	return text.String(), err
 }
 
 func inode(info fs.FileInfo) uint64 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -75,9 +76,50 @@ func TestHostsFile(t *testing.T) {
 		"odd":          "",
 		"no":           "",
 	} {
-		if got := texts(hosts[name]); got != want {
+		if got := texts(hosts.addrs(name)); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
+	}
+}
+
+// A map of the names took four times the file.
+func TestLargeHostsFileCostsLittle(t *testing.T) {
+	var b strings.Builder
+	for i := range 400_000 {
+		fmt.Fprintf(&b, "0.0.0.0 ads-%d.example\n", i)
+	}
+	b.WriteString("10.0.0.5 last\n")
+	text := b.String()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	hosts := parseHosts(text)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if got := int(after.HeapAlloc) - int(before.HeapAlloc); got > len(text)/2 {
+		t.Errorf("got %d KiB beside the %d of the text, want at most half", got>>10, len(text)>>10)
+	}
+	for name, want := range map[string]string{"ads-0.example": "0.0.0.0", "ads-399999.example": "0.0.0.0", "last": "10.0.0.5", "ads-400000.example": ""} {
+		if got := texts(hosts.addrs(name)); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// What of a file is passed over is said.
+func TestHostsFileThatIsTooLargeIsSaid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hosts")
+	text := "10.0.0.5 first\n" + strings.Repeat("#", maxConfigFile) + "\n10.0.0.6 last\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	s := newStub(path, "/nonexistent", 53, func(subject, text string) { said = append(said, subject+": "+text) })
+	if got := texts(s.hosts.get().addrs("first")) + texts(s.hosts.get().addrs("last")); got != "10.0.0.5" {
+		t.Errorf("got %s, want that of the first name alone", got)
+	}
+	if len(said) != 1 || !strings.Contains(said[0], path+": it has 16 MiB or more") {
+		t.Errorf("got %q said, want once that it is too large", said)
 	}
 }
 

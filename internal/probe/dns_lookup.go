@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -27,7 +28,7 @@ type hostAddrs struct {
 // EDNS, asks for AAAA whatever resolv.conf says, gives up what it has when one
 // family or TCP fails, and spends an attempt's whole time on a silent nameserver.
 type stub struct {
-	hosts       watchedFile[map[string][]netip.Addr]
+	hosts       watchedFile[*hostsFile]
 	resolvConf  watchedFile[*resolvConf]
 	nameservers nameservers
 	exchanger   exchanger
@@ -45,7 +46,13 @@ const (
 // nameservers at that port.
 func newStub(hosts, conf string, port uint16, notify func(subject, text string)) *stub {
 	s := &stub{exchanger: newExchanger(), preferIPv6: prefersIPv6}
-	s.hosts.path, s.hosts.parse = hosts, parseHosts
+	s.hosts.path = hosts
+	s.hosts.parse = func(text string) *hostsFile {
+		if len(text) == maxConfigFile {
+			notify(hosts, fmt.Sprintf("it has %d MiB or more: what comes after them is not read", maxConfigFile>>20))
+		}
+		return parseHosts(text)
+	}
 	s.resolvConf.path = conf
 	s.resolvConf.parse = func(text string) *resolvConf {
 		hostname, _ := os.Hostname() // without one there is no domain to search
@@ -67,7 +74,7 @@ func (s *stub) exchange(ctx context.Context, server netip.AddrPort, q dnsQuestio
 // family has while the other one is still waited for. The error is errNoName, a
 // *serverError, or the cause of ctx's end.
 func (s *stub) lookup(ctx context.Context, host string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error) {
-	if addrs := s.hosts.get()[host]; len(addrs) > 0 {
+	if addrs := s.hosts.get().addrs(host); len(addrs) > 0 {
 		return s.merge(splitFamilies(addrs)), nil
 	}
 	if isLocalhost(host) {
