@@ -52,10 +52,10 @@ func (v statusView) cluster() string {
 		line += ": " + printable(c.Why)
 	}
 	switch {
-	case c.Withheld > 0 && c.Scope == status.ReportsNothing:
-		line += "; " + count(c.Withheld, "verdict is", "verdicts are") + " kept, to be sent on taking over"
-	case c.Withheld > 0 && c.Scope == status.ReportsAlive:
-		line += "; " + count(c.Withheld, "death is", "deaths are") + " left to the page"
+	case c.Kept > 0 && c.Scope == status.ReportsNothing:
+		line += "; " + count(c.Kept, "verdict is", "verdicts are") + " kept, to be sent on taking over"
+	case c.Kept > 0 && c.Scope == status.ReportsAlive:
+		line += "; " + count(c.Kept, "death is", "deaths are") + " left to the page"
 	}
 	if c.Takeovers > 0 {
 		line += fmt.Sprintf("; taken over %s since the start", count(int(c.Takeovers), "time", "times"))

@@ -26,7 +26,7 @@ func clustered() *status.Snapshot {
 			{Name: "host-b", Version: "2.9.0\x1b[2J", Healthy: 2, Sick: 1},
 		},
 	})
-	s.Cluster.Withheld = 3
+	s.Cluster.Kept = 3
 	return s
 }
 

@@ -182,7 +182,7 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 	}
 	out, f, cluster := o.outbox.Snapshot(), o.facts.Load(), o.cluster()
 	if cluster != nil {
-		cluster.Withheld = out.Withheld
+		cluster.Kept = out.Kept
 	}
 	ignored := ignoredOf(shot.Problems)
 	head := status.Snapshot{

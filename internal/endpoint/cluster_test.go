@@ -107,7 +107,7 @@ func TestTheNamesOfAClusterAreStable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"engine":"etcd","group":"office","member":"host-a","scope":"everything","since":"2026-05-01T12:00:00Z","why":"this daemon holds the lease",` +
-		`"holder":"host-a","takeovers":1,"withheld":0,"members":[{"name":"host-a","version":"1.2.3","healthy":1,"sick":1,"dead":1,"api_answers":true}],` +
+		`"holder":"host-a","takeovers":1,"kept":0,"members":[{"name":"host-a","version":"1.2.3","healthy":1,"sick":1,"dead":1,"api_answers":true}],` +
 		`"trouble":"connection refused","trouble_kind":"unreachable","trouble_since":"2026-05-01T12:00:00Z","warnings":["mend it"],"conflict":true,"unchecked":"lo is no Ethernet"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)

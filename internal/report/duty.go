@@ -35,7 +35,7 @@ func newOnDuty() onDuty {
 // Obey makes the outbox report within the scope of d from now on; without a call,
 // everything may be reported.
 //
-// The newest verdict of each replica that the scope does not permit is withheld, and
+// A verdict that the scope does not permit is kept, the newest of each replica, and
 // counts neither as waiting nor as late. Once the scope permits it, it is sent at
 // once, unless it is older than [pace.FreshFor]: then a replica that is up is probed
 // first, and a death is not sent before another probe has seen it.
@@ -158,7 +158,7 @@ func (o *Outbox) changes() <-chan struct{} {
 }
 
 // heed puts the current scope of the duty in force, if it has changed: it cancels
-// requests, withholds verdicts and releases others.
+// requests, keeps verdicts and releases others.
 func (o *Outbox) heed(now time.Time) {
 	before, scope := o.queue.scope, o.on.duty.Scope()
 	if scope == before {
@@ -174,7 +174,7 @@ func (o *Outbox) heed(now time.Time) {
 			e.cancel()
 		}
 	}
-	o.queue.withhold()
+	o.queue.keepForbidden()
 	o.release(now)
 	if before == duty.Nothing && o.on.shared {
 		o.on.takenOver = true
@@ -193,11 +193,11 @@ func (o *Outbox) rest(now time.Time) {
 	o.queue.reorder(now, byDeadline)
 }
 
-// release queues the withheld verdicts that the scope now permits.
+// release queues the kept verdicts that the scope now permits.
 func (o *Outbox) release(now time.Time) {
 	var released []*entry
 	for _, e := range o.queue.all {
-		if e.phase == withheld && o.queue.permits(e) {
+		if e.phase == kept && o.queue.permits(e) {
 			released = append(released, e)
 		}
 	}
@@ -221,7 +221,8 @@ func (o *Outbox) release(now time.Time) {
 	}
 }
 
-// skipOutdated withholds the deaths at the head of the queue that are too old.
+// skipOutdated takes the deaths that are too old from the head of the queue, and keeps
+// them.
 func (o *Outbox) skipOutdated(now time.Time) {
 	for o.on.shared && o.queue.ready.Len() > 0 {
 		e := o.queue.ready.list[0]
@@ -233,7 +234,7 @@ func (o *Outbox) skipOutdated(now time.Time) {
 	}
 }
 
-// outdate withholds the death of e until another probe has seen it.
+// outdate keeps the death of e until another probe has seen it.
 func (o *Outbox) outdate(e *entry) {
 	o.queue.keep(e)
 	if e.measured != never {
@@ -245,8 +246,8 @@ func (o *Outbox) outdate(e *entry) {
 // permits reports whether the scope permits a report of e's verdict.
 func (q *queue) permits(e *entry) bool { return q.scope.Permits(e.verdict.Health == probe.Dead) }
 
-// withhold keeps back the waiting verdicts that the scope does not permit.
-func (q *queue) withhold() {
+// keepForbidden keeps the waiting verdicts that the scope does not permit.
+func (q *queue) keepForbidden() {
 	for _, e := range q.all {
 		if e.phase == waiting && !q.permits(e) {
 			heap.Remove(e.in, e.index)
@@ -255,16 +256,16 @@ func (q *queue) withhold() {
 	}
 }
 
-// keep makes e withheld. The entry must be in no heap.
+// keep makes e kept. The entry must be in no heap.
 func (q *queue) keep(e *entry) {
-	if e.phase != withheld {
-		e.phase = withheld
-		q.withheld++
+	if e.phase != kept {
+		e.phase = kept
+		q.kept++
 	}
 	q.page.silence(e.verdict.ID)
 }
 
-// silence notes that this daemon withholds a report of the replica, so the page may
+// silence notes that this daemon sends no report of the replica, so the page may
 // show another health than the last one that this daemon reported.
 func (p *page) silence(id probe.ID) {
 	hash := p.hash(id)

@@ -141,7 +141,7 @@ func TestStandbyTakesOver(t *testing.T) {
 		if n := b.asked(); n != 0 {
 			t.Errorf("got %d requests of a standby, want none", n)
 		}
-		if s := b.Snapshot(); s.Waiting != 0 || s.Withheld != replicas || s.Promise != (Promise{}) || s.Late != 0 || s.API != status.APIUnknown || !s.NextTry.IsZero() {
+		if s := b.Snapshot(); s.Waiting != 0 || s.Kept != replicas || s.Promise != (Promise{}) || s.Late != 0 || s.API != status.APIUnknown || !s.NextTry.IsZero() {
 			t.Errorf("got %+v of a standby, want that nothing waits and nothing is late", s)
 		}
 		if text := b.bench.log.String(); text != "" {
@@ -274,8 +274,8 @@ func TestAliveReportsNoDeath(t *testing.T) {
 		b.Put(plain(0, probe.Dead))
 		time.Sleep(10 * time.Minute)
 		want("dead for ten minutes")
-		if s := b.Snapshot(); s.Waiting != 0 || s.Withheld != 1 || s.Promise.Overdue != 0 {
-			t.Errorf("got %+v, want one verdict withheld, and none that waits or is overdue", s)
+		if s := b.Snapshot(); s.Waiting != 0 || s.Kept != 1 || s.Promise.Overdue != 0 {
+			t.Errorf("got %+v, want one verdict kept, and none that waits or is overdue", s)
 		}
 		b.Put(plain(0, probe.Healthy))
 		want("healthy at last", probe.Healthy)
@@ -353,7 +353,7 @@ func TestLossOfDutyEndsAnOutage(t *testing.T) {
 			synctest.Wait()
 			b.asked()
 			time.Sleep(20 * time.Second)
-			if s := b.Snapshot(); b.asked() != 0 || s.API != status.APIUnknown || s.Waiting != 0 || s.Withheld != 30 || !s.NextTry.IsZero() {
+			if s := b.Snapshot(); b.asked() != 0 || s.API != status.APIUnknown || s.Waiting != 0 || s.Kept != 30 || !s.NextTry.IsZero() {
 				t.Errorf("%v: got %+v off duty, want no request and nothing known", err, s)
 			}
 			b.answers(nil)
@@ -449,7 +449,7 @@ func TestAloneNothingIsTooOld(t *testing.T) {
 	})
 }
 
-// TestStandbyEnds: it ends at once, and logs nothing about withheld verdicts.
+// TestStandbyEnds: it ends at once, and logs nothing about kept verdicts.
 func TestStandbyEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newDutyBench(t, 9, 2*time.Minute, duty.Nothing)
@@ -464,7 +464,7 @@ func TestStandbyEnds(t *testing.T) {
 	})
 }
 
-// TestForgettingAndLeaving: a withheld verdict is dropped with its replica, or its page.
+// TestForgettingAndLeaving: a kept verdict is dropped with its replica, or its page.
 func TestForgettingAndLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newDutyBench(t, 9, 2*time.Minute, duty.Nothing)
@@ -473,12 +473,12 @@ func TestForgettingAndLeaving(t *testing.T) {
 			b.Put(plain(i, probe.Healthy))
 		}
 		b.Retain(3, func(id probe.ID) bool { return id == plain(0, "").ID || id == plain(1, "").ID || id == plain(2, "").ID })
-		if s := b.Snapshot(); s.Withheld != 3 || s.Waiting != 0 {
-			t.Errorf("got %d withheld, %d waiting, want those of the 3 of the map", s.Withheld, s.Waiting)
+		if s := b.Snapshot(); s.Kept != 3 || s.Waiting != 0 {
+			t.Errorf("got %d kept, %d waiting, want those of the 3 of the map", s.Kept, s.Waiting)
 		}
 		b.Forget()
-		if s := b.Snapshot(); s.Withheld != 0 || s.Waiting != 0 {
-			t.Errorf("got %d withheld, %d waiting of another page, want none", s.Withheld, s.Waiting)
+		if s := b.Snapshot(); s.Kept != 0 || s.Waiting != 0 {
+			t.Errorf("got %d kept, %d waiting of another page, want none", s.Kept, s.Waiting)
 		}
 		b.turn(duty.Everything)
 		time.Sleep(time.Minute)
@@ -608,8 +608,8 @@ func TestScopesInDisorder(t *testing.T) {
 				}
 				mu.Unlock()
 			}
-			if s := b.Snapshot(); s.Waiting != 0 || s.Withheld != 0 {
-				t.Errorf("seed %d: got %d waiting and %d withheld at the end, want none", seed, s.Waiting, s.Withheld)
+			if s := b.Snapshot(); s.Waiting != 0 || s.Kept != 0 {
+				t.Errorf("seed %d: got %d waiting and %d kept at the end, want none", seed, s.Waiting, s.Kept)
 			}
 			b.settled(t)
 		})

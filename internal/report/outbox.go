@@ -13,7 +13,7 @@
 //	gate     closes when the API does not accept the token: one trial at a time
 //
 // An unchanged verdict is not delivered while its last report is young enough: see
-// Renew. A verdict that the duty does not permit is withheld, outside of all parts.
+// Renew. A verdict that the duty does not permit is kept, outside of all parts.
 //
 // The consequences of each answer of the API stand above Outbox.answer.
 package report
@@ -180,7 +180,7 @@ func (o *Outbox) drop(e *entry) {
 func (o *Outbox) MapOutdated() <-chan struct{} { return o.outdated }
 
 // Waiting returns the number of verdicts that were not taken yet, but for those that
-// the duty withholds.
+// are kept: the duty does not permit them.
 func (o *Outbox) Waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 //	    newer ones  ▼  │
 //	              dirty ──► waiting
 //
-//	waiting ◄──► withheld: the duty does not permit it, or it is too old
+//	waiting ◄──► kept: the duty does not permit it, or it is too old
 //
 // A replica that left the map while its request is in flight is gone: it keeps its
 // entry until the request is over, so that it has one at a time.
@@ -58,7 +58,7 @@ const (
 	processing       // its verdict is in flight
 	dirty            // an older verdict is in flight
 	gone             // a verdict is in flight, of a replica that left the map
-	withheld         // not to be sent for now
+	kept             // not to be sent for now
 )
 
 // entries is a heap.
@@ -128,16 +128,16 @@ func byDue(a, b *entry) bool {
 
 // queue has one entry for each replica whose verdict was not taken yet.
 type queue struct {
-	all      map[probe.ID]*entry
-	gone     int        // entries in the phase gone
-	withheld int        // entries in the phase withheld
-	scope    duty.Scope // a verdict that it does not permit is neither ready nor due later
-	ready    entries    // due
-	later    entries    // due later
-	order    int
-	lots     uint32 // the last one
-	page     page
-	taken    time.Time // when the last report was
+	all   map[probe.ID]*entry
+	gone  int        // entries in the phase gone
+	kept  int        // entries in the phase kept
+	scope duty.Scope // a verdict that it does not permit is neither ready nor due later
+	ready entries    // due
+	later entries    // due later
+	order int
+	lots  uint32 // the last one
+	page  page
+	taken time.Time // when the last report was
 }
 
 func newQueue() queue {
@@ -151,8 +151,8 @@ func newQueue() queue {
 }
 
 // Len returns the number of verdicts that were not taken yet, but for those that are
-// withheld.
-func (q *queue) Len() int { return len(q.all) - q.gone - q.withheld }
+// kept.
+func (q *queue) Len() int { return len(q.all) - q.gone - q.kept }
 
 // put makes v the newest verdict of its replica, due at once. An entry that is ready
 // already keeps its place: re-queueing it on every verdict would starve replicas that
@@ -190,7 +190,7 @@ func (q *queue) nextLot() uint32 {
 	return q.lots
 }
 
-// wait schedules e for due, but never before its notBefore; or withholds it.
+// wait schedules e for due, but never before its notBefore; or keeps it.
 func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 	if e.in != nil {
 		heap.Remove(e.in, e.index)
@@ -203,8 +203,8 @@ func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 		q.keep(e)
 		return
 	}
-	if e.phase == withheld {
-		q.withheld--
+	if e.phase == kept {
+		q.kept--
 	}
 	e.phase = waiting
 	q.rank(now, e)
@@ -299,9 +299,9 @@ func (q *queue) drop(e *entry) {
 		heap.Remove(e.in, e.index)
 		e.phase = idle
 		q.delete(e)
-	case withheld:
+	case kept:
 		e.phase = idle
-		q.withheld--
+		q.kept--
 		q.delete(e)
 	case processing, dirty:
 		e.phase = gone

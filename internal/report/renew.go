@@ -66,7 +66,7 @@ func (o *Outbox) Doubt() {
 func (q *queue) renewals() int {
 	n := 0
 	for _, e := range q.all {
-		if e.renewal && e.phase != gone && e.phase != withheld {
+		if e.renewal && e.phase != gone && e.phase != kept {
 			n++
 		}
 	}

@@ -10,17 +10,17 @@ import (
 
 // Snapshot is the state of the outbox at one moment.
 type Snapshot struct {
-	API      status.APIState
-	Since    time.Time     // when that began; zero while it is unknown
-	LastErr  string        // of the last report that was not taken, while none is
-	RTT      time.Duration // smoothed; 0 while none was taken
-	Waiting  int           // verdicts that were not taken yet
-	Withheld int           // verdicts that the duty does not permit; not among Waiting
-	NextTry  time.Time     // while only trials begin
-	Promise  Promise
-	Within   time.Duration // which the page is promised the next report of each replica
-	Late     int           // reports that were taken too late, since the start
-	Reports  status.Requests
+	API     status.APIState
+	Since   time.Time     // when that began; zero while it is unknown
+	LastErr string        // of the last report that was not taken, while none is
+	RTT     time.Duration // smoothed; 0 while none was taken
+	Waiting int           // verdicts that were not taken yet
+	Kept    int           // verdicts that the duty does not permit; not among Waiting
+	NextTry time.Time     // while only trials begin
+	Promise Promise
+	Within  time.Duration // which the page is promised the next report of each replica
+	Late    int           // reports that were taken too late, since the start
+	Reports status.Requests
 }
 
 // observations is what is kept for snapshots alone. The lock of the outbox
@@ -42,14 +42,14 @@ func (o *Outbox) Snapshot() Snapshot {
 	defer o.mu.Unlock()
 	now := time.Now()
 	s := Snapshot{
-		API:      o.observed.api,
-		Since:    o.observed.since,
-		Waiting:  o.queue.Len(),
-		Withheld: o.queue.withheld,
-		Promise:  o.promiseLocked(now),
-		Within:   o.promise,
-		Late:     o.queue.page.gaps.late,
-		Reports:  o.observed.reports.Clone(),
+		API:     o.observed.api,
+		Since:   o.observed.since,
+		Waiting: o.queue.Len(),
+		Kept:    o.queue.kept,
+		Promise: o.promiseLocked(now),
+		Within:  o.promise,
+		Late:    o.queue.page.gaps.late,
+		Reports: o.observed.reports.Clone(),
 	}
 	if o.observed.api != status.APIUnknown && o.limiter.rtt != firstRTT {
 		s.RTT = o.limiter.rtt

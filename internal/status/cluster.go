@@ -26,7 +26,7 @@ type Cluster struct {
 	Why          string          `json:"why,omitempty"`          // the reason for it
 	Holder       string          `json:"holder,omitempty"`       // the member on duty, as far as it is known
 	Takeovers    uint64          `json:"takeovers"`              // by this daemon, since its start
-	Withheld     int             `json:"withheld"`               // verdicts that the scope keeps from being sent
+	Kept         int             `json:"kept"`                   // verdicts that the scope does not permit yet
 	Members      []ClusterMember `json:"members"`                // all members of the group, also this daemon; empty if the engine knows none
 	Trouble      string          `json:"trouble,omitempty"`      // why the engine does not say who is on duty, and the cure
 	TroubleKind  Plight          `json:"trouble_kind,omitempty"` // unreachable: the engine cannot be asked; excluded: it answers, and this daemon cannot take part; undecided: it answers, and nobody is on duty

@@ -119,8 +119,8 @@ function showCluster() {
   let text = { everything: "on duty", alive: "healthy and sick alone are reported", nothing: "standby" }[c.scope] || c.scope;
   if (c.why) text += ": " + c.why;
   if (c.since) text += ", for " + ago(c.since);
-  if (c.withheld && c.scope === "nothing") text += "; " + c.withheld + " verdicts are kept, to be sent on taking over";
-  if (c.withheld && c.scope === "alive") text += "; " + c.withheld + " deaths are left to the page";
+  if (c.kept && c.scope === "nothing") text += "; " + c.kept + " verdicts are kept, to be sent on taking over";
+  if (c.kept && c.scope === "alive") text += "; " + c.kept + " deaths are left to the page";
   if (c.takeovers) text += "; taken over " + c.takeovers + (c.takeovers === 1 ? " time" : " times");
   $("duty").textContent = text;
   $("duty").className = c.trouble || c.conflict ? "bad" : "";
