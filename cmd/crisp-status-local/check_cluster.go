@@ -134,12 +134,12 @@ func (l *checklist) rate() {
 	tolerance := fmt.Sprintf(within, duty.RateTolerance*100)
 	switch rate, err := duty.ReadClockRate(); {
 	case err != nil:
-		l.notice("clock", "%v; %s", err, tolerance)
+		l.notice("rate", "%v; %s", err, tolerance)
 	case rate.Suspect():
-		l.fail("clock", "the kernel corrects its rate by %.1f %%, which no clock needs, and %s: look at what keeps it (chronyc tracking, ntpq -p)", rate.Corrected*100, tolerance)
+		l.fail("rate", "the kernel corrects the rate of the clock by %.1f %%, which no clock needs, and %s: look at what keeps it (chronyc tracking, ntpq -p)", rate.Corrected*100, tolerance)
 	case !rate.Kept:
-		l.notice("clock", "nothing keeps its rate, as NTP does (timedatectl); %s", tolerance)
+		l.notice("rate", "nothing keeps the rate of the clock, as NTP does (timedatectl); %s", tolerance)
 	default:
-		l.add(right, "clock", "its rate is kept, and corrected by %.0f ppm; %s", math.Abs(rate.Corrected)*1e6, tolerance)
+		l.add(right, "rate", "that of the clock is kept, and corrected by %.0f ppm; %s", math.Abs(rate.Corrected)*1e6, tolerance)
 	}
 }

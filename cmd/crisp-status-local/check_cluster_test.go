@@ -83,7 +83,7 @@ func TestCheckOfAGroup(t *testing.T) {
 	})
 	for _, want := range []string{
 		"! engine   http://127.0.0.1:1: ", "✔ engine   etcd: 1 of 2 endpoints answer\n", "✔ rights   ", "✔ group    office: no daemon of it runs now; this one is host-a\n",
-		" clock    ", "in rate", "✔ map",
+		"✔ clock    ", " rate     ", "in rate", "✔ map",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("got\n%swant %q in it", stdout, want)
