@@ -56,6 +56,8 @@ func (l *checklist) address(ctx context.Context, addr netip.Addr) {
 		l.fail("duty", "engine address: %s, so both daemons leave dead to the page%s", found.Conflict, cure)
 	case found.Conflict != "":
 		l.fail("duty", "engine address: %s, so this daemon leaves dead to the page: take the address from one of the hosts", found.Conflict)
+	case found.Tentative:
+		l.notice("duty", "engine address: this host has %v, and its kernel still tests whether another one has it, too (tentative), so its daemon stands by: ask again in some seconds, and look at the link if it stays so", addr)
 	case !found.Here:
 		l.add(right, "duty", "engine address: this host does not have %v now, so its daemon stands by", addr)
 	case found.Unchecked != nil:

@@ -39,7 +39,7 @@ type situation uint8
 
 const (
 	unread    situation = iota // the addresses of this host were not read yet
-	away                       // this host does not have the address
+	away                       // this host does not have the address, or the kernel still tests it for duplicates
 	unasked                    // it has, and it is not known yet whether another one has it, too
 	here                       // it alone has
 	shared                     // another one has it, too
@@ -155,7 +155,11 @@ func (a *address) settle() {
 	case here:
 		a.turn(Everything, fmt.Sprintf("this host has %v", a.addr))
 	default:
-		a.turn(Nothing, fmt.Sprintf("this host does not have %v", a.addr))
+		why := fmt.Sprintf("this host does not have %v", a.addr)
+		if a.present.tentative {
+			why = tentativeText(a.addr)
+		}
+		a.turn(Nothing, why)
 	}
 	if before == now {
 		return

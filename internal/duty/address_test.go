@@ -219,6 +219,30 @@ func TestTentativeAddress(t *testing.T) {
 	other.wants("here, but a duplicate", Alive)
 }
 
+// TestAddressUnderTest: nobody takes an address that the kernel still tests for one that
+// is not here.
+func TestAddressUnderTest(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	ip(t, device("d0"))
+	const forAnHour = "3600"
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/d0/dad_transmits", []byte(forAnHour), 0); err != nil {
+		lack(t, fmt.Sprintf("the kernel's test of an address cannot be prolonged here: %v", err))
+	}
+	ip(t, "addr add fd00::100/64 dev d0")
+	check, err := CheckAddress(t.Context(), netip.MustParseAddr("fd00::100"))
+	if err != nil || check != (AddressCheck{Tentative: true}) {
+		t.Errorf("got %+v and %v, want that it is tentative, and not in use", check, err)
+	}
+	h := newHost(t, "fd00::100")
+	defer h.stop()
+	h.knows()
+	if s := h.State(); s.Scope != Nothing || !strings.Contains(s.Why, "tentative") {
+		t.Errorf("got the scope %s, %q, want nothing reported, since it is tentative", s.Scope, s.Why)
+	}
+}
+
 // TestFloodOfAddresses: events that are lost because there are too many of them do not
 // leave a wrong picture.
 func TestFloodOfAddresses(t *testing.T) {

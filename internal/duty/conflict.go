@@ -118,6 +118,7 @@ func (a *address) uncheckable(err error) {
 // AddressCheck is what can be known of an address at one moment.
 type AddressCheck struct {
 	Here      bool   // this host has it, and may use it
+	Tentative bool   // this host has it, and may not use it yet: the kernel tests whether another host has it
 	Conflict  string // who else has it, in words; empty if nobody is known to
 	Unchecked error  // why it cannot be known whether another host has it, too
 }
@@ -135,7 +136,7 @@ func CheckAddress(ctx context.Context, addr netip.Addr) (AddressCheck, error) {
 	}
 	check := AddressCheck{Here: len(found.devices) > 0}
 	if !check.Here {
-		if found.duplicate {
+		if check.Tentative = found.tentative && !found.duplicate; found.duplicate {
 			check.Conflict = duplicateText(addr)
 		}
 		return check, nil
@@ -171,4 +172,9 @@ func conflictText(addr netip.Addr, other net.HardwareAddr) string {
 // duplicateText says that the kernel has found addr on another host.
 func duplicateText(addr netip.Addr) string {
 	return fmt.Sprintf("another host has %v, too, as this host's kernel found", addr)
+}
+
+// tentativeText says that the kernel tests whether another host has addr.
+func tentativeText(addr netip.Addr) string {
+	return fmt.Sprintf("this host has %v, but does not use it yet: its kernel tests whether another host has it, too (tentative)", addr)
 }

@@ -24,10 +24,11 @@ const (
 type presence struct {
 	devices   []uint32 // where it may be used, by number; none: it is not here
 	duplicate bool     // on some device the kernel keeps it from being used, since another host has it
+	tentative bool     // on some device the kernel still tests whether another host has it
 }
 
 func (p presence) equal(other presence) bool {
-	return p.duplicate == other.duplicate && slices.Equal(p.devices, other.devices)
+	return p.duplicate == other.duplicate && p.tentative == other.tentative && slices.Equal(p.devices, other.devices)
 }
 
 // watchAddress tells has where this host has addr, at first and whenever that has
@@ -201,8 +202,12 @@ func (w *addressWatch) note(m syscall.NetlinkMessage, listed bool) {
 func (w *addressWatch) say() {
 	var p presence
 	for at, flags := range w.flags {
-		p.duplicate = p.duplicate || flags&unix.IFA_F_DADFAILED != 0
-		if flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 {
+		switch {
+		case flags&unix.IFA_F_DADFAILED != 0:
+			p.duplicate = true
+		case flags&unix.IFA_F_TENTATIVE != 0:
+			p.tentative = true
+		default:
 			p.devices = append(p.devices, at.device)
 		}
 	}
