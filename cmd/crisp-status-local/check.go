@@ -24,10 +24,11 @@ import (
 )
 
 const checkLong = `Read FILE, ask the Status API for the map with its token, and say in words whether
-all is right: the token, the map and its entries that are left out, the clock, ICMP,
-and whether the promise to the page can be kept. Of several daemons ([cluster]): what
-decides who is on duty, whether it answers and permits what a member does, who is in
-the group, and the rate of the clock. Nothing is probed or reported.
+all is right: the token, the map and its entries that are left out, the replicas that
+[probe] denies by their URL (no name is looked up), the clock, ICMP, and whether the
+promise to the page can be kept. Of several daemons ([cluster]): what decides who is
+on duty, whether it answers and permits what a member does, who is in the group, and
+the rate of the clock. Nothing is probed or reported.
 
 Run it as the user of the daemon, with its limit of open files.
 
@@ -107,6 +108,7 @@ func runCheck(ctx context.Context, sys system, path string) error {
 	l.cluster(ctx, c)
 	if m := l.fetch(ctx, c); m != nil {
 		l.entries(m)
+		l.denied(m, c)
 		l.icmp(m)
 		l.promise(m, c)
 	}
@@ -223,6 +225,31 @@ func (l *checklist) entries(m *statusapi.Map) {
 		l.left++
 		l.add(odd, "entry", "%s", problem)
 	}
+}
+
+// denied says how many replicas [probe] denies by their URL.
+func (l *checklist) denied(m *statusapi.Map, c config.Config) {
+	var n int
+	var first error
+	for _, check := range m.Checks {
+		if err := check.Target.Denial(c.Policy); err != nil {
+			if n++; first == nil {
+				first = err
+			}
+		}
+	}
+	if n == 0 {
+		return
+	}
+	follows := "neither probed nor reported"
+	if c.ReportDenied {
+		follows = "not probed, and reported dead"
+	}
+	are := "are"
+	if n == 1 {
+		are = "is"
+	}
+	l.notice("denied", "%d of %s %s %s (`status` lists them while the daemon runs, `once` at any time); the first one: %v", n, count(len(m.Checks), "replica", "replicas"), are, follows, first)
 }
 
 // icmp says by which sockets ICMP is sent.

@@ -408,6 +408,29 @@ func TestCheckAndOnce(t *testing.T) {
 	}
 }
 
+func TestCheckCountsWhatIsDenied(t *testing.T) {
+	w := newWorld(t, sandbox.Options{}, "tcp://10.0.0.1:80", "icmp://10.0.0.2", "tcp://db.lan:5432", "tcp://192.0.2.7:80", "http://name.example/")
+	for _, tt := range []struct{ keys, want string }{
+		{"deny = ['10.0.0.0/8', 'db.lan:5432']", "! denied   3 of 5 replicas are neither probed nor reported (`status` lists them while the daemon runs, `once` at any time); the first one: 10.0.0.1 port 80 is denied by the entry \"10.0.0.0/8\" of [probe] deny\n"},
+		{"allow = ['10.0.0.0/8', '*.lan', '0.0.0.0/0']\ndeny = ['192.0.2.7']\nreport_denied = true", "! denied   1 of 5 replicas is not probed, and reported dead ("},
+		{"deny = ['198.51.100.0/24']", ""},
+	} {
+		w.configure(w.Token(), 120)
+		f, err := os.OpenFile(w.config, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintln(f, tt.keys); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		stdout, _, exit := started(t.Context(), t, "check", "-c", w.config)
+		if exit != 0 || !strings.Contains(stdout, tt.want) || strings.Contains(stdout, "denied") != (tt.want != "") || tt.want != "" && strings.Contains(stdout, "everything works") {
+			t.Errorf("%s: got exit status %d and\n%swant 0 and %q", tt.keys, exit, stdout, tt.want)
+		}
+	}
+}
+
 // TestCommandsEndWithTheirReader: the daemon passes over a reader of its log that
 // is gone, a command has nobody left to tell.
 func TestCommandsEndWithTheirReader(t *testing.T) {

@@ -20,11 +20,21 @@ func IsDenied(err error) bool { return kindOf(err) == KindPolicy }
 // policy denies the name whatever its addresses are.
 func (p *Prober) addrs(ctx context.Context, t Target, a attempt) ([]netip.Addr, error) {
 	if !t.addr.IsValid() {
-		if err := p.policy.Load().CheckName(t.host, t.port); err != nil {
+		if err := t.Denial(p.policy.Load()); err != nil {
 			return nil, denied(err)
 		}
 	}
 	return p.resolver.addrs(ctx, t, a)
+}
+
+// Denial returns why allowed permits no connection to the host and port of the URL, a
+// [*policy.Denied]. It is nil if it permits one, and if the addresses of a name decide,
+// which are not looked up.
+func (t Target) Denial(allowed *policy.Policy) error {
+	if t.addr.IsValid() {
+		return allowed.Check("", t.addr, t.port)
+	}
+	return allowed.CheckName(t.host, t.port)
 }
 
 // permitAlias returns an *Error of KindPolicy if an entry of deny matches the name,
