@@ -42,7 +42,7 @@ func (v statusView) cluster() string {
 		return ""
 	}
 	colour := map[status.Scope]text.Color{status.ReportsEverything: text.FgGreen, status.ReportsAlive: text.FgYellow, status.ReportsNothing: text.FgCyan}
-	words := map[status.Scope]string{status.ReportsEverything: "on duty", status.ReportsAlive: "reports healthy and sick alone", status.ReportsNothing: "standby"}
+	words := map[status.Scope]string{status.ReportsEverything: "on duty", status.ReportsAlive: "reports only healthy and sick", status.ReportsNothing: "standby"}
 	word := words[c.Scope]
 	if word == "" { // of another version
 		word = printable(string(c.Scope))

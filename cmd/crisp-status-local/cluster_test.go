@@ -60,7 +60,7 @@ func TestStatusSaysWhoReports(t *testing.T) {
 			lacks(s)
 			s.Cluster.Scope, s.Cluster.Why, s.Cluster.Members = status.ReportsAlive, "the engine has not answered for 15s", nil
 		}, nil, []string{
-			"duty        reports healthy and sick alone since 12:02:01: the engine has not answered for 15s; 3 deaths are left to the page;",
+			"duty        reports only healthy and sick since 12:02:01: the engine has not answered for 15s; 3 deaths are left to the page;",
 			"cluster     engine etcd, group office, member host-a; cannot be asked since 12:16:01: connection refused\n",
 		}, []string{"member      "}},
 		{"a member of a group that cannot be asked", func(s *status.Snapshot) {
@@ -85,7 +85,7 @@ func TestStatusSaysWhoReports(t *testing.T) {
 				Why: "another host has 10.0.0.100, too (MAC address 02:00:00:00:00:0b)", Conflict: true,
 			})
 		}, nil, []string{
-			"duty        reports healthy and sick alone since 12:02:01: another host has 10.0.0.100, too (MAC address 02:00:00:00:00:0b)\n",
+			"duty        reports only healthy and sick since 12:02:01: another host has 10.0.0.100, too (MAC address 02:00:00:00:00:0b)\n",
 			"cluster     engine address, member host-a; the address is on two hosts: take it from one of them, or let VRRP pass between them",
 		}, []string{"cannot be asked"}},
 		{"one that cannot know whether its address is on two hosts", func(s *status.Snapshot) {

@@ -242,7 +242,7 @@ func TestAGroupInABrowser(t *testing.T) {
 	alone(t)
 	g := startGroup(t, "--interval", "1s", "--map", writeMap(t), "--members", "2", "--engine", "alive", "--", program, "-c", "{config}")
 	b.call("Page.navigate", map[string]any{"url": g.page})
-	b.await("what both daemons say", `[...document.querySelectorAll("#daemons .duty")].filter((d) => d.innerText.startsWith("reports healthy and sick alone")).length === 2`)
+	b.await("what both daemons say", `[...document.querySelectorAll("#daemons .duty")].filter((d) => d.innerText.startsWith("reports only healthy and sick")).length === 2`)
 	b.await("who reported a replica", rowOfTarget("target:tcp")+`.innerText.includes("by host-")`)
 	row := `[...document.querySelectorAll("#daemons li")].find((l) => l.innerText.startsWith("host-a"))`
 	for _, tt := range []struct {

@@ -99,7 +99,7 @@ func (t *told) Duty() string {
 		return ""
 	}
 	c := t.Cluster
-	text := map[string]string{"everything": "on duty", "alive": "reports healthy and sick alone", "nothing": "standby"}[c.Scope]
+	text := map[string]string{"everything": "on duty", "alive": "reports only healthy and sick", "nothing": "standby"}[c.Scope]
 	if !c.Since.IsZero() {
 		text += " for " + seconds(t.Now.Sub(c.Since).Round(time.Second).Seconds())
 	}

@@ -148,7 +148,7 @@ func (m emitter) cluster(c *status.Cluster) {
 		reporting = c.Scope
 	}
 	for _, scope := range []status.Scope{status.ReportsEverything, status.ReportsAlive, status.ReportsNothing} {
-		m.emit(prometheus.GaugeValue, "reporting", "How much this daemon reports, 1 for that: everything is on duty, alive is healthy and sick alone, nothing is a standby.", number(scope == reporting), labels{"scope"}, string(scope))
+		m.emit(prometheus.GaugeValue, "reporting", "How much this daemon reports, 1 for that: everything is on duty, alive is only healthy and sick, nothing is a standby.", number(scope == reporting), labels{"scope"}, string(scope))
 	}
 	if c == nil {
 		return
@@ -156,7 +156,7 @@ func (m emitter) cluster(c *status.Cluster) {
 	m.emit(prometheus.GaugeValue, "cluster_info", "Always 1; the labels say in which group this daemon watches, as which member, and what decides who is on duty.", 1, labels{"engine", "group", "member"}, c.Engine, c.Group, c.Member)
 	m.counter("takeovers_total", "How often this daemon has taken over the duty.", float64(c.Takeovers), nil)
 	m.gauge("members", "Daemons of the group that are known; 0 where the engine knows none.", float64(len(c.Members)))
-	m.gauge("engine_reachable", "Whether the engine says who is on duty: 0 while it cannot be asked, and while it answers, but this daemon cannot take part or nobody is on duty.", number(!c.Alone()))
+	m.gauge("engine_reachable", "Whether the engine says who is on duty: 0 while it cannot be asked, and while it answers, but this daemon cannot take part or nobody is on duty.", number(!c.HasTrouble()))
 	if c.Engine == "address" && c.Unchecked == "" {
 		m.gauge("address_conflict", "Whether another host has the address that decides who is on duty, too; absent where that cannot be checked.", number(c.Conflict))
 	}

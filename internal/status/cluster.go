@@ -74,8 +74,9 @@ func (c *Cluster) StandsBy() bool { return c != nil && c.Scope == ReportsNothing
 // LeavesDeaths reports whether dead is left to the page, which shows it by itself.
 func (c *Cluster) LeavesDeaths() bool { return c != nil && c.Scope == ReportsAlive }
 
-// Alone reports whether c is without its engine: it does not say who is on duty.
-func (c *Cluster) Alone() bool { return c != nil && c.Trouble != "" }
+// HasTrouble reports whether the engine does not say who is on duty. c is nil without an
+// engine: then it is false.
+func (c *Cluster) HasTrouble() bool { return c != nil && c.Trouble != "" }
 
 // Word returns a short clause about the duty.
 func (c *Cluster) Word() string {
@@ -85,9 +86,9 @@ func (c *Cluster) Word() string {
 	case c.Scope == ReportsEverything:
 		return "on duty"
 	case c.Scope == ReportsAlive && c.Conflict:
-		return "healthy and sick alone are reported: " + c.Why
+		return "only healthy and sick are reported: " + c.Why
 	case c.Scope == ReportsAlive:
-		return "healthy and sick alone are reported"
+		return "only healthy and sick are reported"
 	case c.Why != "" && c.Why != c.Trouble: // which Note says
 		return "standby: " + c.Why
 	}
@@ -99,7 +100,7 @@ func (c *Cluster) Word() string {
 // without an engine.
 func (c *Cluster) Note() string {
 	note := c.Word()
-	if c.Alone() {
+	if c.HasTrouble() {
 		note += fmt.Sprintf("; the engine %v since %s: %s", c.TroubleKind, c.TroubleSince.Format(time.RFC3339), c.Trouble)
 	}
 	if c != nil && len(c.Warnings) > 0 {

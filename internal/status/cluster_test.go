@@ -11,8 +11,8 @@ func TestTheWordAboutADuty(t *testing.T) {
 		"on duty":                             {Scope: ReportsEverything, Why: "this daemon holds the lease"},
 		"standby: host-b is on duty":          {Scope: ReportsNothing, Why: "host-b is on duty", Holder: "host-b"},
 		"standby":                             {Scope: ReportsNothing},
-		"healthy and sick alone are reported": {Scope: ReportsAlive, Why: "the engine does not answer"},
-		"healthy and sick alone are reported: another host has 10.0.0.100, too": {Scope: ReportsAlive, Why: "another host has 10.0.0.100, too", Conflict: true},
+		"only healthy and sick are reported": {Scope: ReportsAlive, Why: "the engine does not answer"},
+		"only healthy and sick are reported: another host has 10.0.0.100, too": {Scope: ReportsAlive, Why: "another host has 10.0.0.100, too", Conflict: true},
 	} {
 		if got := c.Word(); got != want {
 			t.Errorf("got %q of %+v, want %q", got, c, want)
@@ -25,7 +25,7 @@ func TestTheNoteAboutADuty(t *testing.T) {
 	for want, c := range map[string]*Cluster{
 		"":                           nil,
 		"standby: host-b is on duty": {Scope: ReportsNothing, Why: "host-b is on duty"},
-		"healthy and sick alone are reported; the engine cannot be asked since 2026-05-01T12:00:00Z: connection refused": {
+		"only healthy and sick are reported; the engine cannot be asked since 2026-05-01T12:00:00Z: connection refused": {
 			Scope: ReportsAlive, Trouble: "connection refused", TroubleKind: Unreachable, TroubleSince: since,
 		},
 		"standby; the engine answers, but this daemon cannot take part since 2026-05-01T12:00:00Z: correct user": {
@@ -43,7 +43,7 @@ func TestTheNoteAboutADuty(t *testing.T) {
 
 func TestADaemonByItselfNeitherStandsByNorLacksAnEngine(t *testing.T) {
 	var none *Cluster
-	if none.StandsBy() || none.Alone() {
-		t.Errorf("got %v and %v, want neither", none.StandsBy(), none.Alone())
+	if none.StandsBy() || none.HasTrouble() {
+		t.Errorf("got %v and %v, want neither", none.StandsBy(), none.HasTrouble())
 	}
 }

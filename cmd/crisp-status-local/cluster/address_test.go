@@ -133,7 +133,7 @@ func TestAddress(t *testing.T) {
 		{name: "stopped for 1s", lasts: time.Second, begin: stopped},
 		{name: "unplugged", lasts: long, begin: unplugged},
 	} {
-		f.options, f.alone, f.inFlight, f.check = o, true, 1<<20, oneHost
+		f.options, f.withoutEngine, f.inFlight, f.check = o, true, 1<<20, oneHost
 		faults = append(faults, f)
 	}
 	try(t, faults, "keepalived")
@@ -199,7 +199,7 @@ func TestAddressOnTwoHosts(t *testing.T) {
 	v := l.judge(l.settled)
 	t.Logf("figures: the address on two hosts: %v; both found it after %v", v, took)
 	// The host that gets the address, too, never reports a death.
-	fault{alone: true}.hold(l, v, nil)
+	fault{withoutEngine: true}.hold(l, v, nil)
 }
 
 // inConflict reports whether the daemon says that the address is on two hosts.
@@ -217,7 +217,7 @@ func (l *lab) saysConflict() {
 	l.t.Helper()
 	for _, d := range l.daemons {
 		for command, wants := range map[string][]string{
-			"status": {"reports healthy and sick alone", "another host has " + movingAddress + ", too (MAC address ", "the address is on two hosts"},
+			"status": {"reports only healthy and sick", "another host has " + movingAddress + ", too (MAC address ", "the address is on two hosts"},
 			"check":  {"✘ duty", "another host has " + movingAddress + ", too (MAC address ", "protocol 112"},
 		} {
 			out, err := namespaces.Output(namespaces.In(d.host.holder, d.args[0], command, "-c", d.args[2])...)

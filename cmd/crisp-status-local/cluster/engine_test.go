@@ -37,10 +37,10 @@ func TestEtcd(t *testing.T) {
 			return member.start
 		}},
 		{name: "has a leader that hangs", lasts: 15 * time.Second, begin: func(l *lab, _ *process) func() { return l.etcd.leader().stop() }},
-		{name: "has two members that hang", lasts: 20 * time.Second, alone: true, begin: func(l *lab, _ *process) func() {
+		{name: "has two members that hang", lasts: 20 * time.Second, withoutEngine: true, begin: func(l *lab, _ *process) func() {
 			return all(l.etcd.members[0].stop(), l.etcd.members[1].stop())
 		}, check: saysItOnce},
-		{name: "is gone", lasts: long, rounds: rounds, alone: true, begin: func(l *lab, _ *process) func() {
+		{name: "is gone", lasts: long, rounds: rounds, withoutEngine: true, begin: func(l *lab, _ *process) func() {
 			for _, m := range l.etcd.members {
 				m.kill()
 			}
@@ -135,7 +135,7 @@ func TestProxyBeforeEtcd(t *testing.T) {
 		var p *proxy
 		var memory int
 		faults = append(faults, fault{
-			name: name, lasts: 20 * time.Second, alone: true,
+			name: name, lasts: 20 * time.Second, withoutEngine: true,
 			options: options{endpoints: []string{proxyURL}, before: func(l *lab) { p = newProxy(l) }},
 			begin: func(l *lab, victim *process) func() {
 				memory = victim.memory()
@@ -179,7 +179,7 @@ func TestProxyBeforeEtcd(t *testing.T) {
 	})
 	var slow *proxy
 	faults = append(faults, fault{
-		name: "answers after 3s", lasts: 20 * time.Second, alone: true,
+		name: "answers after 3s", lasts: 20 * time.Second, withoutEngine: true,
 		options: options{endpoints: []string{proxyURL}, before: func(l *lab) { slow = newProxy(l) }},
 		begin: func(l *lab, _ *process) func() {
 			members := l.etcd.endpoints()

@@ -18,10 +18,10 @@ type fault struct {
 	begin   func(l *lab, victim *process) (heal func())
 	check   func(l *lab, victim *process, round int) // after each round, of which the first is 1; nil: nothing
 
-	alone    bool          // daemons without the engine may say what is alive
-	inFlight int           // dead reports that may have been in flight when the fault began
-	gap      time.Duration // the promised longest silence, where it is not that of etcd
-	takeover time.Duration // the promised time until another reports; 0: none is
+	withoutEngine bool          // daemons without the engine may say what is alive
+	inFlight      int           // dead reports that may have been in flight when the fault began
+	gap           time.Duration // the promised longest silence, where it is not that of etcd
+	takeover      time.Duration // the promised time until another reports; 0: none is
 }
 
 // try runs every fault in namespaces of its own.
@@ -96,7 +96,7 @@ func (f fault) hold(l *lab, v verdict, agreed figures) {
 	if len(v.overlaps) > f.inFlight {
 		l.t.Errorf("I2: %d dead reports were of one who was not on duty, want %d at most: %s", len(v.overlaps), f.inFlight, l.explain(v.overlaps))
 	}
-	if len(v.strays) > 0 && !f.alone {
+	if len(v.strays) > 0 && !f.withoutEngine {
 		l.t.Errorf("I3: %d reports were of one who was not on duty, want none: %s", len(v.strays), l.explain(v.strays))
 	}
 	for i, r := range v.wrong {

@@ -39,17 +39,17 @@ func TestHostOnDuty(t *testing.T) {
 	t.Parallel()
 	const long = 20 * time.Second // longer than TTL, and what the daemons wait for beyond
 	try(t, []fault{
-		{name: "does not reach etcd", lasts: long, begin: cutOff(toEtcd), alone: true},
-		{name: "hears nothing of etcd", lasts: long, begin: cutOffFrom(fromEtcd), alone: true},
-		{name: "is alone with its member of etcd", lasts: long, alone: true, begin: func(_ *lab, victim *process) func() {
+		{name: "does not reach etcd", lasts: long, begin: cutOff(toEtcd), withoutEngine: true},
+		{name: "hears nothing of etcd", lasts: long, begin: cutOffFrom(fromEtcd), withoutEngine: true},
+		{name: "is alone with its member of etcd", lasts: long, withoutEngine: true, begin: func(_ *lab, victim *process) func() {
 			toOthers := "ip daddr 10.9.0.0/26 oif eth0"
 			return all(victim.host.cut(toOthers), victim.host.cutIn("ip saddr 10.9.0.0/26 iif eth0 tcp dport 2380", "ip saddr 10.9.0.0/26 iif eth0 tcp sport 2380"))
 		}},
-		{name: "reaches neither etcd nor the targets", lasts: long, begin: cutOff(toEtcd, toLAN), alone: true},
+		{name: "reaches neither etcd nor the targets", lasts: long, begin: cutOff(toEtcd, toLAN), withoutEngine: true},
 		{name: "does not reach the Status API", lasts: 30 * time.Second, begin: cutOff(toAPI), gap: promised + back, inFlight: mostInFlight},
 		{name: "hears nothing of the Status API", lasts: 30 * time.Second, begin: cutOffFrom(fromAPI), gap: promised + back, inFlight: mostInFlight},
 		// The host's member of etcd is lost, too. If it was the leader, the others first
 		// elect a new one, which extends every lease to its full TTL.
-		{name: "is unplugged", lasts: long, begin: unplugged, alone: true, inFlight: mostInFlight, gap: promised + election},
+		{name: "is unplugged", lasts: long, begin: unplugged, withoutEngine: true, inFlight: mostInFlight, gap: promised + election},
 	})
 }

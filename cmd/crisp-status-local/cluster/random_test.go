@@ -55,7 +55,7 @@ func TestRandomFaults(t *testing.T) {
 	agreed = append(agreed, since.Sub(ended))
 	v := l.judge(l.settled)
 	t.Logf("figures: faults at random, of seed %d: %v: %v; one reports again after %v", seed, counts, v, agreed)
-	fault{alone: true, inFlight: mostInFlight, gap: promised + back}.hold(l, v, nil)
+	fault{withoutEngine: true, inFlight: mostInFlight, gap: promised + back}.hold(l, v, nil)
 }
 
 // breakSomething injects a fault of one or two hosts, or of etcd, or both. It returns a

@@ -116,7 +116,7 @@ function showCluster() {
   const c = state.cluster;
   $("cluster").hidden = $("members").hidden = !c;
   if (!c) return [];
-  let text = { everything: "on duty", alive: "healthy and sick alone are reported", nothing: "standby" }[c.scope] || c.scope;
+  let text = { everything: "on duty", alive: "only healthy and sick are reported", nothing: "standby" }[c.scope] || c.scope;
   if (c.why) text += ": " + c.why;
   if (c.since) text += ", for " + ago(c.since);
   if (c.kept && c.scope === "nothing") text += "; " + c.kept + " verdicts are kept, to be sent on taking over";
