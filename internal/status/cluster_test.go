@@ -7,10 +7,10 @@ import (
 
 func TestTheWordAboutADuty(t *testing.T) {
 	for want, c := range map[string]*Cluster{
-		"":                                    nil,
-		"on duty":                             {Scope: ReportsEverything, Why: "this daemon holds the lease"},
-		"standby: host-b is on duty":          {Scope: ReportsNothing, Why: "host-b is on duty", Holder: "host-b"},
-		"standby":                             {Scope: ReportsNothing},
+		"":                                   nil,
+		"on duty":                            {Scope: ReportsEverything, Why: "this daemon holds the lease"},
+		"standby: host-b is on duty":         {Scope: ReportsNothing, Why: "host-b is on duty", Holder: "host-b"},
+		"standby":                            {Scope: ReportsNothing},
 		"only healthy and sick are reported": {Scope: ReportsAlive, Why: "the engine does not answer"},
 		"only healthy and sick are reported: another host has 10.0.0.100, too": {Scope: ReportsAlive, Why: "another host has 10.0.0.100, too", Conflict: true},
 	} {
