@@ -162,7 +162,7 @@ func (k *dutyKeeper) dutyOf(s dutySettings) duty.Duty {
 	case config.Etcd:
 		etcd, err := duty.NewEtcd(k.etcdSettings(s), k.d.log)
 		if err != nil {
-			k.d.log.WithError(err).Error("no duty can be had by these settings: reporting who is healthy or sick, and leaving dead to the page's own time-out")
+			k.d.log.WithError(err).Error("no duty can be had by these settings: only healthy and sick are reported; dead is left to the page, which shows it by itself")
 			return duty.AliveOnly(c.Member)
 		}
 		return etcd

@@ -171,7 +171,7 @@ func TestEnginesOfAReload(t *testing.T) {
 	w.engine("engine = 'address'\nmember = 'a'\naddress = '192.0.2.77'\n")
 	w.cmd.Process.Signal(syscall.SIGHUP)
 	w.says("reloaded")
-	w.says("standby, since this host does not have the address")
+	w.says("standby: nothing is reported")
 	w.eventually("the last report", func() bool { return w.replica(w.url(stays)).Age > 1.5 })
 	before := w.Summary().Reports
 	probed := w.probed()

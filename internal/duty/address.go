@@ -128,7 +128,7 @@ func (a *address) lost(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.state.Trouble == "" {
-		a.log.WithError(err).Error("the kernel does not say which addresses this host has: reporting who is healthy or sick, and leaving dead to the page's own time-out")
+		a.log.WithError(err).Error("the kernel does not say which addresses this host has: " + reportsAlive)
 		a.state.TroubleAt = time.Now()
 	}
 	a.state.Trouble = err.Error()
@@ -170,17 +170,17 @@ func (a *address) settle() {
 	}
 	switch {
 	case now == shared:
-		a.log.WithField("mac", a.other.String()).Error("another host has the address, too: reporting who is healthy or sick, and leaving dead to the page's own time-out " +
-			"(let VRRP, IP protocol 112, pass between the hosts if keepalived moves the address, or take it from one of them)")
+		a.log.WithField("mac", a.other.String()).Error("another host has the address, too: " + reportsAlive +
+			" (let VRRP, IP protocol 112, pass between the hosts if keepalived moves the address, or take it from one of them)")
 	case now == duplicate:
-		a.log.Error("the kernel has found the address on another host, and does not use it here: reporting who is healthy or sick, and leaving dead to the page's own time-out " +
-			"(take the address from one of the hosts; here it has to be added again)")
+		a.log.Error("the kernel has found the address on another host, and does not use it here: " + reportsAlive +
+			" (take the address from one of the hosts; here it has to be added again)")
 	case now == here && before == shared:
-		a.log.Warn("no other host has the address any more: reporting everything")
+		a.log.Warn("no other host has the address any more: " + reportsEverything)
 	case now == here:
-		a.log.Warn("on duty, since this host has the address: reporting everything")
+		a.log.WithField("why", a.state.Why).Warn("on duty: " + reportsEverything)
 	case now == away:
-		a.log.Warn("standby, since this host does not have the address: reporting nothing")
+		a.log.WithField("why", a.state.Why).Warn("standby: " + reportsNothing)
 	}
 }
 

@@ -120,7 +120,7 @@ func TestAnAddressOnTwoHostsLeavesDeathsToThePage(t *testing.T) {
 		n.wants("with it", Everything, false)
 		n.probed(3)
 		n.wants("alone", Everything, false)
-		n.logged("on duty, since this host has the address", 1)
+		n.logged("on duty: everything is reported", 1)
 
 		// Two answers are those of a host that is just giving the address away.
 		n.answers(otherHost)

@@ -39,10 +39,18 @@ func (s Scope) String() string {
 	return "nothing"
 }
 
+// What each scope means, as it is logged after the reason.
+const (
+	reportsEverything = "everything is reported"
+	reportsAlive      = "only healthy and sick are reported; dead is left to the page, which shows it by itself"
+	reportsNothing    = "nothing is reported"
+)
+
 // Duty is the right to report. Its methods may be called by many goroutines.
 type Duty interface {
-	// Run seeks the duty and holds it until ctx is done. Then it gives the duty back,
-	// so that another daemon takes over at once, and returns.
+	// Run seeks the duty and holds it until ctx is done. Then the scope is Nothing, and
+	// Run returns. Where the engine can be told, as etcd, the duty was given back by
+	// then, so that another daemon takes over at once; an address stays where it is.
 	Run(ctx context.Context)
 
 	// Scope returns how much may be reported now. It is called right before each
@@ -64,7 +72,7 @@ type State struct {
 	Since     time.Time // when the scope began
 	Why       string    // the reason for the scope, a clause such as "host-b is on duty"
 	Holder    string    // the member on duty; empty while none is known
-	Member    string    // this one; empty without an engine
+	Member    string    // this one, as in Members; empty without an engine
 	Group     string    // empty where the engine knows none
 	Takeovers uint64    // by this daemon, since its start
 	Members   []Member  // of the group, this one among them, by name; nil where the engine knows none

@@ -71,10 +71,10 @@ type etcd struct {
 	lease     number        // 0: none
 	granted   time.Duration // the TTL of the lease
 	decided   time.Duration // when etcd last said who is on duty, on the clock
-	first     time.Duration // since when the own key is the first one, on the clock; never: it is not
+	first     time.Duration // since when this member's key is the first one, on the clock; never: it is not
 	began     bool          // the group was read before
 	seen      sightings
-	said      record // the own one, as it was last written
+	said      record // of this member, as it was last written
 	saidAt    time.Time
 	trying    chan error // yields what TryAPI returned; nil: it does not run
 	triedAt   time.Time
@@ -86,7 +86,7 @@ type etcd struct {
 	yielded   int             // times that it gave the duty back for that, since a report was last taken
 	failures  int             // passes in a row in which etcd did not say who is on duty
 	warned    map[string]bool // warnings that were logged
-	doubled   time.Duration   // since when another daemon has the own name; never: none has
+	doubled   time.Duration   // since when another daemon has this member's name; never: none has
 }
 
 // NewEtcd returns the duty of a group whose holder is elected by etcd. It sends
@@ -167,6 +167,9 @@ func (e *etcd) State() State {
 	s := e.shown.State
 	s.Scope, s.Why = scope, e.shown.why(scope)
 	s.Warnings = slices.Sorted(maps.Values(e.shown.warnings))
+	if e.shown.own != "" {
+		s.Member = e.shown.own // two members of one name are told apart
+	}
 	if scope == Alive || scope == Nothing && s.Holder == e.shown.own {
 		s.Holder = "" // it was the holder before the engine was lost, or the term ended
 	}

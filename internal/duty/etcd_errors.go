@@ -132,9 +132,12 @@ func (c *etcdClient) notEtcd(endpoint string, answer *http.Response, body []byte
 	if answer.StatusCode >= 500 && answer.StatusCode != http.StatusNotImplemented {
 		return &engineError{unreachable, fmt.Sprintf("%s answers %d: etcd, or what is before it, is in trouble", endpoint, answer.StatusCode)}
 	}
-	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
-	return &engineError{misnamed, fmt.Sprintf("%s is not etcd's JSON gateway, it answers %d with %.40q: endpoints in [cluster] are client URLs of etcd 3.4 or newer, which runs with --enable-grpc-gateway (its default)",
-		endpoint, answer.StatusCode, kind)}
+	with := "without a content type"
+	if kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";"); kind != "" {
+		with = fmt.Sprintf("with %.40q", kind)
+	}
+	return &engineError{misnamed, fmt.Sprintf("%s is not etcd's JSON gateway, it answers %d %s: endpoints in [cluster] are client URLs of etcd 3.4 or newer, which runs with --enable-grpc-gateway (its default)",
+		endpoint, answer.StatusCode, with)}
 }
 
 // outdated returns the complaint about a client certificate that is not valid now;

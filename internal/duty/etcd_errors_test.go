@@ -30,6 +30,10 @@ func TestWhatIsNotEtcd(t *testing.T) {
 		want string
 	}{
 		{"no gateway", answers(404, "text/plain; charset=utf-8", "404 page not found\n"), "is not etcd's JSON gateway"},
+		{"no gateway, without a type", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = nil // else package http finds one
+			w.WriteHeader(404)
+		}), "is not etcd's JSON gateway, it answers 404 without a content type: "},
 		{"a web server that knows no POST", answers(501, "text/html", "<html>"), "is not etcd's JSON gateway"},
 		{"another one", answers(405, "text/html", "<html>"), "is not etcd's JSON gateway"},
 		{"a captive portal", answers(200, "text/html; charset=utf-8", "<html>"), "it answers 200 with \"text/html\": endpoints in [cluster] are client URLs of etcd 3.4 or newer"},

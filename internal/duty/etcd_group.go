@@ -53,9 +53,9 @@ type group struct {
 	members []member // the oldest first
 	holder  *member  // on duty; nil: nobody
 	lead    keyValue // the first key of the election; zero: none
-	mine    bool     // the first key is of the own lease
-	joined  bool     // the own lease has a record
-	queued  bool     // the own lease has a key of the election
+	mine    bool     // the first key is of this member's lease
+	joined  bool     // this member's lease has a record
+	queued  bool     // this member's lease has a key of the election
 }
 
 // maxMembers is how many keys of a group are read.
@@ -168,7 +168,7 @@ func (g group) shown() []Member {
 const apiFresh = 15 * time.Second
 
 // sightings remembers when the records of others were seen to change: their age is
-// counted on the own clock, whatever other hosts' clocks show.
+// counted on the clock of this host, whatever those of others show.
 type sightings map[string]sighting
 
 type sighting struct {

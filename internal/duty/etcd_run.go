@@ -135,7 +135,7 @@ func (e *etcd) agree(ctx context.Context, wake chan<- struct{}) error {
 	var g group
 	for changed, passes := true, 0; changed; passes++ {
 		if passes == 5 {
-			return errors.New("the own keys vanish as soon as they are written: look for who deletes them, by etcdctl watch --prefix " + e.prefix)
+			return errors.New("this member's keys vanish as soon as they are written: look for who deletes them, by etcdctl watch --prefix " + e.prefix)
 		}
 		var err error
 		if g, err = e.read(ctx); err != nil {
@@ -301,7 +301,7 @@ func (e *etcd) leave(ctx context.Context, why string) {
 	_ = e.client.call(ctx, "/v3/lease/revoke", leaseRequest{lease}, new(struct{}))
 }
 
-// recordKey returns the key of the own record. It has the lease in it, so that the
+// recordKey returns the key of this member's record. It has the lease in it, so that the
 // record of an earlier lease, which ends with that lease, is another one.
 func (e *etcd) recordKey() []byte {
 	return fmt.Appendf(nil, "%smembers/%s/%x", e.prefix, url.PathEscape(e.s.Member), int64(e.lease))

@@ -74,11 +74,11 @@ func (e *etcd) announce() {
 	switch scope {
 	case Everything:
 		e.shown.Takeovers++
-		log.Warn("on duty: everything is reported")
+		log.Warn("on duty: " + reportsEverything)
 	case Alive:
-		log.Warn(noEngine[e.shown.Plight] + ": what is healthy or sick is reported; dead is left to the page, which shows it by itself")
+		log.Warn(noEngine[e.shown.Plight] + ": " + reportsAlive)
 	case Nothing:
-		log.Warn("standby: nothing is reported")
+		log.Warn("standby: " + reportsNothing)
 	}
 }
 
@@ -149,9 +149,9 @@ func (e *etcd) undecided(err error) {
 type subject uint8
 
 const (
-	ofName   subject = iota // another daemon has the own name
+	ofName   subject = iota // another daemon has this member's name
 	ofUser                  // etcd does not ask for the user that is named
-	ofRecord                // the own record cannot be written
+	ofRecord                // this member's record cannot be written
 )
 
 // warn shows what is to be mended although the duty goes on, until settle. It is

@@ -338,6 +338,20 @@ func TestTheSameNameTwice(t *testing.T) {
 		if m := s.Members; len(m) != 2 || m[0].Name == m[1].Name {
 			t.Errorf("members: %+v", m)
 		}
+		for _, d := range []*daemon{a, b} {
+			named := 0
+			for _, m := range d.State().Members {
+				if m.Name == d.State().Member {
+					named++
+				}
+			}
+			if named != 1 {
+				t.Errorf("got %q as the name of this daemon among %+v, want that of one of them", d.State().Member, d.State().Members)
+			}
+		}
+		if a.State().Member == b.State().Member {
+			t.Errorf("got %q of both, want a name of each", a.State().Member)
+		}
 		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], `is called "host-a", too`) || s.Trouble != "" {
 			t.Errorf("got the warnings %q and the trouble %q, want that the name is taken, and no trouble", s.Warnings, s.Trouble)
 		}
