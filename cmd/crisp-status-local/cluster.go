@@ -35,6 +35,20 @@ func clusterOf(s duty.State) *status.Cluster {
 	return c
 }
 
+// countOwn makes counts those of this daemon among the members of c, whose record may be
+// up to duty.TellEvery old. c is nil without an engine. While the engine is in trouble, all
+// members are shown as they were before.
+func countOwn(c *status.Cluster, counts status.Counts) {
+	if c == nil || c.HasTrouble() {
+		return
+	}
+	for i := range c.Members {
+		if m := &c.Members[i]; m.Name == c.Member {
+			m.Healthy, m.Sick, m.Dead = counts.Healthy, counts.Sick, counts.Dead
+		}
+	}
+}
+
 // cluster returns the lines about the duty; none without an engine.
 func (v statusView) cluster() string {
 	c, now := v.snapshot.Cluster, v.snapshot.Now
@@ -101,7 +115,11 @@ func (v statusView) member(m status.ClusterMember) string {
 	if m.Name == c.Holder {
 		line += ", on duty"
 	}
-	line += fmt.Sprintf(": %d healthy, %d sick, %d dead; ", m.Healthy, m.Sick, m.Dead)
+	line += fmt.Sprintf(": %d healthy, %d sick, %d dead", m.Healthy, m.Sick, m.Dead)
+	if m.Name != c.Member && c.Trouble == "" {
+		line += fmt.Sprintf(" up to %g s ago", duty.TellEvery.Seconds())
+	}
+	line += "; "
 	if m.APIAnswers {
 		line += "the Status API answers it"
 	} else {

@@ -44,7 +44,7 @@ func TestStatusSaysWhoReports(t *testing.T) {
 			"duty        standby since 12:02:01: host-b is on duty; 3 verdicts are kept, to be sent on taking over; taken over 1 time since the start\n",
 			"cluster     engine etcd, group office, member host-a\n",
 			"member      host-a (this daemon): 1 healthy, 1 sick, 1 dead; the Status API answers it\n",
-			"member      host-b, on duty: 2 healthy, 1 sick, 0 dead; the Status API does not answer it; version 2.9.0�[2J\n",
+			"member      host-b, on duty: 2 healthy, 1 sick, 0 dead up to 10 s ago; the Status API does not answer it; version 2.9.0�[2J\n",
 			"Status API  answers; map of ", "promise     kept by another daemon; next cycle",
 		}, []string{"verdicts wait", "reports were late", "worst gap", "12:19:28", "\x1b"}},
 		{"a replica of a standby", func(*status.Snapshot) {}, []string{"10.0.0.5"}, []string{"another daemon reports it"}, []string{"must take the next"}},
@@ -168,4 +168,20 @@ func TestAStandbyIsReadyThoughItSendsNothing(t *testing.T) {
 	if api := apiOf("https://api.example", shot, down, standby); api.State != status.APIDown || api.Error != "status 502" {
 		t.Errorf("got the API %+v of a standby that gets no map, want it down", api)
 	}
+}
+
+// TestAMemberIsNeverBehindItself: its own record lags, and its own line does not.
+func TestAMemberIsNeverBehindItself(t *testing.T) {
+	counts := status.Counts{Healthy: 7, Sick: 8, Dead: 9}
+	for _, trouble := range []string{"", "connection refused"} {
+		c := clustered().Cluster
+		own, other := c.Members[0], c.Members[1]
+		if c.Trouble = trouble; trouble == "" {
+			own.Healthy, own.Sick, own.Dead = 7, 8, 9
+		}
+		if countOwn(c, counts); c.Members[0] != own || c.Members[1] != other {
+			t.Errorf("trouble %q: got %+v, want %+v and %+v", trouble, c.Members, own, other)
+		}
+	}
+	countOwn(nil, counts)
 }

@@ -218,6 +218,7 @@ func (o *observer) state(ctx context.Context, detail scheduler.Detail) (endpoint
 	}
 	c := &head.Counts
 	c.Replicas = c.Healthy + c.Sick + c.Dead + c.Unknown
+	countOwn(cluster, *c)
 	return endpoint.State{
 		Head: head, Records: shot.Replicas, Reported: o.reported, Probing: shot.Probing,
 		Maps: shot.MapsAsked, Reports: out.Reports, CycleBegan: shot.Cycle, Reloaded: f.reloaded,

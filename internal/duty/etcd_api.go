@@ -11,11 +11,14 @@ import (
 // So an idle group costs the API nothing.
 
 const (
-	askAPIEvery    = 5 * time.Second  // by a standby, while the holder's reports fail
-	tellEvery      = 10 * time.Second // fields that only people read
+	askAPIEvery    = 5 * time.Second // by a standby, while the holder's reports fail
 	firstExclusion = 15 * time.Second
 	mostExclusion  = 5 * time.Minute
 )
+
+// TellEvery is the least time between two writes of what a member sees of the replicas,
+// which only people read: so old may Healthy, Sick and Dead of State's Members be.
+const TellEvery = 10 * time.Second
 
 // say returns the record of this member as it is now.
 func (e *etcd) say() record {
@@ -42,7 +45,7 @@ func (e *etcd) worthTelling(r record) bool {
 		return true // the API was asked because the other members wait for this
 	}
 	r.APIAge = e.said.APIAge
-	return r != e.said && time.Since(e.saidAt) >= tellEvery
+	return r != e.said && time.Since(e.saidAt) >= TellEvery
 }
 
 // tell writes the record if it is worth it. The duty does not depend on its success.

@@ -27,7 +27,7 @@ type Cluster struct {
 	Holder       string          `json:"holder,omitempty"`       // the member on duty, as far as it is known
 	Takeovers    uint64          `json:"takeovers"`              // by this daemon, since its start
 	Kept         int             `json:"kept"`                   // verdicts that the scope does not permit yet
-	Members      []ClusterMember `json:"members"`                // all members of the group, also this daemon; empty if the engine knows none
+	Members      []ClusterMember `json:"members"`                // all members of the group, also this daemon, as they said themselves up to 10 s ago; empty if the engine knows none
 	Trouble      string          `json:"trouble,omitempty"`      // why the engine does not say who is on duty, and the cure
 	TroubleKind  Plight          `json:"trouble_kind,omitempty"` // unreachable: the engine cannot be asked; excluded: it answers, and this daemon cannot take part; undecided: it answers, and nobody is on duty
 	TroubleSince time.Time       `json:"trouble_since,omitzero"` // when that began
@@ -57,7 +57,7 @@ func (p Plight) String() string {
 	return "cannot be asked"
 }
 
-// ClusterMember is a daemon of a group, as it says itself.
+// ClusterMember is a daemon of a group, as it said itself up to ten seconds ago.
 type ClusterMember struct {
 	Name       string `json:"name"`
 	Version    string `json:"version,omitempty"`
