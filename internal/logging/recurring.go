@@ -75,18 +75,31 @@ func (r *recurring) take(e *logrus.Entry) (leftOut int, write bool) {
 	return leftOut, true
 }
 
-// sweep forgets the lines that have not recurred for quiet, or all, and returns
-// how many were left out of which nothing was said.
-func (r *recurring) sweep(now time.Time, all bool) int {
+// sweep forgets the lines that have not recurred for quiet, and returns how many were
+// left out of which nothing was said. It does so once a minute, and else returns 0.
+func (r *recurring) sweep(now time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !all && now.Sub(r.swept) < minute {
+	if now.Sub(r.swept) < minute {
 		return 0
 	}
 	r.swept = now
+	return r.forgetBefore(now.Add(-quiet))
+}
+
+// end forgets all lines, and returns how many were left out of which nothing was said.
+func (r *recurring) end() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.forgetBefore(time.Now())
+}
+
+// forgetBefore forgets the lines that were last said by then, and returns how many were
+// left out of which nothing was said. The caller holds the lock.
+func (r *recurring) forgetBefore(then time.Time) int {
 	unsaid := 0
 	for key, line := range r.lines {
-		if all || now.Sub(line.last) >= quiet {
+		if !line.last.After(then) {
 			unsaid += line.leftOut
 			delete(r.lines, key)
 		}

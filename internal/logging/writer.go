@@ -115,7 +115,7 @@ func (w *Writer) renewLocked() {
 	for i := range w.budgets {
 		w.budgets[i].advance(now)
 	}
-	w.lost.Repeated += w.recurring.sweep(now, false)
+	w.lost.Repeated += w.recurring.sweep(now)
 }
 
 // tellLocked queues the line about lost ones before whatever follows, once the
@@ -202,7 +202,7 @@ func (w *Writer) writeNext() bool {
 func (w *Writer) Close(limit time.Duration) {
 	w.mu.Lock()
 	if !w.closed {
-		w.lost.Repeated += w.recurring.sweep(time.Now(), true)
+		w.lost.Repeated += w.recurring.end()
 		w.tellLocked()
 	}
 	w.closed = true
