@@ -126,7 +126,7 @@ function showCluster() {
   $("duty").className = c.trouble || c.conflict ? "bad" : "";
   $("members").replaceChildren(...c.members.map((m) => {
     let line = m.name + (m.name === c.member ? " (this daemon)" : "") + (m.name === c.holder ? ", on duty" : "") + ": " +
-      m.healthy + " healthy, " + m.sick + " sick, " + m.dead + " dead";
+      m.healthy + " healthy, " + m.sick + " sick, " + m.dead + " dead" + (m.name === c.member || c.trouble ? "" : " up to 10 s ago");
     if (!m.api_answers) line += "; the Status API does not answer it";
     if (m.version && m.version !== state.version) line += "; version " + m.version;
     return element("li", m.api_answers ? "" : "bad", line);
