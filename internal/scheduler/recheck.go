@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
@@ -86,25 +87,26 @@ func (s *Scheduler) recheckDue(ctx context.Context, now time.Time) {
 				starting = append(starting, r)
 			}
 		}
-		if !s.hasRoom(len(starting)) {
-			s.rechecks[0].at = now.Add(alertness)
-			return
-		}
-		if s.rechecks = s.rechecks[1:]; len(s.rechecks) == 0 {
+		room := min(s.recheckRoom(), len(starting))
+		if waiting := starting[room:]; len(waiting) > 0 {
+			s.rechecks[0] = refreshed{now.Add(alertness), waiting}
+		} else if s.rechecks = s.rechecks[1:]; len(s.rechecks) == 0 {
 			s.rechecks = nil // releases the memory of a reload
 		}
-		if len(starting) > 0 {
+		if starting = starting[:room]; room > 0 {
 			s.massFailure.besides(starting)
 			s.startGroup(ctx, starting, now).doubted = true
 		}
 	}
 }
 
-// hasRoom reports whether n rechecks leave turns the places that they may take, or half of
-// the pool where it has fewer.
-func (s *Scheduler) hasRoom(n int) bool {
-	left := s.pool.limit - s.pool.load() - n
-	return s.pool.limit >= len(s.replicas) || left >= min(s.turnPlaces, s.pool.limit/2)
+// recheckRoom returns how many rechecks may start: they leave turns the places that those
+// may take, or three quarters of the pool where it has fewer.
+func (s *Scheduler) recheckRoom() int {
+	if s.pool.limit >= len(s.replicas) {
+		return math.MaxInt
+	}
+	return max(0, s.pool.limit-s.pool.load()-min(s.turnPlaces, s.pool.limit*3/4))
 }
 
 // comparedRules remembers which rules of two maps are the same: many replicas share
