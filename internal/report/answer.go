@@ -172,7 +172,11 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 	o.log.WithError(err).WithField("verdicts", o.queue.Len()).
 		Error("the Status API is down; verdicts wait, and one at a time is tried")
 	o.observed.is(now, status.APIDown, err)
-	o.startTrials(now)
+	if meaning := outcomeOf(err); meaning == rejected || meaning == unknown {
+		o.startTrials(now, byLot)
+	} else {
+		o.startTrials(now, byTrial)
+	}
 	o.queue.flush(now, func(e *entry) bool { return !e.rejected }) // ready for trials, which alone decide when to send
 }
 
@@ -187,13 +191,14 @@ func (o *Outbox) unauthorized(now time.Time, e *entry) {
 	}
 	o.log.WithField("verdicts", o.queue.Len()).
 		Error("the Status API does not accept the token for reports: check report.token; verdicts wait, and one at a time is tried")
-	o.startTrials(now)
+	o.startTrials(now, byTrial)
 }
 
-// startTrials orders the ready entries for trials, which rotate through the replicas.
-func (o *Outbox) startTrials(now time.Time) {
+// startTrials makes before the order of the ready entries in trials, which rotate through
+// the replicas.
+func (o *Outbox) startTrials(now time.Time, before func(a, b *entry) bool) {
 	o.catchUp = true
-	o.queue.reorder(now, byTrial)
+	o.queue.reorder(now, before)
 }
 
 // retry schedules e to be sent again. A newer verdict that has come meanwhile waits as

@@ -35,7 +35,7 @@ type entry struct {
 	in       *entries // ready or later
 	index    int      // in it
 	order    int      // of insertion, which breaks ties
-	lot      uint32   // its place in trials, see byTrial
+	lot      uint32   // its place in trials, see byLot
 	recovery bool     // the page shows the replica dead, though it is up
 	last     bool     // it failed, and beyond its deadline or another one was taken since
 	deadline time.Time
@@ -108,11 +108,19 @@ func byDeadline(a, b *entry) bool {
 }
 
 // byTrial puts the replica first that was not tried for the longest time, so that
-// trials rotate through the replicas. Those that were never tried come by lot: if the API
-// rejects a part of the map, that is often one that lies together, and has its deadlines
+// trials rotate through the replicas.
+func byTrial(a, b *entry) bool {
+	if !a.tried.Equal(b.tried) {
+		return a.tried.Before(b.tried)
+	}
+	return byDeadline(a, b)
+}
+
+// byLot is byTrial for an API that rejects replicas, but takes those that were never tried
+// by lot: it may reject a part of the map that lies together, and so has its deadlines
 // together. One trial after another would be of that part, and no other replica reported.
 // Lots are not random: see nextLot.
-func byTrial(a, b *entry) bool {
+func byLot(a, b *entry) bool {
 	if !a.tried.Equal(b.tried) {
 		return a.tried.Before(b.tried)
 	}
