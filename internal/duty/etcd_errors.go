@@ -188,7 +188,8 @@ func (c *etcdClient) unanswered(endpoint string, err error) error {
 		return &engineError{misnamed, endpoint + " wants http: correct endpoints in [cluster]"}
 	case errors.As(err, &noTLS):
 		return &engineError{misnamed, endpoint + " does not speak TLS: if it is etcd without, write http in endpoints in [cluster]; else name client URLs of etcd there"}
-	case strings.Contains(err.Error(), "malformed HTTP"): // package http has no type for it
+	case strings.Contains(err.Error(), "malformed HTTP"), // package http has no type for it
+		strings.Contains(err.Error(), "readLoopPeekFail"): // it spoke before it was asked
 		return &engineError{misnamed, endpoint + " does not speak HTTP/1.1: endpoints in [cluster] are client URLs of etcd 3.4 or newer"}
 	case errors.Is(err, io.EOF):
 		other := "https"

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,16 @@ func TestCertificatesThatAreNotValidNow(t *testing.T) {
 		}
 		c.http.CloseIdleConnections()
 		server.Close()
+	}
+}
+
+// TestAServerThatSpeaksFirst, before the request was sent, gets the cure, too.
+func TestAServerThatSpeaksFirst(t *testing.T) {
+	c := newEtcdClient(EtcdSettings{Endpoints: []string{"http://etcd:22"}, TTL: time.Minute}, groupPrefix("office"), nil)
+	var none error
+	err := c.unanswered("http://etcd:22", &url.Error{Op: "Post", URL: "http://etcd:22/v3/kv/range", Err: fmt.Errorf("net/http: HTTP/1.x transport connection broken: readLoopPeekFailLocked: %v", none)})
+	if !misnamed.is(err) || !strings.Contains(err.Error(), "does not speak HTTP/1.1") {
+		t.Errorf("got %v, want an error that it does not speak HTTP/1.1", err)
 	}
 }
 
