@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +16,8 @@ import (
 type Map struct {
 	Checks []probe.Check
 
-	// Problems are the replicas that were left out and the values that were taken as
-	// others, a sentence each, without secrets.
+	// Problems are the replicas that were left out and the numbers that were
+	// clamped, a sentence each, without secrets.
 	Problems []string
 
 	date string // as the API wrote it; empty if it gave none
@@ -61,10 +59,6 @@ func decodeMap(body io.Reader, most bounds) (*Map, error) {
 	for _, p := range b.problems {
 		b.m.Problems = append(b.m.Problems, fmt.Sprintf(p.format, p.args...))
 	}
-	if b.shapeless && len(b.m.Checks) == 0 { // the map before it may have something good
-		first := slices.IndexFunc(b.m.Problems, func(p string) bool { return strings.Contains(p, "left out") })
-		return nil, protocolError(errors.New(b.m.Problems[max(first, 0)]))
-	}
 	if b.more > 0 {
 		b.m.Problems = append(b.m.Problems, fmt.Sprintf("and %d more like these", b.more))
 	}
@@ -89,8 +83,6 @@ type builder struct {
 	unfit    int // replicas that are left out for want of memory
 	problems []problem
 	more     int // problems beyond maxProblems
-
-	shapeless bool // what should be a service, a node, or replicas was not
 }
 
 // problem is a line of Map.Problems. It is formatted at the end, when the
@@ -108,47 +100,22 @@ func (b *builder) problem(format string, args ...any) {
 	b.problems = append(b.problems, problem{format, args})
 }
 
-// number returns n between low and high, or missing if there is none. A fraction is
-// rounded up: no delay is shorter than the map has it, and 199.5 ≤ status < 399.5 is
-// 200 ≤ status < 400.
+// number returns n between low and high, or missing if there is none.
 func (b *builder) number(name string, n wireNumber, missing, low, high int) int {
 	if n.text == "" {
-		if n.other != "" {
-			b.problem("%s is %s, want a whole number; taken as %d, as if it were missing", name, n.other, missing)
-		}
 		return missing
 	}
-	whole := math.Ceil(n.value)
-	clamped := min(max(whole, float64(low)), float64(high))
-	switch {
-	case clamped != whole:
+	clamped := min(max(n.value, float64(low)), float64(high))
+	if clamped != n.value {
 		b.problem("%s is %.40s, taken as %d (allowed: %d to %d)", name, n.text, int(clamped), low, high)
-	case whole != n.value:
-		b.problem("%s is %.40s, want a whole number; taken as %d", name, n.text, int(clamped))
-	case n.other != "":
-		b.problem("%s is %s, want a whole number; taken as %d", name, n.other, int(clamped))
 	}
 	return int(clamped)
-}
-
-// since returns the date of the map as the API wrote it, empty if it is of no use.
-func (b *builder) since(date wireNumber) string {
-	switch {
-	case date.text == "" && date.other != "":
-		b.problem("data.date is %s, want a number; taken as missing", date.other)
-	case len(date.text) > maxDate:
-		b.problem("data.date has %d digits (allowed: %d); taken as missing", len(date.text), maxDate)
-	default:
-		return date.text
-	}
-	return ""
 }
 
 // answer reads the whole document.
 func (b *builder) answer() error {
 	var date wireNumber
 	var metrics wireMetrics
-	var odd *typeError // of the metrics
 	services, data := false, false
 	_, err := b.read.object("", func(name string) error {
 		if !strings.EqualFold(name, "data") {
@@ -159,9 +126,7 @@ func (b *builder) answer() error {
 			case "date":
 				return b.read.value("data.date", &date)
 			case "metrics":
-				var err error
-				odd, err = b.read.forgive(b.read.value("data.metrics", &metrics))
-				return err
+				return b.read.value("data.metrics", &metrics)
 			case "services":
 				i := -1
 				is, err := b.read.array("data.services", func() error { i++; return b.service(i) })
@@ -180,12 +145,11 @@ func (b *builder) answer() error {
 		return errors.New("map has no data")
 	case !services:
 		return errors.New("map has no data.services")
+	case len(date.text) > maxDate:
+		return fmt.Errorf("map has a date of %d digits", len(date.text))
 	}
-	b.m.date = b.since(date)
+	b.m.date = date.text
 	b.limits(metrics)
-	if odd != nil {
-		b.problem("%s is %s, want an object; taken as missing", odd.place, odd.kind)
-	}
 	return b.read.end()
 }
 
@@ -206,6 +170,129 @@ func (b *builder) limits(metrics wireMetrics) {
 	for _, rules := range b.same {
 		rules.Retry, rules.DeadAfter, rules.SickAfter = b.rules.Retry, b.rules.DeadAfter, b.rules.SickAfter
 	}
+}
+
+// service reads the service with index i.
+func (b *builder) service(i int) error {
+	const place = "data.services"
+	first, said, more := len(b.m.Checks), len(b.problems), b.more
+	var id wireText
+	nodes, n, nameless := false, 0, -1
+	_, err := b.read.object(place, func(name string) error {
+		switch strings.ToLower(name) {
+		case "id":
+			return b.read.value(place+".id", &id)
+		case "nodes":
+			is, err := b.read.array(place+".nodes", func() error {
+				named, err := b.node()
+				if !named && nameless < 0 {
+					nameless = n
+				}
+				n++
+				return err
+			})
+			nodes = nodes || is
+			return err
+		}
+		return b.read.skip()
+	})
+	switch {
+	case err != nil:
+		return err
+	case id.text == "":
+		return protocolError(fmt.Errorf("data.services[%d] has no id", i))
+	case !nodes:
+		return protocolError(fmt.Errorf("service %.80q has no nodes", id.text))
+	case id.damaged, len(id.text) > maxID:
+		clear(b.m.Checks[first:])
+		b.m.Checks, b.problems, b.more = b.m.Checks[:first], b.problems[:said], more
+		if id.damaged {
+			b.problem("service %.80q has an id that is not Unicode, its replicas are left out", id.text)
+		} else {
+			b.problem("service %.80q has an id of %d bytes (allowed: %d), its replicas are left out", id.text, len(id.text), maxID)
+		}
+		return nil
+	case nameless >= 0:
+		return protocolError(fmt.Errorf("node %d of service %.80q has no id", nameless, id.text))
+	}
+	b.own(id.text, first)
+	return nil
+}
+
+// own gives the checks from first on to a service, and leaves out those that it has
+// already.
+func (b *builder) own(service string, first int) {
+	checks := b.m.Checks[first:]
+	b.m.Checks = b.m.Checks[:first]
+	for _, c := range checks {
+		c.ServiceID = service
+		if twice := b.find(c.ID()); twice != nil {
+			b.problem("node %.80q: replica %v is there twice; it is watched once", c.NodeID, twice.Target)
+			continue
+		}
+		b.m.Checks = append(b.m.Checks, c)
+	}
+	clear(checks[len(b.m.Checks)-first:])
+}
+
+// find returns the check that has the id. If there is none, it returns nil, and counts
+// the check that is appended next as the one with that id.
+func (b *builder) find(id probe.ID) *probe.Check {
+	for hash := maphash.Comparable(b.seed, id); ; hash++ {
+		i, taken := b.seen[hash]
+		if !taken {
+			b.seen[hash] = uint32(len(b.m.Checks))
+			return nil
+		}
+		if c := &b.m.Checks[i]; c.ID() == id {
+			return c
+		}
+	}
+}
+
+// node reads a node, and reports whether it has an id.
+func (b *builder) node() (named bool, err error) {
+	const place = "data.services.nodes"
+	var id wireText
+	var http wireHTTP
+	b.targets, b.odd, b.moreOdd = b.targets[:0], b.odd[:0], 0
+	_, err = b.read.object(place, func(name string) error {
+		switch strings.ToLower(name) {
+		case "id":
+			return b.read.value(place+".id", &id)
+		case "http":
+			return b.read.value(place+".http", &http)
+		case "replicas":
+			_, err := b.read.array(place+".replicas", func() error {
+				var r wireReplica
+				if err := b.read.value(place+".replicas", &r); err != nil {
+					return err
+				}
+				return b.replica(r)
+			})
+			return err
+		}
+		return b.read.skip()
+	})
+	if err != nil || id.text == "" {
+		return false, err
+	}
+	rules, ok := b.nodeRules(id, http)
+	if !ok {
+		return true, nil
+	}
+	for _, p := range b.odd {
+		p.args[0] = id.text
+		b.problem(p.format, p.args...)
+	}
+	b.more += b.moreOdd
+	for _, t := range b.targets {
+		b.m.Checks = append(b.m.Checks, probe.Check{NodeID: id.text, Target: t, Rules: rules})
+	}
+	if b.over(0) {
+		return true, b.read.bounds.errReplicas()
+	}
+	return true, nil
 }
 
 // over reports whether so many more replicas would exceed the bounds of the map.
@@ -234,8 +321,6 @@ func (b *builder) nodeRules(id wireText, http wireHTTP) (*probe.Rules, bool) {
 	}
 	if body := http.Body; body != nil {
 		rules.HealthyMatch, rules.DeadMatch = body.HealthyMatch.text, body.DeadMatch.text
-		b.oddMatch(id, "healthy_match", body.HealthyMatch)
-		b.oddMatch(id, "dead_match", body.DeadMatch)
 		if body.HealthyMatch.damaged || body.DeadMatch.damaged {
 			b.problem("node %.80q: http.body has a match that is not Unicode, its replicas are left out", id.text)
 			return nil, false
@@ -246,18 +331,6 @@ func (b *builder) nodeRules(id wireText, http wireHTTP) (*probe.Rules, bool) {
 		}
 	}
 	return b.shared(rules)
-}
-
-// oddMatch says what is taken in place of a match that is no string. Without it a replica
-// is judged by the rest, while one that is left out turns dead on the page.
-func (b *builder) oddMatch(id wireText, name string, match wireText) {
-	switch {
-	case match.other == "":
-	case match.text != "":
-		b.problem("node %.80q: http.body.%s is %s, want a string; taken as text", id.text, name, match.other)
-	default:
-		b.problem("node %.80q: http.body.%s is %s, want a string; taken as missing", id.text, name, match.other)
-	}
 }
 
 // shared returns the one copy of rules that all nodes with the same ones share; false if

@@ -176,7 +176,7 @@ func (r *mapReader) open(place string, want json.Delim, each func() error) (bool
 	case t == nil:
 		return false, nil
 	case t != want:
-		return false, &typeError{place, jsonType(t), t}
+		return false, wrongType(place, jsonType(t))
 	}
 	for r.json.More() {
 		if err := each(); err != nil {
@@ -194,23 +194,18 @@ func (r *mapReader) value(place string, v any) error {
 	}
 	err := r.json.Decode(v)
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return &typeError{strings.Trim(place+"."+wrong.Field, "."), kindNames[wrong.Value], nil}
+		return wrongType(strings.Trim(place+"."+wrong.Field, "."), wrong.Value)
 	}
 	return r.wrong(err)
 }
 
 // skip skips a value that the protocol does not have.
 func (r *mapReader) skip() error {
-	t, err := r.token()
-	if err != nil {
-		return err
-	}
-	return r.skipFrom(t)
-}
-
-// skipFrom skips the rest of the value that begins with t.
-func (r *mapReader) skipFrom(t json.Token) error {
 	for depth := 0; ; {
+		t, err := r.token()
+		if err != nil {
+			return err
+		}
 		switch t {
 		case json.Delim('{'), json.Delim('['):
 			depth++
@@ -223,21 +218,7 @@ func (r *mapReader) skipFrom(t json.Token) error {
 		case depth > maxDepth:
 			return protocolError(errMapDepth)
 		}
-		var err error
-		if t, err = r.token(); err != nil {
-			return err
-		}
 	}
-}
-
-// forgive returns the type error that err is, once its value is read to the end, so that
-// reading can go on behind it; and else err.
-func (r *mapReader) forgive(err error) (*typeError, error) {
-	wrong, ok := errors.AsType[*typeError](err)
-	if !ok {
-		return nil, err
-	}
-	return wrong, r.skipFrom(wrong.first)
 }
 
 // end returns an error if anything follows the document.
@@ -251,34 +232,23 @@ func (r *mapReader) end() error {
 	return protocolError(errors.New("something follows after top-level value"))
 }
 
-// jsonType names the type of a token.
+// jsonType names the type of a token as encoding/json does.
 func jsonType(t json.Token) string {
 	switch t := t.(type) {
 	case json.Delim:
 		if t == '{' {
-			return "an object"
+			return "object"
 		}
-		return "an array"
+		return "array"
 	case string:
-		return "a string"
+		return "string"
 	case bool:
-		return "a boolean"
+		return "bool"
 	}
-	return "a number"
+	return "number"
 }
 
-// kindNames are the types as encoding/json names them.
-var kindNames = map[string]string{
-	"object": "an object", "array": "an array", "string": "a string", "bool": "a boolean", "number": "a number",
-}
-
-// typeError is a value that has another type than the protocol says.
-type typeError struct {
-	place string
-	kind  string
-	first json.Token // of the value, whose rest is not read yet if it is a json.Delim
-}
-
-func (e *typeError) Error() string {
-	return protocolError(fmt.Errorf("%s must not be %s", cmp.Or(e.place, "the whole"), e.kind)).Error()
+// wrongType returns the error of a value that has another type than the protocol says.
+func wrongType(place, kind string) error {
+	return protocolError(fmt.Errorf("%s must not be %.60s", cmp.Or(place, "the whole"), kind))
 }

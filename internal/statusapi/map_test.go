@@ -173,127 +173,8 @@ func TestNumbersOutOfRangeAreClampedAndSaid(t *testing.T) {
 	}
 }
 
-// TestOddNumbersAreTakenAndSaid: a fraction is rounded up, so that no replica is sick or
-// dead before the time that the map gives it; a value that is no number is as good as
-// missing. None of them costs the map anything else.
-func TestOddNumbersAreTakenAndSaid(t *testing.T) {
-	const second = time.Second
-	defaults := *probe.DefaultRules()
-	for _, tt := range []struct {
-		metrics, http, want string
-		change              func(*probe.Rules)
-	}{
-		{`"delay_sick":2.5`, ``, "metrics.local.delay_sick is 2.5, want a whole number; taken as 3", func(r *probe.Rules) { r.SickAfter = 3 * second }},
-		{`"delay_sick":0.1`, ``, "delay_sick is 0.1, want a whole number; taken as 1", func(r *probe.Rules) { r.SickAfter = second }},
-		{`"delay_dead":0.5`, ``, "delay_dead is 0.5, want a whole number; taken as 1", func(r *probe.Rules) { r.DeadAfter = second }},
-		{`"delay_dead":-0.5`, ``, "delay_dead is -0.5, taken as 1 (allowed: 1 to 35)", func(r *probe.Rules) { r.DeadAfter = second }},
-		{`"delay_dead":35.1`, ``, "delay_dead is 35.1, taken as 35 (allowed: 1 to 35)", func(r *probe.Rules) { r.DeadAfter = 35 * second }},
-		{`"retry":0.5`, ``, "retry is 0.5, want a whole number; taken as 1", func(r *probe.Rules) { r.Retry = 1 }},
-		{`"retry":1e-400`, ``, "", func(r *probe.Rules) { r.Retry = 0 }},
-		{`"retry":"5"`, ``, "retry is a string, want a whole number; taken as 5", func(r *probe.Rules) { r.Retry = 5 }},
-		{`"retry":"999"`, ``, "retry is 999, taken as 100", func(r *probe.Rules) { r.Retry = 100 }},
-		{`"retry":"abc"`, ``, "retry is a string, want a whole number; taken as 2, as if it were missing", nil},
-		{`"retry":""`, ``, "retry is a string", nil},
-		{`"retry":"NaN"`, ``, "retry is a string", nil},
-		{`"retry":"-Inf"`, ``, "retry is a string", nil},
-		{`"retry":"0x10"`, ``, "retry is a string", nil},
-		{`"retry":"null"`, ``, "retry is a string", nil},
-		{`"retry":"true"`, ``, "retry is a string", nil},
-		{`"retry":"[5]"`, ``, "retry is a string", nil},
-		{`"retry":true`, ``, "retry is a boolean", nil},
-		{`"retry":[2]`, ``, "retry is an array", nil},
-		{`"retry":{"a":1}`, ``, "retry is an object", nil},
-		{`"delay_sick":"abc"`, ``, "delay_sick is a string, want a whole number; taken as 0", nil},
-		{`"delay_dead":false`, ``, "delay_dead is a boolean, want a whole number; taken as 20", nil},
-		{``, `"healthy_above":199.5`, `node "n": http.status.healthy_above is 199.5, want a whole number; taken as 200`, nil},
-		{``, `"healthy_below":2.5`, "healthy_below is 2.5, want a whole number; taken as 3", func(r *probe.Rules) { r.HealthyBelow = 3 }},
-		{``, `"healthy_below":"500"`, "healthy_below is a string, want a whole number; taken as 500", func(r *probe.Rules) { r.HealthyBelow = 500 }},
-		{``, `"healthy_above":[]`, "healthy_above is an array, want a whole number; taken as 200", nil},
-	} {
-		want := defaults
-		if tt.change != nil {
-			tt.change(&want)
-		}
-		rules, problems := rulesOf(t, `"metrics":{"local":{`+tt.metrics+`}},`, `"http":{"status":{`+tt.http+`}},`)
-		if got := stated(rules); got != want {
-			t.Errorf("%s%s: got the rules %+v, want %+v", tt.metrics, tt.http, got, want)
-		}
-		said := tt.want == "" && len(problems) == 0 || len(problems) == 1 && strings.Contains(problems[0], tt.want)
-		if !said {
-			t.Errorf("%s%s: got the problems %q, want %q alone", tt.metrics, tt.http, problems, tt.want)
-		}
-	}
-}
-
-// TestOddDateIsAsGoodAsNone: without one, the whole map is asked for again and again.
-func TestOddDateIsAsGoodAsNone(t *testing.T) {
-	for _, tt := range []struct{ date, want, said string }{
-		{`1.5`, "1.5", ""},
-		{`"1700000000000"`, "1700000000000", ""},
-		{`"today"`, "", "data.date is a string"},
-		{`{"at":1}`, "", "data.date is an object"},
-		{`1` + strings.Repeat("0", 100), "", "data.date has 101 digits"},
-	} {
-		m := decoded(t, `{"data":{"date":`+tt.date+`,"services":[{"id":"s","nodes":[{"id":"n","replicas":["tcp://a:1"]}]}]}}`)
-		if m.date != tt.want || len(m.Checks) != 1 || tt.said == "" && len(m.Problems) > 0 || tt.said != "" && !strings.Contains(strings.Join(m.Problems, ";"), tt.said) {
-			t.Errorf("%.40s: got %d replicas, the date %q and the problems %q, want 1, %q and %q", tt.date, len(m.Checks), m.date, m.Problems, tt.want, tt.said)
-		}
-	}
-}
-
-// TestShapelessPartsAreLeftOutAndSaid: a service or a node that is none, and rules that
-// are none, cost the map nothing else.
-func TestShapelessPartsAreLeftOutAndSaid(t *testing.T) {
-	const good = `{"id":"good","nodes":[{"id":"n","replicas":["tcp://good:1"]}]}`
-	node := func(fields string) string { return `{"id":"s","nodes":[` + fields + `]}` }
-	for _, tt := range []struct{ metrics, service, watched, want string }{
-		{``, `null`, "", "data.services[0] has no id, its replicas are left out"},
-		{``, `7`, "", "data.services[0] is a number, its replicas are left out"},
-		{``, `[[{"id":"s"}]]`, "", "data.services[0] is an array"},
-		{``, `"s"`, "", "data.services[0] is a string"},
-		{``, `{"nodes":[{"id":"n","replicas":["tcp://a:1"]}]}`, "", "data.services[0] has no id"},
-		{``, `{"id":{"a":[1]},"nodes":[{"id":"n","replicas":["tcp://a:1"]}]}`, "", "data.services[0] has an object for an id"},
-		{``, `{"id":true,"nodes":[]}`, "", "data.services[0] has a boolean for an id"},
-		{``, `{"id":7,"nodes":[{"id":"n","replicas":["tcp://a:1"]}]}`, "7 n tcp://a:1", `service "7" has a number for an id, taken as text`},
-		{``, `{"id":"s","nodes":{"a":[{}]}}`, "", `service "s" has an object in place of nodes, its replicas are left out`},
-		{``, `{"id":"s"}`, "", `service "s" has no nodes, its replicas are left out`},
-		{``, node(`"n",{"id":"o","replicas":["tcp://a:1"]}`), "s o tcp://a:1", `node 0 of service "s" is a string, its replicas are left out`},
-		{``, `{"nodes":[{"id":"o","replicas":["tcp://a:1"]},[1]],"id":"s"}`, "s o tcp://a:1", `node 1 of service "s" is an array`},
-		{``, node(`{"replicas":["tcp://b:1"]},{"id":"o","replicas":["tcp://a:1"]}`), "s o tcp://a:1", `node 0 of service "s" has no id`},
-		{``, node(`{"id":["x"],"replicas":["tcp://b:1"]}`), "", `node 0 of service "s" has an array for an id`},
-		{``, node(`{"id":12,"replicas":["tcp://a:1"]}`), "s 12 tcp://a:1", `node "12" has a number for an id, taken as text`},
-		{``, node(`{"id":"n","replicas":"tcp://a:1"}`), "s n tcp://a:1", `node "n": replicas is a string, want an array of URLs; taken as the only one`},
-		{``, node(`{"id":"n","replicas":{"a":["tcp://a:1"]}},{"id":"o","replicas":["tcp://a:1"]}`), "s o tcp://a:1", `node "n": an object in place of its replicas`},
-		{``, node(`{"id":"n","replicas":7}`), "", `node "n": a number in place of its replicas, want an array of URLs; they are left out`},
-		{``, node(`{"id":"n","replicas":["tcp://a:1"],"http":[{"a":1}]}`), "s n tcp://a:1", `node "n": http is an array, want an object; taken as missing`},
-		{``, node(`{"http":{"status":7,"body":{}},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", `node "n": http.status is a number`},
-		{``, node(`{"http":{"body":"ok"},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", `node "n": http.body is a string`},
-		{``, node(`{"http":{"body":{"healthy_match":7}},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1 [7]", `node "n": http.body.healthy_match is a number, want a string; taken as text`},
-		{``, node(`{"http":{"body":{"dead_match":["a"]}},"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", `node "n": http.body.dead_match is an array, want a string; taken as missing`},
-		{`"metrics":[1,{}],`, node(`{"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", "data.metrics is an array, want an object; taken as missing"},
-		{`"metrics":{"local":7},`, node(`{"id":"n","replicas":["tcp://a:1"]}`), "s n tcp://a:1", "data.metrics.local is a number, want an object"},
-	} {
-		m := decoded(t, `{"data":{`+tt.metrics+`"services":[`+tt.service+`,`+good+`]}}`)
-		var got []string
-		for _, c := range m.Checks {
-			line := c.ServiceID + " " + c.NodeID + " " + c.Target.ID()
-			if c.Rules.HealthyMatch != "" {
-				line += " [" + c.Rules.HealthyMatch + "]"
-			}
-			got = append(got, line)
-		}
-		want := strings.TrimPrefix(tt.watched+", good n tcp://good:1", ", ")
-		if strings.Join(got, ", ") != want {
-			t.Errorf("%s%s: got %q watched, want %s", tt.metrics, tt.service, got, want)
-		}
-		if len(m.Problems) != 1 || !strings.Contains(m.Problems[0], tt.want) {
-			t.Errorf("%s%s: got the problems %q, want %q alone", tt.metrics, tt.service, m.Problems, tt.want)
-		}
-	}
-}
-
-// TestMapsThatDoNotParse: what must be there and is not, or has nothing good in it, so
-// that the map before it stays in force. The error names the field.
+// TestMapsThatDoNotParse: a wrong type anywhere but among the replicas, and
+// what must be there and is not. The error names the field.
 func TestMapsThatDoNotParse(t *testing.T) {
 	node := func(fields string) string {
 		return `{"data":{"services":[{"id":"s","nodes":[{` + fields + `}]}]}}`
@@ -302,29 +183,48 @@ func TestMapsThatDoNotParse(t *testing.T) {
 		{``, "unexpected end"},
 		{`null`, "no data"},
 		{`{}`, "no data"},
-		{`[]`, "must not be an array"},
+		{`[]`, "must not be array"},
 		{`{"data":null}`, "no data"},
-		{`{"data":[]}`, "data must not be an array"},
+		{`{"data":[]}`, "data must not be array"},
 		{`{"data":{}}`, "no data.services"},
 		{`{"data":{"services":null}}`, "no data.services"},
-		{`{"data":{"services":{}}}`, "data.services must not be an object"},
+		{`{"data":{"services":{}}}`, "data.services must not be object"},
 		{`{"data":{"services":[null]}}`, "data.services[0] has no id"},
 		{`{"data":{"services":[{"nodes":[]}]}}`, "data.services[0] has no id"},
 		{`{"data":{"services":[{"id":"","nodes":[]}]}}`, "has no id"},
 		{`{"data":{"services":[{"id":null,"nodes":[]}]}}`, "has no id"},
+		{`{"data":{"services":[{"id":7,"nodes":[]}]}}`, "id must not be number"},
 		{`{"data":{"services":[{"id":"s"}]}}`, `service "s" has no nodes`},
 		{`{"data":{"services":[{"id":"s","nodes":null}]}}`, `service "s" has no nodes`},
-		{`{"data":{"services":[{"id":"s","nodes":{}}]}}`, `service "s" has an object in place of nodes`},
+		{`{"data":{"services":[{"id":"s","nodes":{}}]}}`, "nodes must not be object"},
 		{`{"data":{"services":[{"id":"s","nodes":[null]}]}}`, `node 0 of service "s" has no id`},
-		{`{"data":{"services":[{"id":"s","nodes":["n"]}]}}`, `node 0 of service "s" is a string`},
+		{`{"data":{"services":[{"id":"s","nodes":["n"]}]}}`, "nodes must not be string"},
 		{node(`"replicas":[]`), `node 0 of service "s" has no id`},
-		{node(`"id":{}`), `node 0 of service "s" has an object for an id`},
-		{node(`"id":"n","replicas":{}`), `node "n": an object in place of its replicas`},
+		{node(`"id":{}`), "id must not be object"},
+		{node(`"id":"n","replicas":"tcp://a:1"`), "replicas must not be string"},
+		{node(`"id":"n","replicas":{}`), "replicas must not be object"},
+		{node(`"id":"n","http":[]`), "http must not be array"},
+		{node(`"id":"n","http":{"status":7}`), "http.status must not be number"},
+		{node(`"id":"n","http":{"status":{"healthy_above":"200"}}`), "healthy_above must not be a string"},
+		{node(`"id":"n","http":{"status":{"healthy_below":2.5}}`), "healthy_below must not be 2.5"},
+		{node(`"id":"n","http":{"body":"ok"}`), "http.body must not be string"},
+		{node(`"id":"n","http":{"body":{"healthy_match":7}}`), "healthy_match must not be number"},
+		{node(`"id":"n","http":{"body":{"dead_match":["a"]}}`), "dead_match must not be array"},
+		{`{"data":{"date":"today","services":[]}}`, "data.date must not be a string"},
+		{`{"data":{"date":{},"services":[]}}`, "data.date must not be an object"},
+		{`{"data":{"date":1.5,"services":[]}}`, "data.date must not be 1.5"},
+		{`{"data":{"date":1` + strings.Repeat("0", 100) + `,"services":[]}}`, "date of 101 digits"},
+		{`{"data":{"metrics":[],"services":[]}}`, "metrics must not be array"},
+		{`{"data":{"metrics":{"local":7},"services":[]}}`, "metrics.local must not be number"},
+		{`{"data":{"metrics":{"local":{"retry":"2"}},"services":[]}}`, "data.metrics.local.retry must not be a string"},
+		{`{"data":{"metrics":{"local":{"retry":true}},"services":[]}}`, "retry must not be a boolean"},
+		{`{"data":{"metrics":{"local":{"retry":[2]}},"services":[]}}`, "retry must not be an array"},
+		{`{"data":{"metrics":{"local":{"delay_dead":0.5}},"services":[]}}`, "delay_dead must not be 0.5"},
 		{`{"data":{"services":[]}} x`, "after top-level value"},
 		{`{"data":{"services":[]}}{"data":{"services":[]}}`, "after top-level value"},
 		{`{"data":{"services":[`, "unexpected end"},
 		{`<!DOCTYPE html><html></html>`, "invalid character '<'"},
-		{strings.Repeat("[", 1_000_000), "the whole must not be an array"},
+		{strings.Repeat("[", 1_000_000), "the whole must not be array"},
 		{`{"data":` + strings.Repeat(`{"data":`, 1_000_000), "exceeded max depth"},
 		{withReplicas(strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)), "exceeded max depth"},
 		{`{"unknown":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + `,"data":{"services":[]}}`, "exceeded max depth"},

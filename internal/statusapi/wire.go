@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
+	"reflect"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -45,27 +48,13 @@ func (r *wireReplica) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// wireText is a string, missing, or null. A number in its place is its text.
+// wireText is a string, missing, or null.
 type wireText struct {
 	text    string
-	damaged bool   // it was not Unicode: the decoder has replaced bytes by U+FFFD
-	other   string // the type of what is there in place of a string; empty if it is one
+	damaged bool // it was not Unicode: the decoder has replaced bytes by U+FFFD
 }
 
-// String makes a text part of a problem that is noted before the text is read.
-func (t *wireText) String() string { return t.text }
-
-// lack says why an empty t is no id.
-func (t *wireText) lack() string {
-	if t.other == "" {
-		return "no id"
-	}
-	return t.other + " for an id"
-}
-
-// UnmarshalJSON accepts everything: one odd text must not cost the map.
 func (t *wireText) UnmarshalJSON(b []byte) error {
-	*t = wireText{}
 	switch b[0] {
 	case 'n':
 		return nil
@@ -78,11 +67,8 @@ func (t *wireText) UnmarshalJSON(b []byte) error {
 		t.damaged = !unicode || bytes.Contains(b, []byte(`\u`)) && hasLoneSurrogate(b)
 		return json.Unmarshal(b, &t.text)
 	}
-	t.other = jsonKind(b)
-	if t.other == "a number" {
-		t.text = string(b)
-	}
-	return nil
+	_, kind, _ := strings.Cut(jsonKind(b), " ")
+	return &json.UnmarshalTypeError{Value: kind, Type: reflect.TypeFor[string]()}
 }
 
 // hasLoneSurrogate reports whether the JSON string b has an escape for one half
@@ -124,30 +110,33 @@ func jsonKind(b []byte) string {
 	return "a number"
 }
 
-// wireNumber is a number, missing, or null. Its value may be infinite or a fraction: it
-// is clamped and rounded where its range is known.
+// wireNumber is a whole number, missing, or null. Its value may be infinite: it is
+// clamped where its range is known.
 type wireNumber struct {
-	text  string // as it came, without quotes; empty if there is none
+	text  string // as it came; empty if there is none
 	value float64
-	other string // the type of what is there in place of a number; empty if it is one
 }
 
-// UnmarshalJSON accepts everything: one odd number must not cost the map. A string that
-// holds a number is that number, and has the type of a string all the same.
 func (n *wireNumber) UnmarshalJSON(b []byte) error {
-	*n = wireNumber{}
-	switch b[0] {
-	case 'n':
+	kind := jsonKind(b)
+	switch kind {
+	case "null":
 		return nil
-	case '"', '{', '[', 't', 'f':
-		n.other = jsonKind(b)
+	case "a number":
+	default:
+		return notWhole(kind)
 	}
-	text := string(bytes.Trim(b, `"`))
-	f, err := strconv.ParseFloat(text, 64)
-	if !json.Valid([]byte(text)) || // as NaN, or hexadecimal
-		err != nil && !errors.Is(err, strconv.ErrRange) {
-		return nil
+	n.text = string(b)
+	f, err := strconv.ParseFloat(n.text, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || f != math.Trunc(f) {
+		return notWhole(n.text)
 	}
-	n.text, n.value = text, f
+	n.value = f
 	return nil
+}
+
+// notWhole returns the error of a value that is no whole number. The decoder adds its
+// position.
+func notWhole(what string) error {
+	return &json.UnmarshalTypeError{Value: what, Type: reflect.TypeFor[wireNumber]()}
 }
