@@ -117,7 +117,7 @@ func parseName(text string) (string, error) {
 	}
 	ascii, err := idna.New(idna.MapForLookup(), idna.StrictDomainName(false), idna.Transitional(false)).ToASCII(below)
 	name := strings.TrimSuffix(strings.ToLower(ascii), ".")
-	if err != nil || name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "..") || strings.ContainsAny(name, `:/\?#@[]%,;"'`) {
+	if err != nil || name == "" || strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..") || strings.ContainsAny(name, `:/\?#@[]%,;"'`) {
 		return "", fmt.Errorf("is no host name, %w", errForm)
 	}
 	if label := name[strings.LastIndexByte(name, '.')+1:]; label[0] >= '0' && label[0] <= '9' {
