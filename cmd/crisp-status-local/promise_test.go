@@ -57,16 +57,20 @@ func TestAbsenceWithinThePromise(t *testing.T) {
 	}
 	w.becomes(replicas[0], sandbox.Healthy)
 
-	// The last reports of those that did not change are old enough to be renewed.
+	// The last reports of those that did not change are old enough to be renewed, and none
+	// is renewed by itself, 5 s after it, before the daemon is told to end.
 	steady := replicas[1:]
-	w.eventually("reports of 3 s ago", func() bool {
-		return !slices.ContainsFunc(steady, func(replica string) bool { return w.replica(w.url(replica)).Age <= 3 })
-	})
 	before := make(map[string]sandbox.ReplicaState)
-	for _, replica := range steady {
-		before[replica] = w.replica(w.url(replica))
-	}
-	told := time.Now()
+	var told time.Time
+	w.eventually("reports of 3 s ago", func() bool {
+		began := time.Now()
+		for _, replica := range steady {
+			before[replica] = w.replica(w.url(replica))
+		}
+		told = time.Now()
+		young := func(replica string) bool { return before[replica].Age <= 3 }
+		return !slices.ContainsFunc(steady, young) && told.Sub(began) < 500*time.Millisecond
+	})
 	w.stop()
 	for _, replica := range steady {
 		if got := w.replica(w.url(replica)).Reports; got == before[replica].Reports {
