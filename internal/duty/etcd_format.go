@@ -7,4 +7,6 @@ package duty
 const recordFormat = 1
 
 // added is the fields that only a later format has.
+//
+//lint:ignore U1000 it has some with the tag newer
 type added struct{}

@@ -36,6 +36,7 @@ type record struct {
 	API      bool    `json:"api"`               // it answered, and has not failed since
 	APIAge   float64 `json:"api_age,omitempty"` // seconds from its answer to this record
 	InVain   bool    `json:"in_vain,omitempty"` // reports wait, and their tries fail
+	//lint:ignore U1000 it has fields with the tag newer
 	added
 }
 

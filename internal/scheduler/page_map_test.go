@@ -32,10 +32,11 @@ func (v mapVariant) moved() bool        { return v>>11&7 == 7 }
 func (v mapVariant) dateless() bool     { return v>>14 == 3 }
 
 func (v mapVariant) String() string {
-	text := fmt.Sprintf("delay_dead %d, retry %d, blocks", v.deadAfter(), v.retry())
+	var text strings.Builder
+	text.WriteString(fmt.Sprintf("delay_dead %d, retry %d, blocks", v.deadAfter(), v.retry()))
 	for i := range blocks {
 		if v.has(i) {
-			text += fmt.Sprintf(" %d", i)
+			text.WriteString(fmt.Sprintf(" %d", i))
 		}
 	}
 	for _, part := range []struct {
@@ -43,10 +44,10 @@ func (v mapVariant) String() string {
 		name string
 	}{{v.renamed(), ", the last with other names"}, {v.odd(), ", odd entries"}, {v.moved(), ", in another node"}, {v.dateless(), ", no date"}} {
 		if part.is {
-			text += part.name
+			text.WriteString(part.name)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // text returns the map as the API sends it.
