@@ -18,22 +18,6 @@ type unit struct {
 	width int    // bytes of the text
 }
 
-// continues reports whether u is the next part of the form of s.
-func (u unit) continues(form string, s state) bool {
-	if u.bytes == "" {
-		return s.next > s.first
-	}
-	if len(u.bytes) > len(form)-s.next {
-		return false
-	}
-	for i := range len(u.bytes) {
-		if foldByte(u.bytes[i]) != form[s.next+i] {
-			return false
-		}
-	}
-	return true
-}
-
 // escapesAt returns the readings of text[i:] as an escape; none if it begins with
 // no escape.
 func escapesAt(text string, i int) []unit {

@@ -6,24 +6,21 @@ import (
 	"strings"
 )
 
-const (
-	maxLayers = 12 // of escapes around one another, each way to undo them counted
-	maxStates = 64 // ways to read a text as a secret that are followed at a time
-)
+const maxLayers = 12 // of escapes around one another, each way to undo them counted
 
 // span is a piece of a text.
 type span struct{ begin, end int }
 
-// find returns the positions of forms in text, in order and without overlap.
-func find(forms []form, text string) []span {
-	if len(forms) == 0 || len(text) == 0 {
+// find returns the positions of patterns in text, in order and without overlap.
+func find(patterns []*pattern, text string) []span {
+	if len(patterns) == 0 || len(text) == 0 {
 		return nil
 	}
 	var found []span
 	for _, layer := range layers(text) {
 		t := scan(layer.text)
-		for _, f := range forms {
-			for _, s := range t.find(f) {
+		for _, p := range patterns {
+			for _, s := range t.find(p) {
 				found = append(found, span{layer.begin[s.begin], layer.end[s.end-1]})
 			}
 		}
@@ -65,128 +62,107 @@ func userinfos(text string) []span {
 	}
 }
 
-// scanned is a text with the escapes at each place of it.
+// place is a place of a text, before one of its bytes or at its end.
+type place struct {
+	folded  byte   // the byte that follows
+	opens   bool   // the text before may be missing
+	closes  bool   // the text after may be missing, but for half an escape
+	units   []unit // the readings of the text that follows: of the byte, and of escapes
+	reached progress
+}
+
+// scanned is a text and its places.
 type scanned struct {
-	text    string
-	folded  string
-	escapes [][]unit
+	text   string
+	places []place
 }
 
 func scan(text string) scanned {
-	t := scanned{text, fold(text), make([][]unit, len(text))}
+	places := make([]place, len(text)+1)
+	bytes := make([]unit, len(text))
 	for i := range len(text) {
-		t.escapes[i] = escapesAt(text, i)
+		bytes[i] = unit{bytes: text[i : i+1], width: 1}
+		places[i].folded = foldByte(text[i])
+		places[i].opens = i == 0 || strings.IndexByte("\"'`", text[i-1]) >= 0
+		places[i].units = append(bytes[i:i+1:i+1], escapesAt(text, i)...)
 	}
-	return t
+	for i, end := len(text), len(text); i >= 0; i-- {
+		if quotesEndAt(text[i:]) {
+			end = i
+		}
+		places[i].closes = i == end || end-i < longestUnit && strings.IndexByte(`%\=&`, text[i]) >= 0
+	}
+	return scanned{text, places}
 }
 
-// state is a partial match of a form: its start in the text, and the bytes of the
-// form that were read.
-type state struct{ begin, first, next int }
+// quotesEndAt reports whether text begins with the end of what another quotes.
+func quotesEndAt(text string) bool {
+	return text != "" && strings.IndexByte("\"'`", text[0]) >= 0 || strings.HasPrefix(text, "…") || strings.HasPrefix(text, "...")
+}
 
-// find returns where the text reads as f, however its bytes are escaped. The
-// text may have been cut at either end, or where it quotes: there a piece of f
+// find returns where the text reads as p, however its bytes are escaped. The
+// text may have been cut at either end, or where it quotes: there a piece of p
 // counts that is long enough.
-func (t scanned) find(f form) []span {
-	var found []span
-	live := make(map[int][]state)
-	for i := range len(t.text) {
-		var states []state
-		if len(live) > 0 {
-			states = live[i]
-			delete(live, i)
-		}
-		found = append(found, t.cutAt(i, f, states)...)
-		for _, s := range t.startAt(i, f, states) {
-			found = t.step(f, s, unit{bytes: t.text[i : i+1], width: 1}, i, live, found)
-			for _, u := range t.escapes[i] {
-				found = t.step(f, s, u, i, live, found)
-			}
-		}
-	}
-	return append(found, t.cutAt(len(t.text), f, live[len(t.text)])...)
-}
-
-// startAt adds to states those that begin at i.
-func (t scanned) startAt(i int, f form, states []state) []state {
-	if t.mayBe(i, f.text[0]) {
-		states = append(states, state{i, 0, 0})
-	}
-	if t.mayBeCutBefore(i) {
-		for k := 1; k <= len(f.text)-shortest; k++ {
-			if t.mayBe(i, f.text[k]) {
-				states = append(states, state{i, k, k})
-			}
-		}
-	}
-	return states
-}
-
-// mayBe reports whether c can be read at i.
-func (t scanned) mayBe(i int, c byte) bool { return t.folded[i] == c || len(t.escapes[i]) > 0 }
-
-// step reads u at i as the next bytes of f, if they match: a complete f is added to
-// found, a partial one to the states at the end of u.
-func (t scanned) step(f form, s state, u unit, i int, live map[int][]state, found []span) []span {
-	if !u.continues(f.text, s) {
-		return found
-	}
-	s.next += len(u.bytes)
-	end := i + u.width
-	if s.next == len(f.text) {
-		return append(found, t.widen(f, span{s.begin, end}))
-	}
-	live[end] = follow(live[end], s)
-	return found
-}
-
-// cutAt returns the pieces of f that states have read up to end, if the text
-// may have been cut there.
-func (t scanned) cutAt(end int, f form, states []state) []span {
-	if len(states) == 0 || !t.mayBeCutAfter(end) {
+func (t scanned) find(p *pattern) []span {
+	if !t.read(p) {
 		return nil
 	}
-	var spans []span
-	for _, s := range states {
-		if s.next-s.first >= shortest {
-			spans = append(spans, t.widen(f, span{s.begin, end}))
-		}
-	}
-	return spans
+	return t.trace(p)
 }
 
-// follow adds s to states, unless there is one that is as far and began before.
-func follow(states []state, s state) []state {
-	for i, other := range states {
-		if other.next == s.next {
-			if s.begin < other.begin || s.begin == other.begin && s.first < other.first {
-				states[i] = s
+// read reads the text as p from every place on, and reports whether it succeeds once.
+func (t scanned) read(p *pattern) bool {
+	for i := range t.places {
+		t.places[i].reached = nil
+	}
+	succeeds := false
+	for i := range t.places {
+		at := &t.places[i]
+		if at.reached != nil && !succeeds {
+			succeeds = p.complete(at.reached, at.closes) != nil
+		}
+		if at.opens {
+			at.reached = union(at.reached, p.resume)
+		} else if at.folded == p.text[0] || len(at.units) > 1 {
+			at.reached = union(at.reached, p.begin)
+		}
+		if at.reached == nil {
+			continue
+		}
+		for _, u := range at.units {
+			to := &t.places[i+u.width]
+			to.reached = p.read(at.reached, u, to.reached)
+		}
+	}
+	return succeeds
+}
+
+// trace returns where the readings that succeed went: back from their ends.
+func (t scanned) trace(p *pattern) []span {
+	var found []span
+	for i := len(t.places) - 1; i >= 0; i-- {
+		at := &t.places[i]
+		if at.reached == nil {
+			continue
+		}
+		useful := p.complete(at.reached, at.closes)
+		for _, u := range at.units {
+			to := t.places[i+u.width].reached
+			if to == nil {
+				continue
 			}
-			return states
+			if part := p.unread(at.reached, u, to); part != nil {
+				useful = union(useful, part)
+				found = append(found, span{i, i + u.width})
+			}
 		}
+		at.reached = useful
 	}
-	if len(states) >= maxStates {
-		return states
+	found = join(found)
+	for i := range found {
+		found[i] = t.widen(p.form, found[i])
 	}
-	return append(states, s)
-}
-
-// mayBeCutBefore reports whether the text before i may be missing.
-func (t scanned) mayBeCutBefore(i int) bool {
-	return i == 0 || strings.IndexByte("\"'`", t.text[i-1]) >= 0
-}
-
-// mayBeCutAfter reports whether what is right of i may be missing, but for half
-// an escape.
-func (t scanned) mayBeCutAfter(i int) bool {
-	rest := t.text[i:]
-	if n := strings.IndexAny(rest, "\"'`…"); n >= 0 {
-		rest = rest[:n]
-	}
-	if n := strings.Index(rest, "..."); n >= 0 {
-		rest = rest[:n]
-	}
-	return rest == "" || len(rest) < longestUnit && strings.IndexByte(`%\=&`, rest[0]) >= 0
+	return found
 }
 
 // widen returns s with the text around f that is masked too.

@@ -69,8 +69,11 @@ func New(secrets ...Secret) *Masker {
 	for _, s := range secrets {
 		forms = append(forms, s.forms()...)
 	}
-	forms = unique(forms)
-	return &Masker{func(text string) []span { return find(forms, text) }}
+	var patterns []*pattern
+	for _, f := range unique(forms) {
+		patterns = append(patterns, newPattern(f))
+	}
+	return &Masker{func(text string) []span { return find(patterns, text) }}
 }
 
 // Quote returns text for printing: secrets, and the user before the host of a URL,
