@@ -18,44 +18,43 @@ type unit struct {
 	width int    // bytes of the text
 }
 
-// escapesAt returns the readings of text[i:] as an escape; none if it begins with
+const (
+	layered     = `%\&` // these begin escapes that may be around one another
+	introducers = layered + "="
+	maxLayers   = 12 // of escapes around one another, each way to undo them counted
+)
+
+// escapesOf returns the readings of the start of text as an escape; none if it is
 // no escape.
-func escapesAt(text string, i int) []unit {
-	rest := text[i:]
-	switch rest[0] {
-	case '%':
-		if b, ok := hexRune(rest, 1, 2); ok {
+func escapesOf(text string) []unit {
+	switch text[0] {
+	case '%', '=':
+		if b, ok := hexRune(text, 1, 2); ok {
 			return []unit{{bytes: string([]byte{byte(b)}), width: 3}}
 		}
-	case '=':
-		if b, ok := hexRune(rest, 1, 2); ok {
-			return []unit{{bytes: string([]byte{byte(b)}), width: 3}}
-		} else if n := lineBreak(rest[1:]); n > 0 {
-			return []unit{{width: 1 + n}}
+		if text[0] == '=' && len(text) > 1 && isBreak(text[1:2]) {
+			return []unit{{width: 1}}
 		}
 	case '\\':
-		return backslash(rest)
+		return backslash(text)
 	case '&':
-		if n := strings.IndexByte(rest[:min(len(rest), longestUnit)], ';'); n > 0 {
-			if c := html.UnescapeString(rest[:n+1]); c != rest[:n+1] {
+		if n := strings.IndexByte(text, ';'); n > 0 {
+			if c := html.UnescapeString(text[:n+1]); c != text[:n+1] {
 				return []unit{{bytes: c, width: n + 1}}
 			}
 		}
-	case '\r', '\n':
-		return []unit{{width: lineBreak(rest)}}
 	}
 	return nil
 }
 
-// lineBreak returns how many bytes of text break a line, with the blanks that
-// begin the next one.
-func lineBreak(text string) int {
-	n := len(text) - len(strings.TrimLeft(text, "\r\n"))
-	if n > 0 {
-		n = len(text) - len(strings.TrimLeft(text[n:], " \t"))
-	}
-	return n
-}
+// isBreak reports whether a line is broken at bytes.
+func isBreak(bytes string) bool { return bytes == "\r" || bytes == "\n" }
+
+// isBlank reports whether bytes are a blank.
+func isBlank(bytes string) bool { return bytes == " " || bytes == "\t" }
+
+// isQuote reports whether bytes begin or end what is quoted.
+func isQuote(bytes string) bool { return bytes == `"` || bytes == "'" || bytes == "`" }
 
 // backslash returns the reading of the escape at the start of text, as JSON, Go, C
 // or a shell write it.
@@ -82,12 +81,9 @@ func backslash(text string) []unit {
 		if r, ok := hexRune(text, 2, 8); ok {
 			return []unit{{bytes: string(r), width: 10}}
 		}
-	case 'r', 'n':
-		control := map[byte]string{'r': "\r", 'n': "\n"}[c]
-		return []unit{{bytes: control, width: 2}, {width: 2}}
-	case 'a', 'b', 'f', 't', 'v':
-		control := map[byte]string{'a': "\a", 'b': "\b", 'f': "\f", 't': "\t", 'v': "\v"}[c]
-		return []unit{{bytes: control, width: 2}}
+	case 'a', 'b', 'f', 'n', 'r', 't', 'v':
+		n := strings.IndexByte("abfnrtv", c)
+		return []unit{{bytes: "\a\b\f\n\r\t\v"[n : n+1], width: 2}}
 	case '0', '1', '2', '3':
 		if len(text) >= 4 {
 			if b, err := strconv.ParseUint(text[1:4], 8, 8); err == nil {
@@ -95,7 +91,7 @@ func backslash(text string) []unit {
 			}
 		}
 	default:
-		if c > ' ' && c < 0x7f && !isDigit64(c) || strings.IndexByte("-_+/", c) >= 0 {
+		if c > ' ' && c < 0x7f && !isDigit64(text[1:2]) || strings.IndexByte("-_+/", c) >= 0 {
 			return []unit{{bytes: text[1:2], width: 2}}
 		}
 	}
@@ -111,70 +107,38 @@ func hexRune(text string, i, n int) (rune, bool) {
 	return rune(number), err == nil
 }
 
-// layer is a text in which escapes were undone, and where each of its bytes
-// came from.
-type layer struct {
-	text       string
-	begin, end []int
-}
+// layer is one way to read a text: a unit for each place of it, since nobody knows
+// at which a secret begins. That may be inside of an escape that is none.
+type layer []unit
 
-// plain returns text as it is.
+// plain reads text as it is.
 func plain(text string) layer {
-	l := layer{text, make([]int, len(text)), make([]int, len(text))}
-	for i := range len(text) {
-		l.begin[i], l.end[i] = i, i+1
+	l := make(layer, len(text))
+	for i := range l {
+		l[i] = unit{bytes: text[i : i+1], width: 1}
 	}
 	return l
 }
 
-// introducers begin the escapes that are undone layer by layer.
-const introducers = `%\&`
-
-// unescape undoes once the escapes of text that begin with introducer.
-func unescape(text string, introducer byte) layer {
-	var l layer
-	b := make([]byte, 0, len(text))
-	for i := 0; i < len(text); {
-		u := unit{bytes: text[i : i+1], width: 1}
-		if text[i] == introducer {
-			if escapes := escapesAt(text, i); len(escapes) > 0 {
-				u = escapes[0]
-			}
-		}
-		for range len(u.bytes) {
-			l.begin, l.end = append(l.begin, i), append(l.end, i+u.width)
-		}
-		b = append(b, u.bytes...)
-		i += u.width
+// escapesAt returns the readings of what l reads at i as an escape.
+func (l layer) escapesAt(i int) []unit {
+	if strings.IndexByte(introducers, l[i].bytes[0]) < 0 {
+		return nil
 	}
-	l.text = string(b)
-	return l
-}
-
-// layers returns text, and text with its escapes decoded. Each kind is decoded
-// separately: an escape that is part of a secret remains.
-func layers(text string) []layer {
-	all := []layer{plain(text)}
-	seen := map[string]bool{text: true}
-	for n := 0; n < len(all) && len(all) < maxLayers; n++ {
-		for _, introducer := range []byte(introducers) {
-			if strings.IndexByte(all[n].text, introducer) < 0 {
-				continue
-			}
-			next := unescape(all[n].text, introducer)
-			if !seen[next.text] {
-				seen[next.text] = true
-				all = append(all, next.within(all[n]))
-			}
-		}
+	var text [longestUnit]byte
+	var widths [longestUnit]int
+	n := 0
+	for end := i; end < len(l) && n < longestUnit && len(l[end].bytes) == 1; n++ {
+		text[n] = l[end].bytes[0]
+		end += l[end].width
+		widths[n] = end - i
 	}
-	return all
-}
-
-// within returns l, which was made of outer's text, with the places of that.
-func (l layer) within(outer layer) layer {
-	for i := range len(l.text) {
-		l.begin[i], l.end[i] = outer.begin[l.begin[i]], outer.end[l.end[i]-1]
+	if n == 0 {
+		return nil
 	}
-	return l
+	escapes := escapesOf(string(text[:n]))
+	for n := range escapes {
+		escapes[n].width = widths[escapes[n].width-1]
+	}
+	return escapes
 }

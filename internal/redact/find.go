@@ -6,8 +6,6 @@ import (
 	"strings"
 )
 
-const maxLayers = 12 // of escapes around one another, each way to undo them counted
-
 // span is a piece of a text.
 type span struct{ begin, end int }
 
@@ -17,13 +15,9 @@ func find(patterns []*pattern, text string) []span {
 		return nil
 	}
 	var found []span
-	for _, layer := range layers(text) {
-		t := scan(layer.text)
-		for _, p := range patterns {
-			for _, s := range t.find(p) {
-				found = append(found, span{layer.begin[s.begin], layer.end[s.end-1]})
-			}
-		}
+	t := scan(text)
+	for _, p := range patterns {
+		found = append(found, t.find(p)...)
 	}
 	return join(found)
 }
@@ -64,11 +58,12 @@ func userinfos(text string) []span {
 
 // place is a place of a text, before one of its bytes or at its end.
 type place struct {
-	folded  byte   // the byte that follows
-	opens   bool   // the text before may be missing
-	closes  bool   // the text after may be missing, but for half an escape
-	units   []unit // the readings of the text that follows: of the byte, and of escapes
-	reached progress
+	units   []unit   // the readings of what follows: its byte, and escapes
+	folded  byte     // that byte
+	opens   bool     // the text before may be missing
+	closes  bool     // the text after may be missing, but for half an escape
+	word    span     // the digits of base64 around it
+	reached progress // of the pattern that is looked for
 }
 
 // scanned is a text and its places.
@@ -78,26 +73,113 @@ type scanned struct {
 }
 
 func scan(text string) scanned {
-	places := make([]place, len(text)+1)
-	bytes := make([]unit, len(text))
-	for i := range len(text) {
-		bytes[i] = unit{bytes: text[i : i+1], width: 1}
-		places[i].folded = foldByte(text[i])
-		places[i].opens = i == 0 || strings.IndexByte("\"'`", text[i-1]) >= 0
-		places[i].units = append(bytes[i:i+1:i+1], escapesAt(text, i)...)
-	}
-	for i, end := len(text), len(text); i >= 0; i-- {
-		if quotesEndAt(text[i:]) {
-			end = i
+	t := scanned{text, make([]place, len(text)+1)}
+	all := []layer{plain(text)}
+	for n := 0; n < len(all); n++ {
+		for _, next := range t.addLayer(all[n]) {
+			if len(all) < maxLayers && !slices.ContainsFunc(all, func(l layer) bool { return slices.Equal(l, next) }) {
+				all = append(all, next)
+			}
 		}
-		places[i].closes = i == end || end-i < longestUnit && strings.IndexByte(`%\=&`, text[i]) >= 0
 	}
-	return scanned{text, places}
+	t.lookBack()
+	t.lookAhead()
+	return t
 }
 
-// quotesEndAt reports whether text begins with the end of what another quotes.
-func quotesEndAt(text string) bool {
-	return text != "" && strings.IndexByte("\"'`", text[0]) >= 0 || strings.HasPrefix(text, "…") || strings.HasPrefix(text, "...")
+// addLayer adds the readings of l and its escapes, and returns layers with these
+// undone: each kind separately, so that an escape that is part of a secret remains.
+func (t scanned) addLayer(l layer) []layer {
+	next := make([]layer, len(layered))
+	for i := range l {
+		escapes := l.escapesAt(i)
+		t.add(i, l[i:i+1]...)
+		t.add(i, escapes...)
+		kind := strings.IndexByte(layered, l[i].bytes[0])
+		if kind < 0 || len(escapes) == 0 {
+			continue
+		}
+		if next[kind] == nil {
+			next[kind] = slices.Clone(l)
+		}
+		next[kind][i] = escapes[0]
+	}
+	return slices.DeleteFunc(next, func(l layer) bool { return l == nil })
+}
+
+// add adds to the readings at i those that are new.
+func (t scanned) add(i int, units ...unit) {
+	at := &t.places[i]
+	if at.units == nil {
+		at.units = units[:len(units):len(units)]
+		return
+	}
+	for _, u := range units {
+		if !slices.Contains(at.units, u) {
+			at.units = append(at.units, u)
+		}
+	}
+}
+
+// lookBack sets what depends on the text before each place.
+func (t scanned) lookBack() {
+	for i := range t.places {
+		t.places[i].opens = i == 0
+		t.places[i].word.begin = i
+	}
+	broken := make([]bool, len(t.places)) // a line was, and the next one has not begun
+	for i := range len(t.text) {
+		at := &t.places[i]
+		at.folded = foldByte(t.text[i])
+		for _, u := range at.units {
+			if isBreak(u.bytes) || broken[i] && isBlank(u.bytes) {
+				t.add(i, unit{width: u.width})
+			}
+		}
+		for _, u := range at.units {
+			to := i + u.width
+			switch {
+			case u.bytes == "":
+				broken[to] = true
+			case isQuote(u.bytes):
+				t.places[to].opens = true
+			case isDigit64(u.bytes):
+				t.places[to].word.begin = min(t.places[to].word.begin, at.word.begin)
+			}
+		}
+	}
+}
+
+// lookAhead sets what depends on the text after each place.
+func (t scanned) lookAhead() {
+	end := len(t.text) // of what is quoted
+	for i := len(t.text); i >= 0; i-- {
+		at := &t.places[i]
+		at.word.end = i
+		for _, u := range at.units {
+			if isQuote(u.bytes) {
+				end = i
+			}
+			if isDigit64(u.bytes) || u.bytes == "=" {
+				at.word.end = max(at.word.end, t.places[i+u.width].word.end)
+			}
+		}
+		if t.reads(i, "…") || t.reads(i, "...") {
+			end = i
+		}
+		// Half an escape may itself be escaped.
+		at.closes = i == end || end-i < 2*longestUnit && strings.IndexByte(introducers, t.text[i]) >= 0
+	}
+}
+
+// reads reports whether the text at i can be read as text.
+func (t scanned) reads(i int, text string) bool {
+	for _, u := range t.places[i].units {
+		if rest, ok := strings.CutPrefix(text, u.bytes); ok && u.bytes != "" && (rest == "" || t.reads(i+u.width, rest)) {
+			return true
+		}
+	}
+	return false
 }
 
 // find returns where the text reads as p, however its bytes are escaped. The
@@ -168,12 +250,7 @@ func (t scanned) trace(p *pattern) []span {
 // widen returns s with the text around f that is masked too.
 func (t scanned) widen(f form, s span) span {
 	if f.blob {
-		for s.begin > 0 && isDigit64(t.text[s.begin-1]) {
-			s.begin--
-		}
-		for s.end < len(t.text) && (isDigit64(t.text[s.end]) || t.text[s.end] == '=') {
-			s.end++
-		}
+		s = span{t.places[s.begin].word.begin, t.places[s.end].word.end}
 	}
 	if f.after {
 		s.end = len(t.text)
@@ -181,7 +258,11 @@ func (t scanned) widen(f form, s span) span {
 	return s
 }
 
-// isDigit64 reports whether c is a digit of base64, in either alphabet.
-func isDigit64(c byte) bool {
+// isDigit64 reports whether text is a digit of base64, in either alphabet.
+func isDigit64(text string) bool {
+	if len(text) != 1 {
+		return false
+	}
+	c := text[0]
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("+/-_", c) >= 0
 }

@@ -122,6 +122,24 @@ func TestWhatIsNoSecretIsKept(t *testing.T) {
 	}
 }
 
+func TestWhatIsAroundASecretIsKept(t *testing.T) {
+	const secret = "S3CRET-t0ken-of-the-page"
+	m := New(Text(secret))
+	inBase64 := base64.StdEncoding.EncodeToString([]byte("somebody:" + secret + " and more"))
+	for text, want := range map[string]string{
+		"a line\r\n" + secret + "\r\n  and another":  "a line\r\n***\r\n  and another",
+		`a line\n` + secret + `\nand another`:        `a line\n***\nand another`,
+		"Basic " + inBase64 + " it was":              "Basic *** it was",
+		"Basic " + url.QueryEscape(inBase64) + " it": "Basic *** it",
+		`{"t":"` + secret + `","n":1}`:               `{"t":"***","n":1}`,
+		"%7b%22t%22%3a%22" + secret + "%22%7d":       "%7b%22t%22%3a%22***%22%7d",
+	} {
+		if got := m.Mask(text); got != want {
+			t.Errorf("Mask(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestShortPasswordIsMaskedAsAPairAlone(t *testing.T) {
 	m := New(Basic(url.UserPassword("bob", "cat")))
 	for text, want := range map[string]string{
@@ -290,7 +308,12 @@ func TestSecretThatRepeatsItselfIsMaskedToItsEnd(t *testing.T) {
 // shown returns a piece of hidden that is in got, and not for what is around it.
 func shown(got, hidden, before, after string) string {
 	const few = 8 // bytes of an encoding, which are at most as many of the secret
-	around := fmt.Sprintf("%s|%s|%+q|%+q", before, after, before, after)
+	n := min(few-1, len(hidden))
+	first, last := hidden[:n], hidden[len(hidden)-n:]
+	var none *Masker
+	around := strings.Join([]string{
+		before + first, none.Quote(before) + first, last + after, last + none.Quote(after), fmt.Sprintf("%+q|%+q", before, after),
+	}, "|")
 	for i := range max(len(hidden)-few+1, 0) {
 		if part := hidden[i : i+few]; strings.Contains(got, part) && !strings.Contains(around, part) {
 			return part
@@ -305,11 +328,19 @@ func FuzzQuote(f *testing.F) {
 	for _, secret := range oddSecrets {
 		f.Add(secret, "before ", " after", uint8(0))
 	}
-	for i := range len(encodings) {
+	names := slices.Sorted(maps.Keys(encodings))
+	for i := range len(names) {
 		f.Add(oddSecrets[i%len(oddSecrets)], `"\`, `%4"`, uint8(i))
 		f.Add("00"+strings.Repeat("y", 390), ">", "\x1e\x1c\\", uint8(i))
 	}
-	names := slices.Sorted(maps.Keys(encodings))
+	for _, seed := range []struct{ secret, before, after, encoding string }{
+		{"b00i0\xf0\x9f", "%", "000000", "percent, twice"},                                      // %b0 is no escape
+		{"41b\x01\x00\x00", `"\\`, "\x00\x00\"", "Go's %q"},                                     // Quote escapes what is after as %q the secret
+		{"\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0000000", `0\000000\`, "\x80\x000", "JSON in Go's %q"}, // what is before ends as the secret
+		{"\xf0\xf0\xf0000000", "\x00\x01\x00\x000000\\", "\x80\x000", "JSON in Go's %q"},        // also once it is visible
+	} {
+		f.Add(seed.secret, seed.before, seed.after, uint8(slices.Index(names, seed.encoding)))
+	}
 	f.Fuzz(func(t *testing.T, secret, before, after string, n uint8) {
 		name := names[int(n)%len(names)]
 		if len(secret) < shortest || len(secret) > longest || len(before) > window/2 {
