@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -216,24 +217,32 @@ type part struct {
 	after bool // the text after it is secret too
 }
 
-// pieces cuts secret into pieces of a bounded length, each long enough to be
-// masked, between characters.
+// pieces cuts secret into pieces of a bounded length between characters, each long
+// enough to be masked. They overlap: of a secret that is cut, no end is then too short.
 func pieces(secret string) []part {
 	var parts []part
 	cut := len(secret) > longest
 	secret = secret[:min(len(secret), longest)]
 	for len(secret) > piece+shortest {
-		n := piece
-		for n > piece-4 && secret[n]&0xc0 == 0x80 {
-			n--
-		}
-		parts = append(parts, part{text: secret[:n]})
-		secret = secret[n:]
+		end := boundary(secret, piece)
+		parts = append(parts, part{text: secret[:end]})
+		secret = secret[boundary(secret, end-shortest):]
 	}
 	if len(secret) >= shortest {
 		parts = append(parts, part{text: secret, after: cut})
 	}
 	return parts
+}
+
+// boundary returns the last place between two characters of text up to n, or n if
+// it has none close by.
+func boundary(text string, n int) int {
+	for i := n; i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(text[i]) {
+			return i
+		}
+	}
+	return n
 }
 
 // unique returns forms without duplicates.

@@ -202,6 +202,23 @@ func TestHalfASecretIsMasked(t *testing.T) {
 	}
 }
 
+func TestLongSecretIsMaskedWhereverItIsCut(t *testing.T) {
+	var b strings.Builder
+	for n := range 140 {
+		fmt.Fprintf(&b, "é%d", n*n)
+	}
+	secret := b.String()
+	m := New(Text(secret))
+	for n := range len(secret) {
+		if left := secret[:n]; len(left) >= shortest && m.Mask("it is "+left) != "it is "+mask {
+			t.Fatalf("got %q, want the first %d bytes masked", m.Mask("it is "+left), n)
+		}
+		if right := secret[n:]; len(right) >= shortest && m.Mask(right+" it is") != mask+" it is" {
+			t.Fatalf("got %q, want all but the first %d bytes masked", m.Mask(right+" it is"), n)
+		}
+	}
+}
+
 // A piece that is too short must not hide a longer one that began later and ends
 // at the same byte of the secret.
 func TestLongestReadingOfHalfASecretCounts(t *testing.T) {
@@ -334,10 +351,11 @@ func FuzzQuote(f *testing.F) {
 		f.Add("00"+strings.Repeat("y", 390), ">", "\x1e\x1c\\", uint8(i))
 	}
 	for _, seed := range []struct{ secret, before, after, encoding string }{
-		{"b00i0\xf0\x9f", "%", "000000", "percent, twice"},                                      // %b0 is no escape
-		{"41b\x01\x00\x00", `"\\`, "\x00\x00\"", "Go's %q"},                                     // Quote escapes what is after as %q the secret
-		{"\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0000000", `0\000000\`, "\x80\x000", "JSON in Go's %q"}, // what is before ends as the secret
-		{"\xf0\xf0\xf0000000", "\x00\x01\x00\x000000\\", "\x80\x000", "JSON in Go's %q"},        // also once it is visible
+		{"b00i0\xf0\x9f", "%", "000000", "percent, twice"},                                                                       // %b0 is no escape
+		{"41b\x01\x00\x00", `"\\`, "\x00\x00\"", "Go's %q"},                                                                      // Quote escapes what is after as %q the secret
+		{"\xf0\xf0\xf0\xf0\xf0\xf0\xf0\xf0000000", `0\000000\`, "\x80\x000", "JSON in Go's %q"},                                  // what is before ends as the secret
+		{"\xf0\xf0\xf0000000", "\x00\x01\x00\x000000\\", "\x80\x000", "JSON in Go's %q"},                                         // also once it is visible
+		{strings.Repeat("/", 184) + strings.Repeat("a", 72) + "\x01\x02\x03\x04\x05\x06\x07\b\t", "=====", "", "percent, twice"}, // cut in its second piece
 	} {
 		f.Add(seed.secret, seed.before, seed.after, uint8(slices.Index(names, seed.encoding)))
 	}
