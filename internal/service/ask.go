@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/user"
@@ -21,6 +22,7 @@ const (
 	askTimeout   = 15 * time.Second // for a whole answer: of 100,000 replicas it has 100 MB
 	maxStateSize = 512 << 20        // bytes of an answer
 	maxAskError  = 4 << 10          // bytes of what is said in place of one
+	maxHead      = 64 << 10         // bytes of the head of an answer
 )
 
 // Errors of Ask that say what to do next.
@@ -113,7 +115,7 @@ func ask(ctx context.Context, path, uri string) ([]byte, Peer, error) {
 	if err := req.Write(conn); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return nil, whose, err
 	}
-	body, err := readAnswer(bufio.NewReaderSize(conn, 64<<10), req)
+	body, err := readAnswer(conn, req)
 	return body, whose, err
 }
 
@@ -123,9 +125,12 @@ func mayAsk(p *syscall.Ucred, uid int) bool {
 	return trusted(p) || p.Pid != 0 && uid == 0
 }
 
-// readAnswer returns the body of the answer to req.
-func readAnswer(r *bufio.Reader, req *http.Request) ([]byte, error) {
+// readAnswer returns the body of the answer to req. Whoever has taken the daemon's name may
+// answer anything, and an error must not repeat much of it.
+func readAnswer(conn io.Reader, req *http.Request) ([]byte, error) {
 	const protocol = "HTTP/"
+	bound := &io.LimitedReader{R: conn, N: maxHead}
+	r := bufio.NewReaderSize(bound, maxHead)
 	begin, err := r.Peek(len(protocol))
 	switch {
 	case len(begin) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
@@ -136,10 +141,16 @@ func readAnswer(r *bufio.Reader, req *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	resp, err := http.ReadResponse(r, req)
-	if err != nil {
+	switch {
+	case err != nil && bound.N <= 0:
+		return nil, fmt.Errorf("an answer with a head of over %d KiB", maxHead>>10)
+	case err != nil && len(err.Error()) > maxAskError:
+		return nil, ErrOtherVersion
+	case err != nil:
 		return nil, err
 	}
 	defer resp.Body.Close()
+	bound.N = math.MaxInt64
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
