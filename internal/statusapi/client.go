@@ -40,6 +40,7 @@ type Client struct {
 	masker    *redact.Masker      // of the token, and of the credentials for a proxy
 	pause     func(retryAfter time.Duration) time.Duration
 	http      *http.Client
+	conns     *conns       // of all lanes
 	lanes     lanes        // of reports; the first one has http
 	bounds    bounds       // of a map
 	timeouts  atomic.Int32 // requests in a row without an answer in time
@@ -60,7 +61,9 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 	for _, user := range proxies.users() {
 		secrets = append(secrets, redact.Basic(user))
 	}
+	open := &conns{open: make(map[*conn]struct{})}
 	c := &Client{
+		conns:    open,
 		endpoint: endpoint,
 		authorize: func(req *http.Request) {
 			req.Header.Set("Authorization", authorization)
@@ -71,7 +74,7 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 		bounds: largest(),
 		http: &http.Client{
 			Timeout:   requestTimeout,
-			Transport: newTransport(proxies),
+			Transport: newTransport(proxies, open),
 			// The token is for this endpoint alone, and a report that was sent
 			// elsewhere was not delivered.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -81,7 +84,7 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 	return c
 }
 
-func newTransport(proxies *proxies) *http.Transport {
+func newTransport(proxies *proxies, open *conns) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout: requestTimeout / 2,
 		// Firewalls drop idle connections silently. Keep-alives detect that before
@@ -91,7 +94,7 @@ func newTransport(proxies *proxies) *http.Transport {
 	return &http.Transport{
 		Proxy:                  proxies.of,
 		OnProxyConnectResponse: refusedByProxy,
-		DialContext:            dialBy(dialer),
+		DialContext:            open.dialBy(dialer),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12}, // whatever GODEBUG says
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
@@ -121,6 +124,11 @@ func (c *Client) closeIdle() {
 	c.http.CloseIdleConnections()
 	c.lanes.closeIdle()
 }
+
+// Sever closes the connections over which nothing has come since a request was written,
+// and discards what the kernel has not sent. The requests on them fail; those whose context
+// is done are not repeated. With HTTP/2, to cancel a request alone takes nothing back.
+func (c *Client) Sever() { c.conns.sever() }
 
 // Carries returns how many reports the connections carry at a time, and how many they
 // would if there were more to be carried: with HTTP/2 there are more connections as

@@ -3,6 +3,7 @@ package statusapi
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 )
 
@@ -10,22 +11,49 @@ import (
 // of HTTP/2, in bytes.
 const leastRequest = 64
 
+// conns are the open connections to the API, or to a proxy before it.
+type conns struct {
+	mu   sync.Mutex
+	open map[*conn]struct{}
+}
+
 // conn is a connection that discards unsent data if it is closed before an answer has
 // come (SO_LINGER 0). Otherwise the kernel would go on sending it for minutes, and when
 // the network is whole again, an old report would replace newer ones.
 type conn struct {
 	*net.TCPConn
+	conns  *conns
 	asking atomic.Bool // a request was written, and nothing was read since
 }
 
 // dialBy returns a dialer's DialContext that makes such connections.
-func dialBy(dialer *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *conns) dialBy(dialer *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		made, err := dialer.DialContext(ctx, network, address)
-		if tcp, ok := made.(*net.TCPConn); ok {
-			return &conn{TCPConn: tcp}, nil
+		tcp, ok := made.(*net.TCPConn)
+		if !ok {
+			return made, err
 		}
-		return made, err
+		one := &conn{TCPConn: tcp, conns: c}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.open[one] = struct{}{}
+		return one, nil
+	}
+}
+
+// sever closes the connections on which a request was written, and nothing was read since.
+func (c *conns) sever() {
+	c.mu.Lock()
+	var asking []*conn
+	for one := range c.open {
+		if one.asking.Load() {
+			asking = append(asking, one)
+		}
+	}
+	c.mu.Unlock()
+	for _, one := range asking {
+		_ = one.Close() // its user closes it, too
 	}
 }
 
@@ -51,5 +79,8 @@ func (c *conn) Close() error {
 	if c.asking.Load() {
 		_ = c.SetLinger(0) // it is closed all the same
 	}
+	c.conns.mu.Lock()
+	delete(c.conns.open, c)
+	c.conns.mu.Unlock()
 	return c.TCPConn.Close()
 }

@@ -3,10 +3,14 @@ package statusapi
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -50,5 +54,99 @@ func TestAReportThatIsGivenUpIsTakenBack(t *testing.T) {
 	c.Close()
 	if err := <-end; err != io.EOF {
 		t.Errorf("an idle connection ended with %v, want %v", err, io.EOF)
+	}
+}
+
+// mutable is a listener whose connections discard, while it is mute, whatever is written.
+type mutable struct {
+	net.Listener
+	mute atomic.Bool
+}
+
+type mutableConn struct {
+	net.Conn
+	of *mutable
+}
+
+func (m *mutable) Accept() (net.Conn, error) {
+	conn, err := m.Listener.Accept()
+	return mutableConn{conn, m}, err
+}
+
+func (c mutableConn) Write(b []byte) (int, error) {
+	if c.of.mute.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// TestSeveredConnectionsDeliverNothing: over HTTP/2, a report that is given up is taken back
+// only with its connection. It is not repeated; the others are as those of any connection
+// that breaks, and one over which answers came lives on.
+func TestSeveredConnectionsDeliverNothing(t *testing.T) {
+	var requests, connections atomic.Int32
+	asked, over := make(chan bool, 32), make(chan bool)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) == 1 {
+			return
+		}
+		asked <- true
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	network := &mutable{Listener: server.Listener}
+	server.Listener = network
+	server.StartTLS()
+	defer server.Close()
+	c := New(server.URL, testToken, testAgent, paced(time.Minute))
+	defer c.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	r := verdict("s", "n", "tcp://a:1", probe.Dead)
+	if err := c.Report(t.Context(), r, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	c.Sever() // nothing is asked
+	network.mute.Store(true)
+	open := func() int {
+		c.conns.mu.Lock()
+		defer c.conns.mu.Unlock()
+		return len(c.conns.open)
+	}
+	tries := int32(0)
+	for ; open() > 0 && tries < 20; tries++ { // an old frame of the server may have come after a request
+		ctx, giveUp := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.Report(ctx, r, time.Minute) }()
+		<-asked
+		giveUp()
+		if c.Sever(); <-ended == nil {
+			t.Error("a report that was given up was taken, want it to fail")
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("got %d connections so far, want one, which lives on while nothing is asked over it", n)
+	}
+	close(over)
+	network.mute.Store(false)
+	for try := 1; c.Report(t.Context(), r, time.Minute) != nil; try++ { // the first one may find the closed connection
+		if try == 3 {
+			t.Fatal("no report is taken any more, want them taken over another connection")
+		}
+	}
+	if n := connections.Load(); n != 2 {
+		t.Errorf("got %d connections, want another one after the first was severed", n)
+	}
+	if n := requests.Load(); n != 1+tries+1 {
+		t.Errorf("got %d requests, want each that was given up once, of %d", n, tries)
 	}
 }

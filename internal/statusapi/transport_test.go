@@ -131,7 +131,7 @@ func TestHTTP2WhereOffered(t *testing.T) {
 	if others.Load() != 0 || connections.Load() != 1 {
 		t.Errorf("got %d requests that are not HTTP/2, over %d connections; want none, over 1", others.Load(), connections.Load())
 	}
-	transport := newTransport(proxiesOfEnvironment())
+	transport := newTransport(proxiesOfEnvironment(), new(conns))
 	if h := transport.HTTP2; h == nil || h.SendPingTimeout != 10*time.Second || h.PingTimeout != 5*time.Second {
 		t.Errorf("HTTP/2 pings: got %+v, want one after 10s idle, 5s to answer", h)
 	}
@@ -180,8 +180,9 @@ func TestFewConnectionsForManyStreams(t *testing.T) {
 		report(t, c, atATime, 1)
 		lanes := []int{1, 2, 4, 8, 8}[i]
 		wantCarried(lanes*(streams+1), maxLanes*streams)
-		if got := connections.Load(); got != int32(lanes) {
-			t.Errorf("%d reports at a time: got %d connections so far, want %d", atATime, got, lanes)
+		// A stream of the reports before may take its place a little longer than its answer.
+		if got := int(connections.Load()); got < lanes || got > 2*lanes {
+			t.Errorf("%d reports at a time: got %d connections so far, want %d or a few more", atATime, got, lanes)
 		}
 	}
 }
@@ -189,7 +190,7 @@ func TestFewConnectionsForManyStreams(t *testing.T) {
 // TestOneLaneWithoutHTTP2: there are as many connections as there are reports at a time.
 func TestOneLaneWithoutHTTP2(t *testing.T) {
 	var l lanes
-	base := &http.Client{Transport: newTransport(proxiesOfEnvironment())}
+	base := &http.Client{Transport: newTransport(proxiesOfEnvironment(), new(conns))}
 	answer := func(major int) *http.Response { return &http.Response{ProtoMajor: major} }
 	enter := func(n int) (entered []*lane) {
 		for range n {
