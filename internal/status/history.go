@@ -66,6 +66,34 @@ func (h *History) Record(now time.Time, r probe.Result) {
 	h.note(now, r, verdict)
 }
 
+// TakeBack removes the newest verdict, of which there must be one, and returns its result
+// again.
+func (h *History) TakeBack() probe.Result {
+	r := probe.Result{Health: h.Health(), Latency: h.Latency(), Attempts: int(h.tries[0] & 15)}
+	if t := h.trouble; t != nil && t.reason != "" {
+		r.Err, r.Trace = &probe.Error{Kind: t.kind, Reason: t.reason}, t.attempts
+	}
+	at := h.newest - uint32(h.ages[0])
+	copy(h.ages[:], h.ages[1:])
+	copy(h.results[:], h.results[1:])
+	for i := range h.tries {
+		h.tries[i] >>= 4
+		if i+1 < len(h.tries) {
+			h.tries[i] |= h.tries[i+1] << 4
+		}
+	}
+	h.ages[kept-2], h.results[kept-1] = 0, 0
+	if h.n--; h.n == 0 {
+		h.newest, h.since = 0, 0
+		return r
+	}
+	h.newest, h.since = at, at
+	for i := 1; i < int(h.n) && h.results[i]&3 == h.results[0]&3; i++ {
+		h.since -= uint32(h.ages[i-1])
+	}
+	return r
+}
+
 // Unjudged notes a result without a verdict.
 func (h *History) Unjudged(now time.Time, r probe.Result) { h.note(now, r, unjudged) }
 

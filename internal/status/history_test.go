@@ -133,3 +133,34 @@ func TestLatenciesAreKeptToAThousandth(t *testing.T) {
 		}
 	}
 }
+
+// TestAVerdictIsTakenBack: the history is as if it had never come, but for the failure that
+// was seen.
+func TestAVerdictIsTakenBack(t *testing.T) {
+	for n := range 13 {
+		var with, without History
+		for i := range n {
+			r := up(time.Duration(i+1) * time.Millisecond)
+			if r.Attempts = i%3 + 1; i < n/2 {
+				r.Health = probe.Sick
+			}
+			at := epoch.Add(time.Duration(i) * 2 * time.Minute)
+			with.Record(at, r)
+			if n <= kept-1 || i >= n-kept+1 {
+				without.Record(at, r)
+			}
+		}
+		failed := down(3)
+		failed.Latency = time.Second
+		with.Record(epoch.Add(time.Hour), failed)
+		got := with.TakeBack()
+		if got.Health != probe.Dead || got.Attempts != 3 || got.Reason() != "connection refused" || got.Kind() != probe.KindRefused || len(got.Trace) != 3 ||
+			(got.Latency-time.Second).Abs() > 2*time.Millisecond {
+			t.Errorf("after %d verdicts: got %+v, want the death", n, got)
+		}
+		a, b := show(t, with), show(t, without)
+		if !reflect.DeepEqual(a.History, b.History) || a.Health != b.Health || !a.Since.Equal(b.Since) || !with.JudgedAt().Equal(without.JudgedAt()) {
+			t.Errorf("after %d verdicts: got %v, %s since %v, want %v, %s since %v", n, a.History, a.Health, a.Since, b.History, b.Health, b.Since)
+		}
+	}
+}
