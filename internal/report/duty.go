@@ -51,8 +51,8 @@ func (o *Outbox) Obey(d duty.Duty) {
 	}
 }
 
-// Stale returns a channel that yields a value when TakeStale has something to return, or
-// Silent is not true any more. It has one reader, and is never closed.
+// Stale returns a channel that yields a value when TakeStale or TakeRecalled has something
+// to return, or a silence of the Status API has ended. It has one reader, and is never closed.
 func (o *Outbox) Stale() <-chan struct{} { return o.on.stale }
 
 // TakeStale returns the replicas whose verdicts are too old to be sent, the oldest
@@ -131,6 +131,7 @@ func (o *Outbox) signalStale() {
 // now, not repeated.
 func (o *Outbox) enter(now time.Time, v statusapi.Verdict, fresh bool) {
 	e := o.queue.put(now, v)
+	e.ups = o.reach.ups
 	if e.measured, e.stale = o.clock(now), false; !fresh {
 		e.measured = never
 	}

@@ -148,8 +148,16 @@ func (o *Outbox) Forget() {
 func (o *Outbox) Put(v statusapi.Verdict) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.seen(v)
 	o.enter(time.Now(), v, true)
 	o.dispatch()
+}
+
+// seen counts v, which was measured now, if it is not dead.
+func (o *Outbox) seen(v statusapi.Verdict) {
+	if v.Health != probe.Dead {
+		o.reach.ups++
+	}
 }
 
 // Retain drops the verdicts of all replicas but those for which keep is true;

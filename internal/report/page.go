@@ -108,6 +108,11 @@ func (p *page) showsDead(now time.Time, id probe.ID) bool {
 // red reports whether the page has turned the replica red for want of a report.
 func (s shown) red(now time.Duration) bool { return now > s.deadline+pace.Grace-pace.Deadline(0) }
 
+// shows returns what the page surely shows of a replica; false if that is dead, or unknown.
+func (p *page) shows(now time.Time, id probe.ID) (probe.Health, bool) {
+	return p.reports[p.hash(id)].healthOf(), !p.showsDead(now, id)
+}
+
 // prune forgets reports that are so old that they have no influence; that includes
 // replicas that left the map.
 func (p *page) prune(now time.Time) {

@@ -26,8 +26,9 @@ import (
 type entry struct {
 	verdict statusapi.Verdict
 	phase   phase
-	stale   bool // TakeStale is to return its replica, since the verdict is too old
-	renewal bool // added by Leave: the page has the verdict by an older report
+	stale   bool   // TakeStale is to return its replica, since the verdict is too old
+	renewal bool   // added by Leave: the page has the verdict by an older report
+	ups     uint32 // reach.ups when it was put
 
 	measured time.Duration // by Outbox.clock
 

@@ -16,16 +16,24 @@ import (
 // The page does not surely have a verdict by a report with another promise than the
 // one in force, by one whose answer was a web page, or by one from before Doubt; nor
 // while a verdict of the replica waits or is under way.
-func (o *Outbox) Renew(v statusapi.Verdict) { o.renew(v, true) }
+func (o *Outbox) Renew(v statusapi.Verdict) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen(v)
+	o.renew(v, true)
+}
 
 // Repeat delivers v as Renew does, but v is the last verdict again, not a new one: if
 // several daemons share the duty, such a death is not sent.
-func (o *Outbox) Repeat(v statusapi.Verdict) { o.renew(v, v.Health != probe.Dead) }
-
-// renew is Renew; fresh says that v was measured in this turn.
-func (o *Outbox) renew(v statusapi.Verdict, fresh bool) {
+func (o *Outbox) Repeat(v statusapi.Verdict) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.renew(v, v.Health != probe.Dead)
+}
+
+// renew delivers v as Renew does; fresh says that it may be sent as if it was measured in
+// this turn.
+func (o *Outbox) renew(v statusapi.Verdict, fresh bool) {
 	now := time.Now()
 	if o.queue.all[v.ID] == nil && o.queue.page.has(now, v, o.promise, pace.Renewal(o.limiter.interval, o.promise)) {
 		return

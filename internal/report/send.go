@@ -115,6 +115,7 @@ func (o *Outbox) ageRequests(now time.Time) {
 		o.failure(now, e, errNoStatusLine)
 		o.failed(now, e)
 	}
+	o.noteSilence(now)
 	o.cut(now)
 }
 

@@ -25,18 +25,12 @@ func (s *Scheduler) withhold(r *replica, j *job) {
 	s.decide(s.massFailure.died(r))
 }
 
-// decide carries out a decision on deaths that were withheld. If the Status API is silent
-// and no replica was up since a probe began, its death is not believed.
+// decide carries out a decision on deaths that were withheld.
 func (s *Scheduler) decide(d decision) {
 	for _, r := range d.report {
 		died := job{replica: r, turn: r.death.turn, result: r.death.result}
 		r.phase, r.death = idle, nil
-		if !s.lastUp.After(died.turn) && s.outbox.Silent() {
-			s.disbelieve(r, &died.result)
-			s.noVerdict(r, &died)
-		} else {
-			s.report(r, died.result)
-		}
+		s.reportDeath(r, &died)
 		s.settled(r)
 	}
 	if len(d.retry) == 0 {
@@ -51,16 +45,6 @@ func (s *Scheduler) decide(d decision) {
 			Warn("many replicas turned dead in one cycle: is it this host's network? each is tried once more before it is reported")
 	}
 	s.stats.massFailure = true
-}
-
-// disbelieve makes the result by which a replica died one without a verdict: the Status
-// API does not answer either, so this host's network may be down. The death could not be
-// reported now, and may be wrong by the time that it could: once the API answers, refresh
-// has the replica probed again.
-func (s *Scheduler) disbelieve(r *replica, result *probe.Result) {
-	r.cutOff = true
-	reason := result.Reason() + ", and the Status API does not answer either: is this host's network down?"
-	result.Health, result.Err = probe.Unknown, &probe.Error{Kind: probe.KindLocal, Reason: reason, Err: result.Err}
 }
 
 // scheduleConfirmations schedules one more attempt of each replica, in groups
@@ -97,7 +81,7 @@ func (s *Scheduler) applyConfirmation(r *replica, j *job) {
 	death := r.death
 	j.result.Attempts += death.result.Attempts
 	j.result.Trace = slices.Concat(death.result.Trace, j.result.Trace)
-	if j.result.Health == probe.Dead && s.outbox.Silent() {
+	if j.result.Health == probe.Dead && s.silentSince(death.confirmAt) {
 		j.result.Err = death.result.Err
 		s.disbelieve(r, &j.result)
 	}

@@ -394,7 +394,7 @@ func (r scribe) wantNewest(v statusapi.Verdict, what string) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	at := r.w.site(v.ID)
-	if n := len(at.puts); n == 0 || at.puts[n-1].health != v.Health {
+	if n := len(at.puts); (n == 0 || at.puts[n-1].health != v.Health) && !r.w.recalls(at, v) {
 		r.w.breaks(v.ID, "got %s %s, want the last of %v", v.Health, what, at.puts)
 	}
 }
@@ -620,8 +620,18 @@ func (c *client) wantSent(r *watched, v statusapi.Verdict) verdict {
 			return one
 		}
 	}
+	if c.recalls(r, v) {
+		return r.shown.verdict
+	}
 	c.breaks(v.ID, "got %s sent, want the newest of %v", v.Health, newest)
 	return verdict{r.probes, v.Health}
+}
+
+// recalls reports whether v may be what the page shows, in the place of a death that it did
+// not take before the API became silent.
+func (w *world) recalls(r *watched, v statusapi.Verdict) bool {
+	n := len(r.puts)
+	return n > 0 && r.puts[n-1].health == probe.Dead && v.Health == r.shown.health && w.now() < w.apiEnds+requestTimeout
 }
 
 // take has the page take a report. The caller holds the lock.

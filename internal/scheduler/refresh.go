@@ -22,6 +22,7 @@ type refreshed struct {
 // daemon has just taken the duty over, those without a verdict, too.
 // They start in groups, as in a cycle. Their turns do not move.
 func (s *Scheduler) refresh(now time.Time) {
+	s.takeBack(s.outbox.TakeRecalled())
 	stale, takenOver := s.outbox.TakeStale()
 	var due []*replica
 	for _, id := range stale {
@@ -36,7 +37,7 @@ func (s *Scheduler) refresh(now time.Time) {
 			}
 		}
 	}
-	if !s.outbox.Silent() {
+	if began, _ := s.outbox.Silence(); began.IsZero() {
 		due = append(due, s.takeCutOff()...)
 	}
 	if len(due) == 0 {

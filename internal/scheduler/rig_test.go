@@ -49,7 +49,9 @@ type rig struct {
 	stale     chan struct{}
 	tooOld    []probe.ID // what TakeStale returns
 	takenOver bool
-	silent    bool                    // nothing answers reports
+	silent    time.Time               // since when nothing answers reports; zero: it does
+	heard     time.Time               // when the last silence ended
+	recalled  []statusapi.Verdict     // what TakeRecalled returns
 	left      map[string]probe.Health // by Leave
 	doubted   []time.Duration
 	renewed   int // puts by Renew
@@ -282,10 +284,18 @@ func (o *outbox) TakeStale() ([]probe.ID, bool) {
 	return o.tooOld, o.takenOver
 }
 
-func (o *outbox) Silent() bool {
+func (o *outbox) Silence() (began, ended time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.silent
+	return o.silent, o.heard
+}
+
+func (o *outbox) TakeRecalled() []statusapi.Verdict {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	recalled := o.recalled
+	o.recalled = nil
+	return recalled
 }
 
 func (o *outbox) MapOutdated() <-chan struct{} { return o.outdated }

@@ -54,7 +54,7 @@
 // as pace.Renewal has it. A replica last
 // reported up that has no verdict 5 s after its turn repeats the last one, and
 // so does one that this host cannot probe, for as long as pace.RepeatFor. A death
-// while the Status API is silent may be this host's own: see disbelieve.
+// while the Status API is silent may be this host's own: see reportDeath and takeBack.
 package scheduler
 
 import (
@@ -90,9 +90,10 @@ type Outbox interface {
 	Doubt()                                     // the page may have lost what it took
 	Retain(replicas int, keep func(probe.ID) bool)
 	MapOutdated() <-chan struct{} // the API does not know a replica
-	Stale() <-chan struct{}       // TakeStale has something, or Silent is over
+	Stale() <-chan struct{}       // TakeStale or TakeRecalled has something, or a silence is over
 	TakeStale() (replicas []probe.ID, takenOver bool)
-	Silent() bool // nothing answers reports, not even with a refusal
+	TakeRecalled() []statusapi.Verdict // what the page shows, of replicas whose deaths were taken back
+	Silence() (began, ended time.Time) // while nothing answers reports, not even with a refusal
 	Waiting() int
 }
 
@@ -140,7 +141,7 @@ type Scheduler struct {
 	nextMap      mapRequests
 	replicas     map[probe.ID]*replica // of the current map, and those gone while in the pool
 	dead         int                   // of the current map's, by their last verdicts
-	lastUp       time.Time             // when a replica was last seen up
+	upInSilence  time.Time             // of the first probe that was up since the Status API was last silent
 	schedule     schedule
 	pool         pool
 	overCapacity bool // the pool has fewer places than it may take

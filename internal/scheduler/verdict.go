@@ -90,9 +90,15 @@ func (s *Scheduler) handleProbe(r *replica, j *job) {
 		return
 	}
 	r.phase = idle
-	if j.result.Health == probe.Unknown {
+	switch {
+	case j.result.Health == probe.Unknown:
 		s.noVerdict(r, j)
-	} else {
+	case j.result.Health != probe.Dead:
+		s.upWith(j)
+		s.report(r, j.result)
+	case r.health != probe.Dead: // it was taken back meanwhile
+		s.reportDeath(r, j)
+	default:
 		s.report(r, j.result)
 	}
 	s.settled(r)
@@ -114,8 +120,6 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 	}
 	if result.Health == probe.Dead {
 		s.dead++
-	} else {
-		s.lastUp = time.Now()
 	}
 	r.health, r.repeats, r.cutOff = result.Health, nil, false
 	deliver(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
