@@ -20,17 +20,29 @@ const (
 func (s *Scheduler) withhold(r *replica, j *job) {
 	r.phase = withheld
 	r.death = &pendingDeath{result: j.result, turn: j.turn}
+	if s.lastHeard.Before(j.turn) {
+		s.diedAlone(r)
+	}
 	r.history.Withheld(time.Now(), j.result)
 	s.repeat(r, j.turn)
 	s.decide(s.massFailure.died(r))
 }
 
-// decide carries out a decision on deaths that were withheld.
+// decide carries out a decision on deaths that were withheld. A replica during whose probe
+// this host heard of nobody else gets another attempt, too.
 func (s *Scheduler) decide(d decision) {
 	for _, r := range d.report {
-		died := job{replica: r, turn: r.death.turn, result: r.death.result}
+		if r.death.alone && r.death.confirmAt.IsZero() && !s.silentSince(time.Now()) {
+			r.death.lone = true
+			d.retry = append(d.retry, r)
+			continue
+		}
+		died, began := job{replica: r, turn: r.death.turn, result: r.death.result}, r.death.turn
+		if !r.death.confirmAt.IsZero() {
+			began = r.death.confirmAt
+		}
 		r.phase, r.death = idle, nil
-		s.reportDeath(r, &died)
+		s.reportDeath(r, &died, began)
 		s.settled(r)
 	}
 	if len(d.retry) == 0 {

@@ -13,10 +13,10 @@ import (
 // failed before.
 const apiAlone = 15 * time.Second
 
-// reportDeath reports the death that j found; but if the Status API was silent since its turn,
-// and this host's network is not known to work, the death is not believed.
-func (s *Scheduler) reportDeath(r *replica, j *job) {
-	if !s.silentSince(j.turn) || s.silenceIsOfAPI() {
+// reportDeath reports the death that j found by attempts that began then; but if the Status API
+// was silent since, and this host's network is not known to work, the death is not believed.
+func (s *Scheduler) reportDeath(r *replica, j *job, began time.Time) {
+	if !s.silentSince(began) || s.silenceIsOfAPI() {
 		s.report(r, j.result)
 		return
 	}

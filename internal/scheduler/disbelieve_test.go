@@ -91,7 +91,7 @@ func TestDeathWhileNobodyAnswers(t *testing.T) {
 		replicas []string
 		want     time.Duration // when it is reported
 	}{
-		{"the only replica", names(0, 1), answers},
+		{"the only replica", names(0, 1), answers + confirmAfter + 2*time.Second},
 		{"one of two, the other is up", names(0, 2), died + 120*time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestDeathIsTakenBack(t *testing.T) {
 		want []put
 	}{
 		{"of a replica that is up", healthy, nil},
-		{"of one that is dead", dead, []put{{answers + 6*time.Second, "tcp://a:1", probe.Dead}} /* the rest of that probe, one of 1 s, and 3 s later another one */},
+		{"of one that is dead", dead, []put{{answers + 5*time.Second, "tcp://a:1", probe.Dead}}}, // the rest of that probe, and 3 s later one of 1 s
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, gives(mapOf(t, "tcp://a:1")))

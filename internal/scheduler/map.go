@@ -106,6 +106,9 @@ func (s *Scheduler) mapFetched(ctx context.Context, f *fetch) {
 		return
 	}
 	m.fetchFailures = 0
+	if !s.silentSince(time.Now()) { // or what answers is not what takes reports
+		s.hear()
+	}
 	changed := false
 	if f.m != s.currentMap {
 		changed = s.apply(ctx, f.m)

@@ -41,6 +41,8 @@ type replica struct {
 type pendingDeath struct {
 	result    probe.Result
 	turn      time.Time // of the probe
+	alone     bool      // this host heard of nobody else meanwhile: see diedAlone
+	lone      bool      // it is doubted for that alone
 	confirmAt time.Time // zero until a confirmation is scheduled
 	confirmed bool      // by an attempt that followed
 	final     bool      // the next confirmation is the last one

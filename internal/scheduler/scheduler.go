@@ -141,6 +141,8 @@ type Scheduler struct {
 	nextMap      mapRequests
 	replicas     map[probe.ID]*replica // of the current map, and those gone while in the pool
 	dead         int                   // of the current map's, by their last verdicts
+	lastHeard    time.Time             // when a replica was last seen up, or the Status API gave a map
+	alone        []lonely              // deaths since, of the last moment at least
 	upInSilence  time.Time             // of the first probe that was up since the Status API was last silent
 	schedule     schedule
 	pool         pool

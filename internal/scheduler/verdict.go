@@ -97,7 +97,7 @@ func (s *Scheduler) handleProbe(r *replica, j *job) {
 		s.upWith(j)
 		s.report(r, j.result)
 	case r.health != probe.Dead: // it was taken back meanwhile
-		s.reportDeath(r, j)
+		s.reportDeath(r, j, j.turn)
 	default:
 		s.report(r, j.result)
 	}
@@ -123,6 +123,9 @@ func (s *Scheduler) report(r *replica, result probe.Result) {
 	}
 	r.health, r.repeats, r.cutOff = result.Health, nil, false
 	deliver(statusapi.Verdict{ID: r.check.ID(), Health: r.health})
+	if r.health != probe.Dead {
+		s.hear()
+	}
 }
 
 // noVerdict takes a result without a verdict: this host could not probe the

@@ -37,6 +37,8 @@ func TestNetwork(t *testing.T) {
 		// Two attempts at an echo take 2.2 s, the third SYN of a connection leaves after 3 s:
 		// what ends a second before them is carried.
 		{name: "nothing comes through for a moment", lasts: time.Second, begin: broken(conditions{loss: 1})},
+		{name: "nothing comes through for longer than for echoes", lasts: 4 * time.Second, begin: broken(conditions{loss: 1}),
+			options: options{interval: 5 * time.Second}},
 		{name: "nothing comes through for long", lasts: 30 * time.Second, begin: broken(conditions{loss: 1})},
 		{name: "the default route is gone", lasts: 10 * time.Second, begin: withoutRoute},
 		{name: "the link is down", lasts: 10 * time.Second, begin: withoutLink},
