@@ -67,6 +67,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (1m)
 		$(GO) test -run '^$$' -fuzzminimizetime 10x -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$package" || exit 1; \
 	done
 
+fuzz-daemon: ## Run the daemon for FUZZTIME (1m) beside servers that answer random and mutated bytes; as root
+	$(GO) test -tags faults -c -o bin/faults.test ./cmd/crisp-status-local/faults
+	@cd cmd/crisp-status-local/faults && FUZZTIME=$(FUZZTIME) exec $(CURDIR)/bin/faults.test -test.run '^TestGarbage$$' -test.timeout 24h -test.v
+
 bench: ## Measure what a probe and a report cost, beside their limits (on one CPU: what waking another costs is noise)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -cpu 1 ./cmd/crisp-status-local
 
@@ -123,4 +127,4 @@ soak: ## Run the daemon for SOAK (30m) with replicas that flap and an API that f
 clean: ## Remove what was built
 	rm -rf bin dist
 
-.PHONY: help go build demo demo-cluster pictures test check generate vulnerabilities fuzz bench scale scale-simulated deb apt-repo image release test-peers test-install test-faults test-cluster soak clean
+.PHONY: help go build demo demo-cluster pictures test check generate vulnerabilities fuzz fuzz-daemon bench scale scale-simulated deb apt-repo image release test-peers test-install test-faults test-cluster soak clean

@@ -34,6 +34,7 @@ type statusAPI struct {
 	endpoint    string
 	server      *http.Server
 	certificate atomic.Pointer[tls.Certificate] // over HTTPS
+	garbler     atomic.Pointer[garbler]         // nil: nothing is garbled, and a map is sent if it is another
 	mu          sync.Mutex                      // protects all following fields
 	reports     map[string][]taken              // by replica
 	connections map[net.Conn]bool
@@ -52,12 +53,13 @@ func newStatusAPI(t *testing.T, m sandbox.Map, certificate *tls.Certificate) *st
 	}
 	a := &statusAPI{Server: fake, endpoint: "http://" + listener.Addr().String() + "/v1", reports: make(map[string][]taken), connections: make(map[net.Conn]bool)}
 	a.server = &http.Server{Handler: http.HandlerFunc(a.serve), ErrorLog: log.New(io.Discard, "", 0), ConnState: a.track}
-	serve := func() { _ = a.server.Serve(listener) }
+	garbled := garbledListener{listener, func(conn net.Conn) net.Conn { return a.garbler.Load().conn(conn, certificate != nil) }}
+	serve := func() { _ = a.server.Serve(garbled) }
 	if certificate != nil {
 		a.certificate.Store(certificate)
 		a.endpoint = "https" + strings.TrimPrefix(a.endpoint, "http")
 		a.server.TLSConfig = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.certificate.Load(), nil }}
-		serve = func() { _ = a.server.ServeTLS(listener, "", "") }
+		serve = func() { _ = a.server.ServeTLS(garbled, "", "") }
 	}
 	var serving sync.WaitGroup
 	serving.Go(serve)
@@ -72,6 +74,10 @@ func (a *statusAPI) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	if g := a.garbler.Load(); g != nil && r.Method == http.MethodGet {
+		a.serveGarbled(w, r, g)
+		return
+	}
 	a.Handler().ServeHTTP(&acceptance{ResponseWriter: w, accepted: func() { a.remember(r, body) }}, r)
 }
 

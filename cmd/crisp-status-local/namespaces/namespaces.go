@@ -5,6 +5,7 @@ package namespaces
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -237,7 +238,7 @@ func runCase(t *testing.T) ([]byte, error) {
 	pattern := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
 	// The network and the targets of a case have a higher priority than the daemon and
 	// the rest of this machine: their delays would count as the daemon's.
-	cmd := exec.CommandContext(t.Context(), "nice", "-n", fmt.Sprint(-Ahead), self, "-test.run", pattern, "-test.v", "-test.timeout", "60m")
+	cmd := exec.CommandContext(t.Context(), "nice", "-n", fmt.Sprint(-Ahead), self, "-test.run", pattern, "-test.v", "-test.timeout", flag.Lookup("test.timeout").Value.String())
 	cmd.Env = append(os.Environ(), insideVariable+"="+folder, binaryVariable+"="+daemon)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread() // Pdeathsig is of the thread
