@@ -103,6 +103,14 @@ func TestDrippingBodiesCostNoMemory(t *testing.T) {
 	}
 }
 
+// TestTableOfAMatchTakesTwoBytesAByte: a map may have thousands of them.
+func TestTableOfAMatchTakesTwoBytesAByte(t *testing.T) {
+	text := strings.Repeat("ab", MaxMatch/2)
+	if cost := allocated(func() { newPattern(text) }); cost > 2*MaxMatch+1<<10 {
+		t.Errorf("%d bytes for a match of %d, want two for each", cost, MaxMatch)
+	}
+}
+
 func BenchmarkSearch(b *testing.B) {
 	body := bytes.Repeat([]byte("<p>lorem ipsum dolor sit amet</p>\n"), 32<<10)
 	rules := &Rules{HealthyMatch: "the end of it", DeadMatch: "maintenance"}

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -99,6 +100,15 @@ func TestChainsAreBoundedBeforeTheyAreVerified(t *testing.T) {
 	large := parsed(t, short)
 	large[1].Raw = make([]byte, maxChainSize)
 	wantFailure(t, boundChain(large), KindTLS, "TLS: certificates of over 64 KiB, want less")
+	for bits, reason := range map[uint]string{8191: "", 8192: "TLS: a certificate with an RSA key of 8193 bits, want at most 8192"} {
+		key := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits), E: 65537}
+		switch err := boundChain([]*x509.Certificate{{PublicKey: key}}); {
+		case reason != "":
+			wantFailure(t, err, KindTLS, reason)
+		case err != nil:
+			t.Errorf("got %v for an RSA key of %d bits, want it looked at", err, bits+1)
+		}
+	}
 }
 
 // TestCostlyChainsWaitForEachOther: one at a time, and chains as the web has them

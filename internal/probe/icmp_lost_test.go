@@ -92,6 +92,15 @@ func TestEchoesThatFollowAreFew(t *testing.T) {
 	})
 }
 
+// TestEchoesThatFollowLeaveRoom: the default buffer, and the one that is asked for.
+func TestEchoesThatFollowLeaveRoom(t *testing.T) {
+	for room, want := range map[int]int{0: leastSpare, 212_992: leastSpare, 8 << 20: 1024} {
+		if got := spareOf(room); got != want {
+			t.Errorf("got %d of a send buffer of %d bytes, want %d", got, room, want)
+		}
+	}
+}
+
 // A follower that finds no room must not end the ping.
 func TestPingGoesOnWhereAnEchoThatFollowsCannotBeSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

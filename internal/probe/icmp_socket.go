@@ -107,7 +107,7 @@ func (s *echoSocket) tune(fd int) {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size)
 	}
 	if room, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
-		s.spare.most = max(leastSpare, room/8/queuedEcho)
+		s.spare.most = spareOf(room)
 	}
 
 	// Besides the messages of routers, this makes a raw socket report echoes that this

@@ -25,6 +25,11 @@ type spareEchoes struct {
 	taken int
 }
 
+// spareOf returns how many echoes that follow others may wait in a send buffer of so many
+// bytes, as the kernel counts them: twice what it was asked for. They take a quarter of
+// what it was asked for.
+func spareOf(room int) int { return max(leastSpare, room/8/queuedEcho) }
+
 // take reports whether another echo may be sent now.
 func (s *spareEchoes) take(now time.Time) bool {
 	s.mu.Lock()

@@ -39,6 +39,20 @@ func TestPanicIsThatProbesFailure(t *testing.T) {
 	}
 }
 
+// TestStackOfAPanicIsBounded: its end, where the panic was, is kept.
+func TestStackOfAPanicIsBounded(t *testing.T) {
+	var deep func(n int) *Error
+	deep = func(n int) *Error {
+		if n > 0 {
+			return deep(n - 1)
+		}
+		return Panicked("index out of range")
+	}
+	if e := deep(1000); len(e.Stack) != maxStack || !strings.Contains(e.Stack, "TestStackOfAPanicIsBounded") {
+		t.Errorf("got a stack of %d bytes, want %d of where it was:\n%s", len(e.Stack), maxStack, e.Stack)
+	}
+}
+
 // TestPacketThatTripsUpTheReceiverIsLost: the daemon lives, and a replica whose answer
 // it may have been is not dead by it.
 func TestPacketThatTripsUpTheReceiverIsLost(t *testing.T) {

@@ -16,6 +16,14 @@ import (
 // kept, some 300 bytes each; of a larger map, only the last attempt. All may fail.
 const mostTraced = 50_000
 
+// kept returns what is kept of the attempts of a failure, if the map has so many replicas.
+func kept(attempts []probe.Attempt, replicas int) []probe.Attempt {
+	if n := len(attempts); n > 1 && replicas > mostTraced {
+		return slices.Clone(attempts[n-1:]) // the others are let go
+	}
+	return attempts
+}
+
 // startDue starts the groups that are due.
 func (s *Scheduler) startDue(ctx context.Context, now time.Time) {
 	for {
@@ -66,9 +74,7 @@ func (s *Scheduler) handleResult(ctx context.Context, j *job) {
 		return // cancelled: that says nothing of the replica
 	}
 	s.sayPanic(j.result.Err)
-	if n := len(j.result.Trace); n > 1 && s.mapSize() > mostTraced {
-		j.result.Trace = slices.Clone(j.result.Trace[n-1:])
-	}
+	j.result.Trace = kept(j.result.Trace, s.mapSize())
 	if s.log.IsLevelEnabled(logrus.DebugLevel) {
 		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
 	}

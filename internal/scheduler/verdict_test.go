@@ -238,3 +238,18 @@ func TestTheEndOfACycleIsSummedUp(t *testing.T) {
 		}
 	}
 }
+
+// TestAttemptsKeptOfAFailure: of a large map the last one alone, since all may fail.
+func TestAttemptsKeptOfAFailure(t *testing.T) {
+	attempts := []probe.Attempt{{Status: 500}, {Status: 501}, {Status: 502}}
+	for _, tt := range []struct {
+		attempts []probe.Attempt
+		replicas int
+		want     int
+	}{{attempts, mostTraced, 3}, {attempts, mostTraced + 1, 1}, {attempts[:1], mostTraced + 1, 1}, {nil, mostTraced + 1, 0}} {
+		got := kept(tt.attempts, tt.replicas)
+		if len(got) != tt.want || len(got) == 1 && len(tt.attempts) == 3 && (got[0].Status != 502 || cap(got) > 1) {
+			t.Errorf("got %v of %v of a map of %d replicas, want the last %d, and nothing behind them", got, tt.attempts, tt.replicas, tt.want)
+		}
+	}
+}

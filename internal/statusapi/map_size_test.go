@@ -3,6 +3,7 @@ package statusapi
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,32 @@ func withRules(n int) string {
 		fmt.Fprintf(&nodes, `{"id":"n","replicas":["tcp://h%d:1"],"http":{"body":{"dead_match":"%d"}}},`, i, i)
 	}
 	return `{"data":{"services":[{"id":"s","nodes":[` + strings.TrimSuffix(nodes.String(), ",") + `]}]}}`
+}
+
+// TestManualStatesTheBoundsOfAMap, and the tour.
+func TestManualStatesTheBoundsOfAMap(t *testing.T) {
+	most := largest()
+	for file, want := range map[string]string{
+		"../../README.md": fmt.Sprintf("a map of over %d MiB or %s replicas", most.bytes>>20, grouped(most.replicas)),
+		"../README.md":    fmt.Sprintf("| %d MiB, %s values, %s replicas (", most.bytes>>20, grouped(most.values), grouped(most.replicas)),
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Skipf("the source is not beside the test binary: %v", err)
+		}
+		if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), want) {
+			t.Errorf("%s does not say %q", file, want)
+		}
+	}
+}
+
+// grouped returns a number of up to nine digits as people write it.
+func grouped(n int) string {
+	text := fmt.Sprint(n)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
 }
 
 // TestMapOfTooManyReplicasIsRefused: or of as much by rules that are a node's own.
