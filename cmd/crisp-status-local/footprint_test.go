@@ -67,6 +67,13 @@ func TestNoMapTakesMoreMemoryThanItsReplicas(t *testing.T) {
 			list(w, 4*most, `"http://user:pass%d@server.example.com:81/?k=%d"`)
 			io.WriteString(w, "]}"+end)
 		}, limit, "fit the memory limit", 1, 2 * limit},
+		// As much a replica as 2 GiB are for the largest map, and what a probe takes, since
+		// all may be under way.
+		{"all of them dead, and no limit", func(w io.Writer) {
+			io.WriteString(w, open+`{"id":"n","replicas":[`)
+			list(w, most-100, `"tcp://127.0.0.1:1/?%d-%d"`)
+			io.WriteString(w, "]}"+end)
+		}, 0, `msg="cycle over"`, 2, 40<<20 + most*(2<<10+12<<10)},
 		// An interval of 12 s on a busy host: what its 504 connections to the API take, and
 		// the pages of the program, which the system can take back, come on top.
 		{"as many as fit, all of them dead", func(w io.Writer) {

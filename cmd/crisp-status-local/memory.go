@@ -42,9 +42,12 @@ func (d *daemon) hasMemoryLimit() bool {
 // memoryLimit returns how many bytes the process may use: what the environment says, or
 // nine tenths of the limit of its cgroup; 0 if there is none. What is not the heap's,
 // and a moment's surge, have the last tenth.
-func (d *daemon) memoryLimit() int64 {
+func (d *daemon) memoryLimit() int64 { return d.memoryLimitIn(os.DirFS("/")) }
+
+// memoryLimitIn is memoryLimit of a host with those files.
+func (d *daemon) memoryLimitIn(root fs.FS) int64 {
 	if !d.hasMemoryLimit() {
-		return cgroupMemory(os.DirFS("/")) / 10 * 9
+		return cgroupMemory(root) / 10 * 9
 	}
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 { // that is off
 		return limit

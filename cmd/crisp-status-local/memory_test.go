@@ -52,6 +52,21 @@ func TestCgroupMemory(t *testing.T) {
 	}
 }
 
+// TestMemoryLimitIsThatOfTheCgroup less a tenth, unless the environment has another.
+func TestMemoryLimitIsThatOfTheCgroup(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	debug.SetMemoryLimit(7 << 20) // as Go itself takes GOMEMLIMIT=7MiB
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	limited := fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("100000000\n")}
+	for said, want := range map[string]int64{"": 90_000_000, "7MiB": 7 << 20} {
+		d := &daemon{sys: system{lookupEnv: func(string) (string, bool) { return said, said != "" }}}
+		if got := d.memoryLimitIn(limited); got != want {
+			t.Errorf("GOMEMLIMIT=%s and a cgroup of 100 MB: got a limit of %d, want %d", said, got, want)
+		}
+	}
+}
+
 func TestEmptyMemoryLimitIsNone(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)

@@ -48,6 +48,7 @@ type lab struct {
 	program  string
 	interval time.Duration
 	up       []string            // the replicas that are
+	beside   int                 // replicas of the map that are not those of every LAN
 	late     namespaces.Lateness // of this machine
 	cmd      *exec.Cmd
 }
@@ -79,7 +80,7 @@ func newLab(t *testing.T, o options) *lab {
 	if o.delaySick > 0 {
 		m.Metrics.DelaySick = &o.delaySick
 	}
-	l.up = slices.Concat(up, o.healthy)
+	l.up, l.beside = slices.Concat(up, o.healthy), len(o.healthy)+len(o.replicas)
 	l.api = newStatusAPI(t, m, certificate)
 	dir := t.TempDir()
 	l.config, l.log = filepath.Join(dir, "config.cfg"), filepath.Join(dir, "log")
