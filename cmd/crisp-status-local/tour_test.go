@@ -36,3 +36,26 @@ func TestTourLeadsToTheCode(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryBudgetHasATest holds the table of budgets to what it says of itself.
+func TestEveryBudgetHasATest(t *testing.T) {
+	text, err := os.ReadFile("../../internal/README.md")
+	if err != nil {
+		t.Skipf("the source is not beside the test binary: %v", err)
+	}
+	_, after, _ := strings.Cut(string(text), "\n## Budgets\n")
+	table, _, _ := strings.Cut(after, "\n## ")
+	rows := 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| what ") {
+			continue
+		}
+		rows++
+		if !strings.Contains(line, "`Test") && !strings.Contains(line, "the same test") {
+			t.Errorf("no test is named in the row %.80s…", line)
+		}
+	}
+	if rows < 20 {
+		t.Errorf("got %d rows of the table of budgets, want it", rows)
+	}
+}

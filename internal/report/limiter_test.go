@@ -29,6 +29,19 @@ func TestRequestsInFlight(t *testing.T) {
 	}
 }
 
+// TestNoMoreRequestsThanConnectionsCarry, whatever Little's law and a backlog ask for: they
+// would wait for each other, with a round trip that grows with their number.
+func TestNoMoreRequestsThanConnectionsCarry(t *testing.T) {
+	l := limiter{replicas: 1_000_000, interval: 2 * time.Minute, rtt: time.Second, carried: 504}
+	if got := l.maxInFlight(1_000_000); got != 504 || l.flow() != 504 || l.ceiling() != 504 {
+		t.Errorf("got %d in flight, %d with a backlog, %d at most, want 504", l.flow(), got, l.ceiling())
+	}
+	l.carried = 0
+	if l.maxInFlight(1_000_000) <= 504 {
+		t.Error("got no more without that bound, so this shows nothing")
+	}
+}
+
 // TestSlowRequestsMakeRoom, and those that hang even more.
 func TestSlowRequestsMakeRoom(t *testing.T) {
 	now := time.Now()

@@ -33,12 +33,13 @@ func withRules(n int) string {
 	return `{"data":{"services":[{"id":"s","nodes":[` + strings.TrimSuffix(nodes.String(), ",") + `]}]}}`
 }
 
-// TestManualStatesTheBoundsOfAMap, and the tour.
+// TestManualStatesTheBoundsOfAMap, and the tour, beside those of requests at a time.
 func TestManualStatesTheBoundsOfAMap(t *testing.T) {
 	most := largest()
-	for file, want := range map[string]string{
-		"../../README.md": fmt.Sprintf("a map of over %d MiB or %s replicas", most.bytes>>20, grouped(most.replicas)),
-		"../README.md":    fmt.Sprintf("| %d MiB, %s values, %s replicas (", most.bytes>>20, grouped(most.values), grouped(most.replicas)),
+	for want, file := range map[string]string{
+		fmt.Sprintf("a map of over %d MiB or %s replicas", most.bytes>>20, grouped(most.replicas)):                      "../../README.md",
+		fmt.Sprintf("| %d MiB, %s values, %s replicas (", most.bytes>>20, grouped(most.values), grouped(most.replicas)): "../README.md",
+		fmt.Sprintf("%d over HTTP/1.1, %d a connection over HTTP/2 |", maxConns-spareConns, streams):                    "../README.md",
 	} {
 		text, err := os.ReadFile(file)
 		if err != nil {
