@@ -62,6 +62,11 @@ func TestNoMapTakesMoreMemoryThanItsReplicas(t *testing.T) {
 			list(w, most, `{"id":"n%d","replicas":["tcp://127.0.0.1:1"],"http":{"body":{"dead_match":"%d"}}}`)
 			io.WriteString(w, end)
 		}, limit, "fit the memory limit", 1, 2 * limit},
+		{"a million nodes with rules of their own", func(w io.Writer) {
+			io.WriteString(w, open)
+			list(w, 1_000_000, `{"id":"n%d","replicas":["tcp://127.0.0.1:1"],"http":{"body":{"dead_match":"%d"}}}`)
+			io.WriteString(w, end)
+		}, limit, "map of over 8388608 values", 1, 2 * limit},
 		{"too many replicas", func(w io.Writer) {
 			io.WriteString(w, open+`{"id":"n","replicas":[`)
 			list(w, 4*most, `"http://user:pass%d@server.example.com:81/?k=%d"`)

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"io"
@@ -34,6 +35,7 @@ type statusAPI struct {
 	endpoint    string
 	server      *http.Server
 	certificate atomic.Pointer[tls.Certificate] // over HTTPS
+	handshakes  atomic.Pointer[context.Context] // until it is done none ends; nil: all go on
 	garbler     atomic.Pointer[garbler]         // nil: nothing is garbled, and a map is sent if it is another
 	mu          sync.Mutex                      // protects all following fields
 	reports     map[string][]taken              // by replica
@@ -58,7 +60,15 @@ func newStatusAPI(t *testing.T, m sandbox.Map, certificate *tls.Certificate) *st
 	if certificate != nil {
 		a.certificate.Store(certificate)
 		a.endpoint = "https" + strings.TrimPrefix(a.endpoint, "http")
-		a.server.TLSConfig = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.certificate.Load(), nil }}
+		a.server.TLSConfig = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if until := a.handshakes.Load(); until != nil {
+				select {
+				case <-(*until).Done():
+				case <-hello.Context().Done():
+				}
+			}
+			return a.certificate.Load(), nil
+		}}
 		serve = func() { _ = a.server.ServeTLS(garbled, "", "") }
 	}
 	var serving sync.WaitGroup

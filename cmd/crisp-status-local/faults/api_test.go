@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -49,6 +50,25 @@ func TestStatusAPI(t *testing.T) {
 		add("sends half a map", brokenAPI(sandbox.Maps, sandbox.Answer(http.StatusOK, "application/json", []byte(`{"data":{"date":1,"serv`))))
 		try(t, faults)
 	}
+}
+
+// TestStatusAPIHangsInTheHandshake of TLS, as one does that has no worker left.
+func TestStatusAPIHangsInTheHandshake(t *testing.T) {
+	t.Parallel()
+	var faults []fault
+	for _, long := range []time.Duration{8 * time.Second, time.Minute} {
+		faults = append(faults, fault{
+			name: fmt.Sprintf("for %v", long), lasts: long, options: options{secureAPI: true},
+			begin: func(l *lab) func() {
+				ctx, heal := context.WithCancel(l.t.Context())
+				l.api.handshakes.Store(&ctx)
+				end := l.api.BreakFor(time.Second, sandbox.All, sandbox.Disconnect())
+				l.api.endConnections()
+				return func() { end(); l.api.handshakes.Store(nil); heal() }
+			},
+		})
+	}
+	try(t, faults)
 }
 
 // TestCertificateOfTheStatusAPIExpires also breaks the connections that are in use:

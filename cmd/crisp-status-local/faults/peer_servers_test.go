@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,7 +58,7 @@ func login(l *lab) (string, error) {
 }
 
 var postgresql = peer{
-	name: "PostgreSQL", program: "postgres", replicas: spread(30, "tcp://%s:5432"), noise: `ERROR|FATAL|connection received|startup packet|could not`,
+	name: "PostgreSQL", leave: "10.9.1.110:5432", program: "postgres", replicas: spread(30, "tcp://%s:5432"), noise: `ERROR|FATAL|connection received|startup packet|could not`,
 	start: func(l *lab, dir string) {
 		data := filepath.Join(dir, "data")
 		run(l.t, "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", program("initdb"), "-D", data, "--no-sync")
@@ -67,14 +68,14 @@ var postgresql = peer{
 }
 
 var redis = peer{
-	name: "Redis", program: "redis-server", replicas: spread(30, "tcp://%s:6379"), noise: `Accepted|closed connection|Error`,
+	name: "Redis", leave: "10.9.1.110:6379", program: "redis-server", replicas: spread(30, "tcp://%s:6379"), noise: `Accepted|closed connection|Error`,
 	start: func(l *lab, dir string) {
 		serveBy(l.t, filepath.Join(dir, "log"), "6379", "redis-server", "--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--loglevel", "verbose", "--dir", dir, "--save", "")
 	},
 }
 
 var nginx = peer{
-	name: "nginx", program: "nginx", noise: `\[(warn|error|crit|alert|emerg)\]|client|SSL`,
+	name: "nginx", leave: "10.9.1.110:8443", program: "nginx", noise: `\[(warn|error|crit|alert|emerg)\]|client|SSL`,
 	replicas: append(spread(20, "tcp://%s:8443"), spread(20, "https://%s:8443/")...),
 	start: func(l *lab, dir string) {
 		certificate, key := l.keyPair(dir)
@@ -83,6 +84,20 @@ var nginx = peer{
 			"client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;\naccess_log off;\n"+
 			"server { listen 8443 ssl http2; ssl_certificate %[3]s; ssl_certificate_key %[4]s; location / { return 200 ok; } }\n}\n", dir, log, certificate, key), 0o644)
 		serveBy(l.t, log, "8443", "nginx", "-c", conf, "-e", log)
+	},
+	check: func(l *lab, _ string) {
+		pool := x509.NewCertPool()
+		pool.AddCert(l.lan.authority.root)
+		client := http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+		defer client.CloseIdleConnections()
+		response, err := client.Get("https://10.9.1.110:8443/")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.ProtoMajor != 2 {
+			l.t.Errorf("nginx speaks %s where HTTP/2 is offered: the test is of another server", response.Proto)
+		}
 	},
 }
 
@@ -103,7 +118,7 @@ var apache = peer{
 }
 
 var haproxy = peer{
-	name: "HAProxy", program: "haproxy", noise: `WARNING|ALERT| (CD|SC|SD|CR|SR|PR)[ -]`,
+	name: "HAProxy", leave: "10.9.1.110:9000", program: "haproxy", noise: `WARNING|ALERT| (CD|SC|SD|CR|SR|PR)[ -]| l/web \S+ 0 `,
 	replicas: append(spread(20, "tcp://%s:9000"), spread(20, "http://%s:9000/")...),
 	start: func(l *lab, dir string) {
 		conf := write(l.t, filepath.Join(dir, "conf"), "global\n log stdout format raw local0\ndefaults\n mode tcp\n log global\n option tcplog\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n"+
@@ -113,7 +128,7 @@ var haproxy = peer{
 }
 
 var openssh = peer{
-	name: "OpenSSH", program: "sshd", replicas: spread(30, "tcp://%s:2222"), noise: `banner|[Cc]onnection|kex`,
+	name: "OpenSSH", leave: "10.9.1.110:2222", program: "sshd", replicas: spread(30, "tcp://%s:2222"), noise: `banner|[Cc]onnection|kex`,
 	start: func(l *lab, dir string) {
 		key := filepath.Join(dir, "key")
 		run(l.t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)

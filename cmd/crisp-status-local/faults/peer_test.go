@@ -26,6 +26,7 @@ type peer struct {
 	replicas []string
 	start    func(l *lab, dir string) // writes into dir, the log into dir/log
 	noise    string                   // an expression for a line that the log must not have
+	leave    string                   // who connects here and leaves makes that noise; empty: that is none to it
 	check    func(l *lab, dir string) // nil: nothing more
 }
 
@@ -79,11 +80,19 @@ func (p peer) run(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found := regexp.MustCompile(`.*(`+p.noise+`).*`).FindAll(written, -1); len(found) > tolerated {
+	noise := regexp.MustCompile(`.*(` + p.noise + `).*`)
+	if found := noise.FindAll(written, -1); len(found) > tolerated {
 		t.Errorf("the log of %s has %d lines such as %q after %d probes, want %d at most:\n%s", p.name, len(found), found[0], probes, tolerated, written[:min(len(written), 4<<10)])
 	}
 	if p.check != nil {
 		p.check(l, dir)
+	}
+	if p.leave != "" { // and that this can fail
+		l.helper("connect", p.leave, "50")()
+		namespaces.Eventually(t, p.name+" notices connections that leave", func() bool {
+			written, _ := os.ReadFile(filepath.Join(dir, "log"))
+			return len(noise.FindAll(written, -1)) > tolerated
+		})
 	}
 	l.promise(fault{}, time.Now())
 	l.secretive()

@@ -5,9 +5,11 @@ package faults
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -57,7 +59,7 @@ func TestSoak(t *testing.T) {
 	s.serve(t)
 	// The targets share the machine with whatever else it does: that they are slow is
 	// not what is tested.
-	l := newLab(t, options{replicas: s.replicas, interval: soakInterval, delayDead: 20})
+	l := newLab(t, options{replicas: s.replicas, interval: soakInterval, delayDead: 20, server: "inet = \"" + nearAddress + ":" + endpointPort + "\"\n"})
 	namespaces.Eventually(t, "all are reported", func() bool {
 		for _, replica := range s.replicas {
 			if len(l.api.of(replica)) == 0 {
@@ -83,7 +85,10 @@ func TestSoak(t *testing.T) {
 	if last.threads > first.threads+4 {
 		t.Errorf("the daemon had %d threads in the last quarter, %d in the first", last.threads, first.threads)
 	}
-	t.Logf("by quarter, files at least, MiB and threads at most: %v; this machine was late by %v", quarters, l.late.Total())
+	if last.goroutines > first.goroutines+mostGoroutines/4 {
+		t.Errorf("the daemon had %d goroutines at least in the last quarter, %d in the first", last.goroutines, first.goroutines)
+	}
+	t.Logf("by quarter, files at least, MiB and threads at most, goroutines at least: %v; this machine was late by %v", quarters, l.late.Total())
 	if n := l.goroutines(); n > 3*soakReplicas || n == 0 {
 		t.Errorf("the daemon has %d goroutines after the soak, want 1 to %d", n, 3*soakReplicas)
 	}
@@ -148,9 +153,31 @@ func (s *soak) outage(from, to time.Time) time.Duration {
 	return namespaces.Overlap(s.outages, from, to)
 }
 
-// use is what the daemon held: files at least, since how many probes are under way is
-// the machine's doing, memory and threads at most.
-type use struct{ files, memory, threads int }
+// use is what the daemon held: files and goroutines at least, since how many probes are
+// under way is the machine's doing, memory and threads at most.
+type use struct{ files, memory, threads, goroutines int }
+
+// goroutinesNow returns how many goroutines the daemon says that it has.
+func (l *lab) goroutinesNow() int {
+	l.t.Helper()
+	client := http.Client{Timeout: 30 * time.Second}
+	response, err := client.Get("http://" + nearAddress + ":" + endpointPort + "/metrics")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	defer client.CloseIdleConnections()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "\ngo_goroutines ")
+	var n int
+	if _, err := fmt.Sscan(after, &n); err != nil {
+		l.t.Fatalf("the metrics have no go_goroutines: %.1000s", text)
+	}
+	return n
+}
 
 // watch checks the newest reports until ctx is done, and returns what the daemon
 // held in each quarter.
@@ -164,6 +191,9 @@ func (s *soak) watch(ctx context.Context, l *lab) [4]use {
 		files := l.files()
 		if q.files == 0 || files < q.files {
 			q.files = files
+		}
+		if n := l.goroutinesNow(); q.goroutines == 0 || n < q.goroutines {
+			q.goroutines = n
 		}
 		q.memory, q.threads = max(q.memory, l.memory()), max(q.threads, l.threads())
 		for i, replica := range s.replicas {
