@@ -23,6 +23,8 @@ type record struct {
 	notes   []string      // hints for the operator, beside the reason
 	wait    time.Duration // for its turn among others of this process
 
+	panicked atomic.Pointer[Error] // the first panic; nil if there was none
+
 	phases  Attempt
 	lookups lookups
 }

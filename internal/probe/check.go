@@ -121,6 +121,7 @@ type Result struct {
 	Latency  time.Duration // of the attempt that decided
 	Attempts int           // the number of attempts, local failures included
 	Err      error         // why the last attempt was not up; nil if it was
+	Panic    *Error        // of an attempt, whatever the others came to; nil if there was none
 	Notes    []string      // hints for the operator, once each
 	Trace    []Attempt     // the attempts that were not up, with their phases; all of them where the task asks
 	Expiry   time.Time     // when the first certificate of the target's chain expires; zero without one

@@ -120,7 +120,7 @@ func (p *Prober) attemptICMP(ctx context.Context, c Check, a attempt) (time.Dura
 	// The second begins with the echo: a slow resolver is not a slow target.
 	began := time.Now()
 	answer, err := pingAll(ctx, addrs, min(a.left(), maxPing), func(ctx context.Context, addr netip.Addr, limit time.Duration) (pong, error) {
-		return p.pingPermitted(ctx, c.Target, addr, limit)
+		return p.pingPermitted(ctx, c.Target, addr, limit, a)
 	})
 	a.answered(0, began)
 	a.setAnomaly(answer.anomaly)

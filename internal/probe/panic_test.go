@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,26 @@ func TestPanicIsThatProbesFailure(t *testing.T) {
 	_, err := p.measure(t.Context(), Check{Target: mustParse(t, "tcp://lookup.lan:1")}, within(time.Second))
 	if !isLocal(err) {
 		t.Errorf("a panic in a look-up: got %v, want a local failure", err)
+	}
+}
+
+// TestPanicThatAnotherAttemptMadeUpForIsKept: it is as much a fault of this program.
+func TestPanicThatAnotherAttemptMadeUpForIsKept(t *testing.T) {
+	for _, url := range []string{"tcp://10.0.0.1:1", "icmp://10.0.0.1", "icmp://two.lan"} {
+		for then, want := range map[error]Health{nil: Healthy, noAnswer(time.Second): Dead} {
+			synctest.Test(t, func(t *testing.T) {
+				p := testProber()
+				resolvesTo(p, func(string) []netip.Addr { return addrsOf("10.0.0.1", "10.0.0.2") })
+				var once sync.Once
+				tried := func() error { once.Do(panicHere); return then }
+				p.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { return tried() }
+				p.ping = func(context.Context, netip.Addr, time.Duration) (pong, error) { return pong{}, tried() }
+				r := p.Probe(t.Context(), Task{Check: Check{Target: mustParse(t, url)}, Attempts: 1, Budget: time.Minute})
+				if r.Health != want || r.Panic == nil || !strings.Contains(r.Panic.Stack, "panicHere") {
+					t.Errorf("%s: got %q and the panic %v, want %q, and the stack of the first attempt", url, r.Health, r.Panic, want)
+				}
+			})
+		}
 	}
 }
 

@@ -66,21 +66,24 @@ func denied(err error) *Error {
 
 // The only ways of an attempt to the network but for DNS:
 
-func (p *Prober) connectHalfOpenPermitted(ctx context.Context, t Target, addr netip.AddrPort, a attempt) error {
+func (p *Prober) connectHalfOpenPermitted(ctx context.Context, t Target, addr netip.AddrPort, a attempt) (err error) {
+	defer a.recoverPanic(&err)
 	if err := p.permit(t, addr.Addr()); err != nil {
 		return err
 	}
 	return p.connectHalfOpen(ctx, addr, a)
 }
 
-func (p *Prober) connectPermitted(ctx context.Context, t Target, addr netip.AddrPort, a attempt) (net.Conn, error) {
+func (p *Prober) connectPermitted(ctx context.Context, t Target, addr netip.AddrPort, a attempt) (conn net.Conn, err error) {
+	defer a.recoverPanic(&err)
 	if err := p.permit(t, addr.Addr()); err != nil {
 		return nil, err
 	}
 	return p.connect(ctx, addr, a)
 }
 
-func (p *Prober) pingPermitted(ctx context.Context, t Target, addr netip.Addr, limit time.Duration) (pong, error) {
+func (p *Prober) pingPermitted(ctx context.Context, t Target, addr netip.Addr, limit time.Duration, a attempt) (answer pong, err error) {
+	defer a.recoverPanic(&err)
 	if err := p.permit(t, addr); err != nil {
 		return pong{}, err
 	}

@@ -8,8 +8,10 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"runtime/debug"
@@ -122,6 +124,7 @@ func (p *Prober) attempt(ctx context.Context, s *series, r *Result) bool {
 	a := p.stalls.enter(s.limit)
 	a.lookups.notBefore = s.notBefore
 	r.Latency, r.Err = p.measure(ctx, r.Check, a)
+	r.Panic = cmp.Or(r.Panic, a.record.panicked.Load(), PanicOf(r.Err))
 	r.anomaly, s.notBefore = a.anomaly(), a.lookups.next()
 	r.addNotes(a.record.notes)
 	r.trace(s, a)
@@ -171,6 +174,27 @@ func recoverPanic(err *error) {
 	if fault := recover(); fault != nil {
 		*err = Panicked(fault)
 	}
+}
+
+// recoverPanic is recoverPanic of one address, which keeps the panic whatever the other
+// addresses come to.
+func (a attempt) recoverPanic(err *error) {
+	if fault := recover(); fault != nil {
+		*err = Panicked(fault)
+	}
+	if e := PanicOf(*err); e != nil && a.record != nil {
+		a.record.panicked.CompareAndSwap(nil, e)
+	}
+}
+
+// PanicOf returns the panic that err is, or that it is by; nil if there was none.
+func PanicOf(err error) *Error {
+	for e, ok := errors.AsType[*Error](err); ok; e, ok = errors.AsType[*Error](e.Err) {
+		if e.Stack != "" {
+			return e
+		}
+	}
+	return nil
 }
 
 // maxStack bounds the stack of a panic, in bytes; its first frames suffice.

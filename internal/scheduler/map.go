@@ -129,7 +129,7 @@ func (s *Scheduler) fetchFailed(f *fetch) {
 	if m.fetchFailures++; s.currentMap != nil && !unauthorized {
 		m.fetchFailures = 0
 	}
-	s.sayPanic(f.err)
+	s.sayPanic(probe.PanicOf(f.err))
 	log := s.log.WithError(f.err)
 	switch {
 	case unauthorized:

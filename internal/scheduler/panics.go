@@ -1,18 +1,13 @@
 package scheduler
 
-import (
-	"errors"
-
-	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
-)
+import "github.com/crisp-im/crisp-status-local/v2/internal/probe"
 
 // maxPanics bounds the stacks in the log: more of them would be of one fault.
 const maxPanics = 10
 
-// sayPanic writes the stack of a panic into the log, once for each reason.
-func (s *Scheduler) sayPanic(err error) {
-	e, ok := errors.AsType[*probe.Error](err)
-	if !ok || e.Stack == "" || s.panics[e.Reason] || len(s.panics) >= maxPanics {
+// sayPanic writes the stack of a panic into the log, once for each reason. A nil one is none.
+func (s *Scheduler) sayPanic(e *probe.Error) {
+	if e == nil || s.panics[e.Reason] || len(s.panics) >= maxPanics {
 		return
 	}
 	if s.panics == nil {

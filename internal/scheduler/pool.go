@@ -107,7 +107,8 @@ func (p *pool) dispatch(ctx context.Context) {
 func (p *pool) run(ctx context.Context, task probe.Task) (r probe.Result) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			r = probe.Result{Check: task.Check, Attempts: 1, Err: probe.Panicked(fault)}
+			failed := probe.Panicked(fault)
+			r = probe.Result{Check: task.Check, Attempts: 1, Err: failed, Panic: failed}
 		}
 	}()
 	return p.probe(ctx, task)

@@ -73,7 +73,7 @@ func (s *Scheduler) handleResult(ctx context.Context, j *job) {
 	case j.result.Health == probe.Unknown && ctx.Err() != nil:
 		return // cancelled: that says nothing of the replica
 	}
-	s.sayPanic(j.result.Err)
+	s.sayPanic(j.result.Panic)
 	j.result.Trace = kept(j.result.Trace, s.mapSize())
 	if s.log.IsLevelEnabled(logrus.DebugLevel) {
 		s.logResult(r, j.result).WithField("health", j.result.Health).Debug("probed")
