@@ -95,13 +95,13 @@ func (s *echoSocket) ping(ctx context.Context, addr netip.Addr, limit time.Durat
 			_ = s.follow(ctx, &t, addr, 0)
 		}
 	}
+	if fault := s.fault.Swap(nil); fault != nil {
+		return pong{}, fault // the packet that was lost may be the answer, whatever else was said
+	}
 	for _, e := range t.echoes[:t.n] {
 		if said := e.networkError.ofEcho(); said != nil {
 			return pong{}, said
 		}
-	}
-	if fault := s.fault.Swap(nil); fault != nil {
-		return pong{}, fault
 	}
 	return pong{}, noAnswer(limit)
 }
