@@ -588,6 +588,28 @@ func alter(t testing.TB, path string) {
 	}
 }
 
+// TestOnlyTheNewestIsTheLatest: neither a release of an older line, nor a candidate, nor a
+// tag that is no version moves it.
+func TestOnlyTheNewestIsTheLatest(t *testing.T) {
+	t.Parallel()
+	requireTools(t, "git")
+	remote := t.TempDir()
+	git := func(args ...string) {
+		t.Helper()
+		run(t, "git", append([]string{"-C", remote, "-c", "user.name=tests", "-c", "user.email=tests@example.com"}, args...)...)
+	}
+	git("init", "--quiet")
+	git("commit", "--quiet", "--allow-empty", "--message", "a release")
+	for _, tag := range []string{"v1.4.3", "v2.0.0", "v2.9.0", "v2.10.0", "v3.0.0-rc.1", "vnext", "v9", "w9.0.0"} {
+		git("tag", tag)
+	}
+	for tag, want := range map[string]bool{"v2.10.0": true, "v2.9.0": false, "v1.4.3": false, "v3.0.0-rc.1": false, "v9": false} {
+		if _, err := output(command(t, nil, "debian/release/newest", tag, remote)); (err == nil) != want {
+			t.Errorf("%s is the latest: %t (%v), want %t", tag, err == nil, err, want)
+		}
+	}
+}
+
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	requireTools(t, "shellcheck", "git")
