@@ -121,3 +121,25 @@ func TestRootsWithoutABundle(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCgroup holds whatever the kernel, or what stands in for it, has in these files to
+// this: there is a limit, or none.
+func FuzzCgroup(f *testing.F) {
+	for groups, limit := range map[string]string{
+		"0::/a/b\n": "33554432\n", "9:cpu:/c\n4:memory:/../d\n0::/\n": "max", "4:memory:": "-1", "0:://///\x00\n": "9223372036854771712", "0:::/../../..": "1e9", "0::a": " 7",
+	} {
+		f.Add(groups, limit)
+	}
+	f.Fuzz(func(t *testing.T, groups, limit string) {
+		root := fstest.MapFS{"proc/self/cgroup": &fstest.MapFile{Data: []byte(groups)}}
+		for _, name := range []string{"sys/fs/cgroup/memory.max", "sys/fs/cgroup/a/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+			root[name] = &fstest.MapFile{Data: []byte(limit)}
+		}
+		if got := cgroupMemory(root); got < 0 || got > 1<<60 {
+			t.Errorf("got a limit of %d", got)
+		}
+		if got := replicasFor(cgroupMemory(root)); got < 1000 {
+			t.Errorf("got %d replicas", got)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -103,6 +104,29 @@ func report(t *testing.T, c *Client, workers, each int) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestNoTLSBelow12: the token goes to no API that speaks TLS 1.1, whatever the environment
+// permits.
+func TestNoTLSBelow12(t *testing.T) {
+	t.Setenv("GODEBUG", "tls10server=1")
+	for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		var requests atomic.Int32
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version}
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS()
+		c := New(server.URL, testToken, testAgent, paced(time.Minute))
+		roots := x509.NewCertPool()
+		roots.AddCert(server.Certificate())
+		c.http.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
+		err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute)
+		if (err == nil) != want || (requests.Load() > 0) != want {
+			t.Errorf("%s: got %v and %d requests, want the report taken: %t", tls.VersionName(version), err, requests.Load(), want)
+		}
+		c.Close()
+		server.Close()
+	}
 }
 
 func TestHTTP2WhereOffered(t *testing.T) {
