@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -339,6 +340,35 @@ func TestPolicyOfAReload(t *testing.T) {
 	w.becomes("target:tcp", sandbox.Dead)
 	reload("")
 	w.becomes("target:tcp", sandbox.Healthy)
+}
+
+// TestExposureIsSaidAtEveryStartAndReload: a token that others can read, and one that goes
+// over the network as it is.
+func TestExposureIsSaidAtEveryStartAndReload(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Options{}, "target:tcp")
+	w.configure(w.Token(), never)
+	text, err := os.ReadFile(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`(?m)^endpoint *=.*$`).ReplaceAll(text, []byte(`endpoint = "http://0.0.0.0:1/v1"`))
+	if err := errors.Join(os.WriteFile(w.config, text, 0o600), os.Chmod(w.config, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for _, times := range []int{1, 2, 3, 4, 5} {
+		if times == 1 {
+			w.launch()
+		} else if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for _, said := range []string{"everybody on this host can read the token", "http:// is not encrypted"} {
+			w.eventually(fmt.Sprintf("%q is said %d times", said, times), func() bool { return strings.Count(w.out.String(), said) == times })
+		}
+	}
+	if out := w.out.String(); !strings.Contains(out, "the mode of its file is 0644") || !strings.Contains(out, "chmod o-rwx "+w.config) {
+		t.Errorf("got no mode, or no command that mends it:\n%s", out)
+	}
 }
 
 func TestTargetThatStopsTurnsDeadAndComesBack(t *testing.T) {

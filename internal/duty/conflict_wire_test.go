@@ -3,6 +3,7 @@ package duty
 import (
 	"bytes"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -121,4 +122,32 @@ func FuzzClaims(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestFewPacketsAreReadOfAFlood: whoever sends more claims than hosts have keeps nobody busy.
+func TestFewPacketsAreReadOfAFlood(t *testing.T) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(ends[0]), "packets")
+	defer file.Close()
+	defer unix.Close(ends[1])
+	for range maxClaims + 1 {
+		if _, err := unix.Write(ends[1], make([]byte, claimLength)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if other, err := listen(t.Context(), file, netip.MustParseAddr("10.0.0.100")); other != nil || err != nil {
+		t.Errorf("got %v and %v, want nobody", other, err)
+	}
+	left := 0
+	for buffer := make([]byte, claimLength); ; left++ {
+		if _, err := unix.Read(ends[0], buffer); err != nil {
+			break
+		}
+	}
+	if left != 1 {
+		t.Errorf("%d packets of %d are left, want all but %d", left, maxClaims+1, maxClaims)
+	}
 }
