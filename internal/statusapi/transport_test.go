@@ -106,6 +106,33 @@ func report(t *testing.T, c *Client, workers, each int) {
 	wg.Wait()
 }
 
+// TestHeadOfAnAnswerIsBounded over HTTP/1.1 and HTTP/2, to what the tour states.
+func TestHeadOfAnAnswerIsBounded(t *testing.T) {
+	if maxAnswer != 64<<10 {
+		t.Errorf("got a bound of %d bytes, want 64 KiB", maxAnswer)
+	}
+	for _, major := range []int{1, 2} {
+		for size, want := range map[int]bool{maxAnswer / 2: true, 2 * maxAnswer: false} {
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				for i := range size >> 10 {
+					w.Header().Set(fmt.Sprint("Filler-", i), strings.Repeat("x", 1<<10))
+				}
+			}))
+			server.EnableHTTP2 = major == 2
+			server.StartTLS()
+			c := New(server.URL, testToken, testAgent, paced(time.Minute))
+			roots := x509.NewCertPool()
+			roots.AddCert(server.Certificate())
+			c.http.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
+			if err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute); (err == nil) != want {
+				t.Errorf("HTTP/%d, a head of %d bytes: got %v, want the report taken: %t", major, size, err, want)
+			}
+			c.Close()
+			server.Close()
+		}
+	}
+}
+
 // TestNoTLSBelow12: the token goes to no API that speaks TLS 1.1, whatever the environment
 // permits.
 func TestNoTLSBelow12(t *testing.T) {
