@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func TestPanicIsThatProbesFailure(t *testing.T) {
 
 // TestPanicThatAnotherAttemptMadeUpForIsKept: it is as much a fault of this program.
 func TestPanicThatAnotherAttemptMadeUpForIsKept(t *testing.T) {
-	for _, url := range []string{"tcp://10.0.0.1:1", "icmp://10.0.0.1", "icmp://two.lan"} {
+	for _, url := range []string{"tcp://10.0.0.1:1", "tcp://two.lan:1", "http://two.lan/", "icmp://10.0.0.1", "icmp://two.lan"} {
 		for then, want := range map[error]Health{nil: Healthy, noAnswer(time.Second): Dead} {
 			synctest.Test(t, func(t *testing.T) {
 				p := testProber()
@@ -51,6 +52,9 @@ func TestPanicThatAnotherAttemptMadeUpForIsKept(t *testing.T) {
 				var once sync.Once
 				tried := func() error { once.Do(panicHere); return then }
 				p.connectHalfOpen = func(context.Context, netip.AddrPort, attempt) error { return tried() }
+				p.connect = func(context.Context, netip.AddrPort, attempt) (net.Conn, error) {
+					return canned{answer: strings.NewReader(ok)}, tried()
+				}
 				p.ping = func(context.Context, netip.Addr, time.Duration) (pong, error) { return pong{}, tried() }
 				r := p.Probe(t.Context(), Task{Check: Check{Target: mustParse(t, url)}, Attempts: 1, Budget: time.Minute})
 				if r.Health != want || r.Panic == nil || !strings.Contains(r.Panic.Stack, "panicHere") {

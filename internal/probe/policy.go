@@ -66,8 +66,7 @@ func denied(err error) *Error {
 
 // The only ways of an attempt to the network but for DNS:
 
-func (p *Prober) connectHalfOpenPermitted(ctx context.Context, t Target, addr netip.AddrPort, a attempt) (err error) {
-	defer a.recoverPanic(&err)
+func (p *Prober) connectHalfOpenPermitted(ctx context.Context, t Target, addr netip.AddrPort, a attempt) error {
 	if err := p.permit(t, addr.Addr()); err != nil {
 		return err
 	}
@@ -75,7 +74,7 @@ func (p *Prober) connectHalfOpenPermitted(ctx context.Context, t Target, addr ne
 }
 
 func (p *Prober) connectPermitted(ctx context.Context, t Target, addr netip.AddrPort, a attempt) (conn net.Conn, err error) {
-	defer a.recoverPanic(&err)
+	defer a.record.recoverPanic(&err)
 	if err := p.permit(t, addr.Addr()); err != nil {
 		return nil, err
 	}
@@ -83,7 +82,7 @@ func (p *Prober) connectPermitted(ctx context.Context, t Target, addr netip.Addr
 }
 
 func (p *Prober) pingPermitted(ctx context.Context, t Target, addr netip.Addr, limit time.Duration, a attempt) (answer pong, err error) {
-	defer a.recoverPanic(&err)
+	defer a.record.recoverPanic(&err)
 	if err := p.permit(t, addr); err != nil {
 		return pong{}, err
 	}

@@ -177,13 +177,13 @@ func recoverPanic(err *error) {
 }
 
 // recoverPanic is recoverPanic of one address, which keeps the panic whatever the other
-// addresses come to.
-func (a attempt) recoverPanic(err *error) {
+// addresses come to. A nil record keeps nothing.
+func (r *record) recoverPanic(err *error) {
 	if fault := recover(); fault != nil {
 		*err = Panicked(fault)
 	}
-	if e := PanicOf(*err); e != nil && a.record != nil {
-		a.record.panicked.CompareAndSwap(nil, e)
+	if e := PanicOf(*err); e != nil && r != nil {
+		r.panicked.CompareAndSwap(nil, e)
 	}
 }
 

@@ -14,9 +14,10 @@ func (p *Prober) attemptTCP(ctx context.Context, c Check, a attempt) (time.Durat
 	if err != nil {
 		return a.targetTime(), err
 	}
-	began, limit := a.began, a.limit // the only fields that a dial needs: thousands may wait, each with a copy
+	began, limit, record := a.began, a.limit, a.record // all that a dial needs: thousands may wait, each with a copy
 	started := time.Now()
-	won, err := race(ctx, p.extra, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (netip.Addr, error) {
+	won, err := race(ctx, p.extra, addrs, t.port, func(ctx context.Context, addr netip.AddrPort) (_ netip.Addr, err error) {
+		defer record.recoverPanic(&err)
 		return addr.Addr(), p.connectHalfOpenPermitted(ctx, t, addr, attempt{began: began, limit: limit})
 	}, func(netip.Addr) {})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"compress/gzip"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -352,9 +353,7 @@ func (a *statusAPI) serveGarbled(w http.ResponseWriter, r *http.Request, g *garb
 	recorded := &recorder{header: make(http.Header)}
 	a.Handler().ServeHTTP(recorded, whole)
 	text := g.garbleMap(recorded.body.Bytes())
-	for name, values := range recorded.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), recorded.header)
 	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 	if recorded.code != 0 {
 		w.WriteHeader(recorded.code)
