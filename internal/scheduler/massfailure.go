@@ -79,15 +79,43 @@ type cohort struct {
 	turn     time.Time
 	cycle    *cycleCohort
 	withheld []*replica
+	listed   bool // in cycle.undecided
 	doubted  bool // each death is confirmed, as if many had died
 }
 
 // cycleCohort is all replicas whose probes started in one cycle.
 type cycleCohort struct {
 	tally
-	started int
-	last    outcome
-	groups  []*cohort
+	started   int
+	last      outcome
+	undecided []*cohort // those with a withheld death, and perhaps some that had one
+}
+
+// withhold withholds the death of r.
+func (c *cohort) withhold(r *replica) {
+	if c.withheld = append(c.withheld, r); !c.listed {
+		c.listed = true
+		c.cycle.list(c)
+	}
+}
+
+// list adds a group to the undecided ones. It drops those that are decided before the
+// list would grow: a cycle may last for hours, and storms of reloads start groups all
+// the time.
+func (c *cycleCohort) list(group *cohort) {
+	if n := len(c.undecided); n == cap(c.undecided) {
+		c.dropDecided()
+		c.undecided = slices.Grow(c.undecided, max(8, len(c.undecided)))
+	}
+	c.undecided = append(c.undecided, group)
+}
+
+// dropDecided drops the groups without a withheld death.
+func (c *cycleCohort) dropDecided() {
+	c.undecided = slices.DeleteFunc(c.undecided, func(group *cohort) bool {
+		group.listed = len(group.withheld) > 0
+		return !group.listed
+	})
 }
 
 // startCycle starts the count again, with alive replicas expected to start. Of
@@ -124,7 +152,6 @@ func (m *massFailure) started(group []*replica, turn time.Time) *cohort {
 		}
 		c.expected++
 	}
-	m.cycle.groups = append(m.cycle.groups, c)
 	m.cycle.started += c.expected
 	m.cycle.expected = max(m.cycle.expected, m.cycle.started)
 	return c
@@ -135,7 +162,7 @@ func (m *massFailure) died(r *replica) decision {
 	c := r.cohort
 	c.died++
 	c.cycle.died++
-	c.withheld = append(c.withheld, r)
+	c.withhold(r)
 	return m.survived(r)
 }
 
@@ -146,7 +173,7 @@ func (m *massFailure) confirmed(r *replica) decision {
 		return decision{report: []*replica{r}}
 	}
 	r.death.confirmed = true
-	c.withheld = append(c.withheld, r)
+	c.withhold(r)
 	return m.decide(c)
 }
 
@@ -199,13 +226,14 @@ func (m *massFailure) mapChanged(replicas, added int) decision {
 	return d
 }
 
-// decideCycle decides every group of c.
+// decideCycle decides every group of c that has a withheld death.
 func (m *massFailure) decideCycle(c *cycleCohort) decision {
 	var d decision
 	c.last = c.outcome(massThreshold(m.replicas))
-	for _, group := range c.groups {
+	for _, group := range c.undecided {
 		d.add(m.decide(group))
 	}
+	c.dropDecided()
 	return d
 }
 
