@@ -233,6 +233,8 @@ func (s *Scheduler) remove(replicas map[probe.ID]*replica) int {
 		return 0
 	}
 	s.schedule.prune()
+	s.refreshes, s.rechecks = withoutGone(s.refreshes), withoutGone(s.rechecks)
+	s.confirmations = slices.DeleteFunc(s.confirmations, isGone)
 	for _, j := range s.pool.prune() {
 		delete(s.replicas, j.replica.check.ID())
 	}

@@ -17,7 +17,7 @@ const (
 	noRecheck recheck = iota
 	unlessUp          // when it is idle, unless it is healthy then
 	wanted            // when it is idle
-	queued            // in Scheduler.rechecks
+	queued            // when its place in Scheduler.rechecks is due
 )
 
 // want has r probed beside its turns: by the next queueRechecks, or if it is busy with
@@ -59,11 +59,19 @@ func (s *Scheduler) queueRechecks(now time.Time) {
 }
 
 // queueRecheck makes idle replicas due at a time, or after those that are due by then.
+// One that is in the queue already, from before its last turn, keeps that place: the queue
+// may stand still while the pool is full, and reloads and maps go on.
 func (s *Scheduler) queueRecheck(at time.Time, members []*replica) {
+	var added []*replica
 	for _, r := range members {
-		r.recheck = queued
+		if r.recheck = queued; !r.inQueue.rechecks {
+			r.inQueue.rechecks = true
+			added = append(added, r)
+		}
 	}
-	s.rechecks = append(s.rechecks, refreshed{at, members})
+	if len(added) > 0 {
+		s.rechecks = append(s.rechecks, refreshed{at, added})
+	}
 }
 
 // settled queues r if that was wanted while it was busy. It is idle, and its health that
@@ -85,9 +93,14 @@ func (s *Scheduler) recheckDue(ctx context.Context, now time.Time) {
 		for _, r := range s.rechecks[0].members {
 			if r.phase == idle && r.recheck == queued {
 				starting = append(starting, r)
+			} else {
+				r.inQueue.rechecks = false
 			}
 		}
 		room := min(s.recheckRoom(), len(starting))
+		for _, r := range starting[:room] {
+			r.inQueue.rechecks = false
+		}
 		if waiting := starting[room:]; len(waiting) > 0 {
 			s.rechecks[0] = refreshed{now.Add(alertness), waiting}
 		} else if s.rechecks = s.rechecks[1:]; len(s.rechecks) == 0 {

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
@@ -14,7 +15,19 @@ const refreshWithin = time.Second
 // refreshed is a group of replicas that is due beside its turns.
 type refreshed struct {
 	at      time.Time
-	members []*replica
+	members []*replica // of these alone, so that withoutGone may change it
+}
+
+// withoutGone removes the replicas that the map lost.
+func withoutGone(queue []refreshed) []refreshed {
+	for i := range queue {
+		queue[i].members = slices.DeleteFunc(queue[i].members, isGone)
+	}
+	queue = slices.DeleteFunc(queue, func(group refreshed) bool { return len(group.members) == 0 })
+	if len(queue) == 0 {
+		return nil // releases the memory
+	}
+	return queue
 }
 
 // refresh makes the replicas due at once whose verdicts are too old for the outbox to
@@ -25,20 +38,34 @@ func (s *Scheduler) refresh(now time.Time) {
 	s.takeBack(s.outbox.TakeRecalled())
 	stale, takenOver := s.outbox.TakeStale()
 	var due []*replica
-	for _, id := range stale {
-		if r := s.replicas[id]; r != nil && r.phase == idle {
-			due, r.cutOff = append(due, r), false
+	refresh := func(r *replica) {
+		if r.phase != idle {
+			return
+		}
+		if r.cutOff = false; !r.inQueue.refreshes { // else from a takeover a moment ago
+			r.inQueue.refreshes = true
+			due = append(due, r)
 		}
 	}
-	if takenOver && s.currentMap != nil {
-		for i := range s.currentMap.Checks {
-			if r := s.replicas[s.currentMap.Checks[i].ID()]; r != nil && r.phase == idle && r.health == probe.Unknown {
-				due, r.cutOff = append(due, r), false
+	for _, id := range stale {
+		if r := s.replicas[id]; r != nil {
+			refresh(r)
+		}
+	}
+	if takenOver {
+		for _, r := range s.ordered {
+			if r.health == probe.Unknown {
+				refresh(r)
 			}
 		}
 	}
 	if began, _ := s.outbox.Silence(); began.IsZero() {
-		due = append(due, s.takeCutOff()...)
+		for _, r := range s.ordered {
+			if r.cutOff {
+				refresh(r)
+			}
+			r.cutOff = false
+		}
 	}
 	if len(due) == 0 {
 		return
@@ -55,21 +82,6 @@ func (s *Scheduler) refresh(now time.Time) {
 	}
 }
 
-// takeCutOff returns the replicas whose deaths were not believed, each once, in the order
-// of the map.
-func (s *Scheduler) takeCutOff() []*replica {
-	var all []*replica
-	for _, r := range s.ordered {
-		if !r.cutOff {
-			continue
-		}
-		if r.cutOff = false; r.phase == idle {
-			all = append(all, r)
-		}
-	}
-	return all
-}
-
 // refreshDue starts the probes of a refresh that are due, except those of replicas that
 // have had their turn meanwhile.
 func (s *Scheduler) refreshDue(ctx context.Context, now time.Time) {
@@ -80,6 +92,7 @@ func (s *Scheduler) refreshDue(ctx context.Context, now time.Time) {
 		}
 		starting := make([]*replica, 0, len(members))
 		for _, r := range members {
+			r.inQueue.refreshes = false
 			if r.phase == idle {
 				starting = append(starting, r)
 			}

@@ -20,6 +20,8 @@ const (
 	gone                    // the map lost it
 )
 
+func isGone(r *replica) bool { return r.phase == gone }
+
 // inPool reports whether a probe of the replica runs or waits for a place.
 func (p phase) inPool() bool { return p == probing || p == confirming }
 
@@ -30,12 +32,17 @@ type replica struct {
 	since   time.Time     // of health
 	phase   phase         //
 	recheck recheck       //
+	inQueue inQueue       //
 	cutOff  bool          // its death was not believed, as this host reached nobody; until the next verdict
 	cohort  *cohort       // the group that its last probe started in; nil if it was dead then
 	death   *pendingDeath // nil unless it is withheld, doubted or confirming
 	history status.History
 	repeats *repeats // nil while its last turn has a verdict, or none was repeated
 }
+
+// inQueue says in which queues of the Scheduler's a replica has a place, one at most: so
+// they are never longer than the map, whatever keeps changing.
+type inQueue struct{ rechecks, refreshes bool }
 
 // pendingDeath is a dead verdict that is not reported yet.
 type pendingDeath struct {
@@ -56,5 +63,6 @@ func (r *replica) comeBack() {
 		r.phase = confirming
 	}
 	r.health, r.repeats, r.cutOff = probe.Unknown, nil, false
+	r.inQueue = inQueue{} // remove has taken it out
 	r.history.Forget()
 }

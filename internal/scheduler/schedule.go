@@ -69,7 +69,6 @@ func (s *schedule) shift(d time.Duration) {
 
 // prune removes the replicas that are gone.
 func (s *schedule) prune() {
-	isGone := func(r *replica) bool { return r.phase == gone }
 	for _, g := range s.groups {
 		if slices.ContainsFunc(g.members, isGone) {
 			g.members = slices.DeleteFunc(slices.Clone(g.members), isGone)
