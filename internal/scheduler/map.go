@@ -183,7 +183,7 @@ func (s *Scheduler) apply(ctx context.Context, m *statusapi.Map) bool {
 	}
 	before := s.currentMap
 	s.currentMap, s.ordered, s.replicas, s.newToPage = m, ordered, replicas, false
-	s.noted, s.denials = make(map[note]bool), denials{}
+	s.noted, s.denials = make(notes), denials{}
 	removed := s.remove(old)
 	if !first && m.Edited(before) {
 		s.outbox.Doubt() // of a replica that was removed and added again, say

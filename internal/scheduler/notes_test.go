@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -35,6 +36,25 @@ func TestNotesAreLoggedOnce(t *testing.T) {
 		r.until(6 * r.settings.Interval)
 		if said := r.said(logrus.WarnLevel, message); len(said) != 26 || said[25].entry.Data["note"] != "its body is compressed" {
 			t.Errorf("got %d notes logged, want one more for another map", len(said))
+		}
+	})
+}
+
+// TestNotesThatKeepChanging: a server that has other words in each answer has four lines,
+// and as many places in memory.
+func TestNotesThatKeepChanging(t *testing.T) {
+	r := newRig(t, gives(mapOf(t, names(0, 2)...)))
+	r.judge = func(context.Context, probe.Task) probe.Result {
+		return probe.Result{Health: probe.Healthy, Attempts: 1, Notes: []string{fmt.Sprint("its body is compressed by ", r.now())}}
+	}
+	r.run(func() {
+		r.until(100*r.settings.Interval - time.Second)
+		texts := 0
+		for _, said := range r.scheduler.noted {
+			texts += len(said)
+		}
+		if said := r.said(logrus.WarnLevel, "a replica is judged, but there is something to know of it"); len(said) != 2*maxTexts || texts != 2*maxTexts {
+			t.Errorf("got %d notes logged and %d kept, want %d of each of 2 replicas", len(said), texts, maxTexts)
 		}
 	})
 }

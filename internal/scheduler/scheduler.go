@@ -159,7 +159,7 @@ type Scheduler struct {
 	stats, prevStats stats // of this cycle and the one before
 	changes          changelog
 	trouble          trouble
-	noted            map[note]bool // those that were logged, of the current map
+	noted            notes
 	denials          denials
 	panics           map[string]bool // the reasons whose stacks were logged
 	suspension       suspension
@@ -180,7 +180,7 @@ func New(s Settings, prober Prober, outbox Outbox, log *logrus.Logger) *Schedule
 		pings:      make(chan struct{}),
 		settings:   s,
 		replicas:   make(map[probe.ID]*replica),
-		noted:      make(map[note]bool),
+		noted:      make(notes),
 		schedule:   schedule{interval: s.Interval},
 		pool:       pool{probe: prober.Probe, done: done},
 		changes:    newChangelog(),
