@@ -165,13 +165,14 @@ func (o *Outbox) seen(v statusapi.Verdict) {
 func (o *Outbox) Retain(replicas int, keep func(probe.ID) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	most := max(replicas, o.limiter.replicas) // a map may be whole again after a moment
 	o.limiter.replicas = replicas
 	for id, e := range o.queue.all {
 		if !keep(id) {
 			o.drop(e)
 		}
 	}
-	o.queue.page.prune(time.Now())
+	o.queue.page.prune(time.Now(), most)
 	o.dispatch()
 }
 

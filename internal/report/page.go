@@ -2,6 +2,7 @@ package report
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
@@ -113,11 +114,31 @@ func (p *page) shows(now time.Time, id probe.ID) (probe.Health, bool) {
 	return p.reports[p.hash(id)].healthOf(), !p.showsDead(now, id)
 }
 
+// leastReports is how many reports prune keeps, however small the map is.
+const leastReports = 1000
+
 // prune forgets reports that are so old that they have no influence; that includes
-// replicas that left the map.
-func (p *page) prune(now time.Time) {
+// replicas that left the map. If others come with each map, a promise of an hour would
+// keep hundreds of maps: so it forgets the oldest reports beyond two for a replica. Where
+// the page still counts on one of these, the replica is reported as one that is new.
+func (p *page) prune(now time.Time, replicas int) {
 	for h, s := range p.reports {
 		if s.red(now.Sub(p.epoch)) {
+			delete(p.reports, h)
+		}
+	}
+	excess := len(p.reports) - max(2*replicas, leastReports)
+	if excess <= 0 {
+		return
+	}
+	deadlines := make([]time.Duration, 0, len(p.reports))
+	for _, s := range p.reports {
+		deadlines = append(deadlines, s.deadline)
+	}
+	slices.Sort(deadlines)
+	last := deadlines[excess-1]
+	for h, s := range p.reports {
+		if s.deadline <= last {
 			delete(p.reports, h)
 		}
 	}

@@ -67,7 +67,7 @@ func TestReplicaWhoseReportsCeasedIsARecovery(t *testing.T) {
 			t.Errorf("got the deadline %v, want %v", p.deadline(id), want)
 		}
 		time.Sleep(100 * time.Second)
-		p.prune(time.Now())
+		p.prune(time.Now(), 1)
 		if p.showsDead(time.Now(), id) {
 			t.Error("got it shown dead after interval and grace, want after more than that")
 		}
@@ -75,7 +75,7 @@ func TestReplicaWhoseReportsCeasedIsARecovery(t *testing.T) {
 		if !p.showsDead(time.Now(), id) {
 			t.Error("got it shown alive after more than interval and grace")
 		}
-		if p.prune(time.Now()); len(p.reports) != 0 || !p.showsDead(time.Now(), id) {
+		if p.prune(time.Now(), 1); len(p.reports) != 0 || !p.showsDead(time.Now(), id) {
 			t.Errorf("got %d reports after pruning, want none, and it shown dead", len(p.reports))
 		}
 	})
@@ -124,4 +124,26 @@ func TestNewerVerdictWaitsAsLongAsTheAPIWants(t *testing.T) {
 	if q.advance(e.notBefore); q.ready.Len() != 1 {
 		t.Error("got none ready at the end of the wait")
 	}
+}
+
+// TestThePageForgetsTheOldestReports: those of replicas that left the map some maps ago.
+func TestThePageForgetsTheOldestReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const reported, replicas = 3000, 600
+		p := newPage()
+		for i := range reported {
+			p.reported(time.Now(), plain(i, "").ID, probe.Healthy, time.Hour)
+			time.Sleep(time.Millisecond)
+		}
+		p.prune(time.Now(), reported/2)
+		if got := len(p.reports); got != reported {
+			t.Errorf("got %d reports, want all %d: two for a replica", got, reported)
+		}
+		p.prune(time.Now(), replicas)
+		for i := range reported {
+			if has, want := !p.deadline(plain(i, "").ID).IsZero(), i >= reported-2*replicas; has != want {
+				t.Fatalf("report %d of %d is known: %v, want %v", i, reported, has, want)
+			}
+		}
+	})
 }
