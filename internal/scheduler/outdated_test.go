@@ -264,7 +264,7 @@ func TestAnotherPageIsToldAllAtOnce(t *testing.T) {
 
 // TestARefreshDoesNotDelayATakeover: the page waits for the verdicts of a takeover.
 func TestARefreshDoesNotDelayATakeover(t *testing.T) {
-	all := names(0, 20_000)
+	all := names(0, 3200)
 	r := hourly(t, gives(mapOf(t, all...)))
 	r.judge = judges(dead)
 	r.run(func() {
