@@ -13,6 +13,10 @@ import (
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
 
+// mapPause is the least time after a whole map until a 404 has the next one requested: if
+// each map has other replicas that the API does not know, each brings a 404 at once.
+const mapPause = time.Second
+
 // mapRequests is the state of the requests for the map.
 type mapRequests struct {
 	running       *fetch    // nil unless a request is under way
@@ -49,19 +53,22 @@ func (m *mapRequests) restart(page Page) {
 // may be what answers 404.
 func (m *mapRequests) outdated(now time.Time, interval time.Duration) {
 	m.fullFetch = true
-	if m.nextFetch = now; m.unchangedMaps > 0 {
-		m.nextFetch = m.lastFull.Add(pace.MapRefused(interval, m.unchangedMaps))
+	wait := mapPause
+	if m.unchangedMaps > 0 {
+		wait = pace.MapRefused(interval, m.unchangedMaps)
+	}
+	if m.nextFetch = m.lastFull.Add(wait); m.nextFetch.Before(now) {
+		m.nextFetch = now
 	}
 }
 
 // answered takes note of an answer that brought other replicas, or none.
 func (m *mapRequests) answered(full, changed bool) {
-	switch {
-	case changed || !full:
-		m.unchangedMaps = 0
-	default:
-		m.unchangedMaps++
+	if full {
 		m.lastFull = time.Now()
+	}
+	if m.unchangedMaps++; changed || !full {
+		m.unchangedMaps = 0
 	}
 }
 

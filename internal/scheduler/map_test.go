@@ -344,3 +344,24 @@ func TestAnEmptyMapIsAMap(t *testing.T) {
 		t.Errorf("got probes %v, or an error said, want neither", r.probes)
 	}
 }
+
+// An API that answers 404 to reports and has other replicas in each map is asked once a
+// second: each map brings reports at once, and so the next 404.
+func TestWhile404sGoOnAndTheMapChangesItIsFetchedOnceASecond(t *testing.T) {
+	answers := 0
+	r := newRig(t, func(context.Context, *statusapi.Map) (*statusapi.Map, error) {
+		answers++
+		time.Sleep(20 * time.Millisecond)
+		return mapOf(t, names(answers, 1)...), nil
+	})
+	r.onPut = func(statusapi.Verdict) { r.unknown() }
+	r.run(func() {
+		r.until(10*time.Second + time.Millisecond)
+		if got := len(r.asked); got > 12 {
+			t.Errorf("the map was asked for %d times in 10 s, want 12 at most", got)
+		}
+		if last := r.asked[len(r.asked)-1].at; last < 9*time.Second {
+			t.Errorf("the map was last asked for after %v, want again a second after the one before", last)
+		}
+	})
+}
