@@ -22,7 +22,7 @@ type resolver struct {
 	mu         sync.Mutex // protects all following fields
 	cycleNo    int
 	names      map[string]*name
-	resolved   time.Time // when a look-up last had an answer of any name
+	resolved   time.Time // when a look-up by the nameservers last had an answer, of any name
 	resolvedIn int       // in which cycle that was
 	notified   map[string]time.Time
 }
@@ -35,6 +35,10 @@ type name struct {
 	last     *lookupCall // the youngest look-up
 	lastGood goodAddrs
 }
+
+// asksServers reports whether n last had its addresses of a nameserver: that it has none,
+// or has some again, says something of them. A name of the hosts file and localhost do not.
+func (n *name) asksServers() bool { return len(n.lastGood.addrs) > 0 && !n.lastGood.local }
 
 // lookupCall is a look-up that several attempts may wait for.
 type lookupCall struct {
@@ -224,7 +228,9 @@ func (r *resolver) finish(n *name, c *lookupCall, found hostAddrs, err error) {
 	default:
 		return
 	}
-	r.resolved, r.resolvedIn = c.ended, r.cycleNo
+	if !found.local {
+		r.resolved, r.resolvedIn = c.ended, r.cycleNo
+	}
 	if left := found.total - len(found.addrs); found.total > maxAddresses && left > 0 {
 		r.warnHourlyLocked(n.host, fmt.Sprintf("%d addresses: %d of them are used", found.total, len(found.addrs)))
 	}

@@ -137,6 +137,9 @@ func TestHostsAreAskedBeforeDNS(t *testing.T) {
 		if got := texts(addrs); got != want {
 			t.Errorf("%s: got %q, %v, want %q", host, got, err, want)
 		}
+		if !r.resolved.IsZero() {
+			t.Errorf("%s: got it taken for an answer of a nameserver", host)
+		}
 	}
 	if asked := server.questions(); len(asked) > 0 {
 		t.Errorf("a nameserver was asked %q, want nothing", asked)

@@ -28,7 +28,7 @@ func (r *resolver) deny(ctx context.Context, c *lookupCall, n *name, t Target, w
 	believed := len(calls) == 0
 	began := time.Now()
 	for _, control := range calls {
-		if _, err := r.await(ctx, control, t, max(0, wait-time.Since(began))); err == nil {
+		if found, err := r.await(ctx, control, t, max(0, wait-time.Since(began))); err == nil && !found.local {
 			believed = true
 		}
 	}
@@ -72,13 +72,13 @@ func (r *resolver) askControls(ctx context.Context, n *name, wait time.Duration)
 	return calls, hosts
 }
 
-// controlsLocked returns the names nearest to n that had addresses, the nearest first.
-// The caller holds the lock.
+// controlsLocked returns the names nearest to n that had addresses of a nameserver, the
+// nearest first. The caller holds the lock.
 func (r *resolver) controlsLocked(n *name) []*name {
 	var nearest []*name
 	seen := 0
 	for _, other := range r.names {
-		if other == n || len(other.lastGood.addrs) == 0 {
+		if other == n || !other.asksServers() {
 			continue
 		}
 		if seen++; seen > maxCandidates {

@@ -13,7 +13,8 @@ func TestDenialOfEveryNameIsNotBelieved(t *testing.T) {
 	for name, hosts := range map[string][]string{
 		"all there are": {"a.lan", "b.lan", "c.lan"},
 		"two":           {"a.lan", "b.lan"},
-		"a private zone, while public names resolve": {"a.lan", "b.lan", "c.lan", "www.example.org", "example.com", "x.example.net"},
+		"two, beside a name that this host knows by itself": {"a.lan", "b.lan", "localhost"},
+		"a private zone, while public names resolve":        {"a.lan", "b.lan", "c.lan", "www.example.org", "example.com", "x.example.net"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -21,6 +21,7 @@ type hostAddrs struct {
 	total     int          // how many the name has
 	names     []string     // that led to them, but for those of the hosts file
 	truncated bool         // some of them are not known
+	local     bool         // this host knows them by itself: no nameserver was asked
 }
 
 // stub is a stub resolver: it looks names up as glibc does, in the hosts file
@@ -75,10 +76,10 @@ func (s *stub) exchange(ctx context.Context, server netip.AddrPort, q dnsQuestio
 // *serverError, or the cause of ctx's end.
 func (s *stub) lookup(ctx context.Context, host string, within time.Duration, partly func(hostAddrs)) (hostAddrs, error) {
 	if addrs := s.hosts.get().addrs(host); len(addrs) > 0 {
-		return s.merge(splitFamilies(addrs)), nil
+		return s.local(addrs), nil
 	}
 	if isLocalhost(host) {
-		return s.merge(splitFamilies(loopbackAddrs())), nil
+		return s.local(loopbackAddrs()), nil
 	}
 	c := s.resolvConf.get()
 	names := c.candidates(host)
@@ -98,6 +99,13 @@ func (s *stub) lookup(ctx context.Context, host string, within time.Duration, pa
 		}
 	}
 	return hostAddrs{}, cmp.Or(unknown, errNoName)
+}
+
+// local returns the result of a look-up that addrs answer without a nameserver.
+func (s *stub) local(addrs []netip.Addr) hostAddrs {
+	found := s.merge(splitFamilies(addrs))
+	found.local = true
+	return found
 }
 
 // lateFamily bounds the wait for the second family once the first has answered with

@@ -53,14 +53,25 @@ func (r *resolver) serveStale(n *name, t Target, err error, wait time.Duration) 
 	return hostAddrs{addrs: n.lastGood.addrs, names: n.lastGood.names}, nil
 }
 
-// failsAlone reports whether other names were resolved since n began to fail, in
+// failsAlone reports whether nameservers resolved other names since n began to fail, in
 // this cycle or the one before it, or, where there is no other name to tell by,
-// whether a nameserver answered. The caller holds the lock.
+// whether one answered. The caller holds the lock.
 func (r *resolver) failsAlone(n *name, answered bool) bool {
-	if len(r.names) == 1 {
+	if !r.hasOtherLocked(n) {
 		return answered
 	}
 	return r.resolved.After(n.lastGood.failed) && r.resolvedIn >= r.cycleNo-1
+}
+
+// hasOtherLocked reports whether nameservers are asked for another name than n, as far as
+// is known. The caller holds the lock.
+func (r *resolver) hasOtherLocked(n *name) bool {
+	for _, other := range r.names {
+		if other != n && !other.lastGood.local {
+			return true
+		}
+	}
+	return false
 }
 
 // warn passes a hint to the operator. It does not wait for the log: one that is
