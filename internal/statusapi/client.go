@@ -277,17 +277,19 @@ func (c *Client) backoff(_, _ time.Duration, _ int, resp *http.Response) time.Du
 	return c.pause(retryAfter(resp))
 }
 
-// noteTimeout counts the requests in a row that ended without an answer in time.
+// noteTimeout reports whether err is that of a request without an answer in time, and counts those in a row.
 // After three of them it closes the idle connections: a NAT may have dropped their
 // state silently.
-func (c *Client) noteTimeout(err error) {
+func (c *Client) noteTimeout(err error) bool {
 	netErr, ok := errors.AsType[net.Error](err)
+	timedOut := ok && netErr.Timeout()
 	switch {
 	case err == nil:
 		c.timeouts.Store(0)
-	case ok && netErr.Timeout() && c.timeouts.Add(1)%timeoutsInARow == 0:
+	case timedOut && c.timeouts.Add(1)%timeoutsInARow == 0:
 		c.closeIdle()
 	}
+	return timedOut
 }
 
 // translate turns err into a sentence for an operator, with secrets masked; nil

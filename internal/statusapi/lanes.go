@@ -3,6 +3,7 @@ package statusapi
 import (
 	"net/http"
 	"sync"
+	"time"
 )
 
 const (
@@ -29,6 +30,7 @@ type lane struct {
 	client   *http.Client
 	inFlight int
 	open     bool
+	answered time.Time // the last time
 }
 
 // carries returns how many requests lane i carries at a time. A lane is open, and known
@@ -69,20 +71,25 @@ func (l *lanes) enter(base *http.Client) *lane {
 	return chosen
 }
 
-// leave notes that a request over a lane has ended, with resp or, if it is nil, without
-// an answer.
-func (l *lanes) leave(lane *lane, resp *http.Response) {
+// leave notes that a request over a lane, which began then, has ended, with resp or, if it
+// is nil, without an answer. It reports whether the lane has answered none since.
+func (l *lanes) leave(lane *lane, began time.Time, resp *http.Response) (mute bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lane.inFlight--
-	if resp == nil || lane.open == (resp.ProtoMajor == 2) {
-		return
+	if resp == nil {
+		return lane.answered.Before(began)
+	}
+	lane.answered = time.Now()
+	if lane.open == (resp.ProtoMajor == 2) {
+		return false
 	}
 	if lane.open = !lane.open; lane.open {
 		l.open++
 	} else {
 		l.open--
 	}
+	return false
 }
 
 // carry returns how many requests all lanes carry at a time, including those that try a

@@ -3,10 +3,13 @@ package statusapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -46,11 +49,17 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 	// and is not sent.
 	req.Header["Idempotency-Key"] = []string{}
 
-	lane := c.lanes.enter(c.http)
+	var used net.Conn
+	req = req.WithContext(httptrace.WithClientTrace(request, &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { used = got.Conn },
+	}))
+	lane, began := c.lanes.enter(c.http), time.Now()
 	resp, err := lane.client.Do(req)
-	c.lanes.leave(lane, resp)
+	mute := c.lanes.leave(lane, began, resp)
 	stop()
-	c.noteTimeout(err)
+	if c.noteTimeout(err) && mute && used != nil {
+		abandon(used)
+	}
 	if err != nil {
 		cancel()
 		return c.translate(err)
@@ -65,6 +74,16 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 		return ErrWebPage
 	}
 	return nil
+}
+
+// abandon closes an HTTP/2 connection over which no report was answered for as long as a
+// request may take: what is behind it may have gone, while a new one would lead to where
+// answers come from. (One of HTTP/1.1 is closed by the time that its request has failed.)
+func abandon(used net.Conn) {
+	if over, ok := used.(*tls.Conn); ok {
+		used = over.NetConn() // without a farewell, which may have to wait
+	}
+	used.Close()
 }
 
 // readBody reads the body of an answer to its end in the background, so that the

@@ -250,20 +250,20 @@ func TestOneLaneWithoutHTTP2(t *testing.T) {
 		return entered
 	}
 	for _, lane := range enter(2 * maxConns) {
-		if l.leave(lane, answer(1)); lane != l.lanes[0] || lane.client != base {
+		if l.leave(lane, time.Now(), answer(1)); lane != l.lanes[0] || lane.client != base {
 			t.Fatal("got another lane, want one for all")
 		}
 	}
-	l.leave(l.enter(base), answer(2))
+	l.leave(l.enter(base), time.Now(), answer(2))
 	for _, lane := range enter(streams + 1) {
-		l.leave(lane, answer(2))
+		l.leave(lane, time.Now(), answer(2))
 	}
 	if now, most := l.carry(); now != 2*(streams+1) || most != maxLanes*streams {
 		t.Errorf("over HTTP/2: got %d at a time, want two lanes", now)
 	}
 	// A proxy comes in between, which does not speak it.
 	for _, lane := range enter(streams + 1) {
-		l.leave(lane, answer(1))
+		l.leave(lane, time.Now(), answer(1))
 	}
 	if now, most := l.carry(); now != maxConns-spareConns || most != now || l.open != 0 {
 		t.Errorf("over HTTP/1.1 again: got %d and %d at a time, %d lanes, want one lane", now, most, l.open)

@@ -1,0 +1,113 @@
+package statusapi
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+)
+
+// overHTTP2 returns a client of a server that handles requests so over HTTP/2, and the number
+// of connections that were made.
+func overHTTP2(t *testing.T, handle http.HandlerFunc) (*Client, *atomic.Int32) {
+	t.Helper()
+	connections := new(atomic.Int32)
+	server := httptest.NewUnstartedServer(handle)
+	server.EnableHTTP2 = true
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c := New(server.URL, testToken, testAgent, paced(time.Minute))
+	t.Cleanup(c.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	return c, connections
+}
+
+// TestAConnectionThatAnswersNothingIsLeft: it is alive, and what is behind it is gone. It is
+// never idle, since others have begun by the time that a report has failed.
+func TestAConnectionThatAnswersNothingIsLeft(t *testing.T) {
+	var first atomic.Value
+	var asked atomic.Int32
+	c, connections := overHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		if first.CompareAndSwap(nil, r.RemoteAddr) || first.Load() != r.RemoteAddr {
+			return
+		}
+		asked.Add(1)
+		<-r.Context().Done()
+	})
+	v := verdict("s", "n", "tcp://a:1", probe.Healthy)
+	if err := c.Report(t.Context(), v, time.Minute); err != nil {
+		t.Fatalf("the first report: %v", err)
+	}
+	c.http.Timeout = 500 * time.Millisecond
+	var taken atomic.Bool
+	var reporters sync.WaitGroup
+	for range 4 {
+		reporters.Go(func() {
+			for range 6 {
+				if c.Report(t.Context(), v, time.Minute) == nil {
+					taken.Store(true)
+				}
+				if taken.Load() {
+					return
+				}
+			}
+		})
+		time.Sleep(c.http.Timeout / 4)
+	}
+	reporters.Wait()
+	if !taken.Load() || asked.Load() == 0 || connections.Load() < 2 {
+		t.Errorf("got %d reports that hung, %d connections, and one taken: %v; want one over a second connection",
+			asked.Load(), connections.Load(), taken.Load())
+	}
+}
+
+// TestAConnectionThatAnswersOthersIsKept: a single report hangs.
+func TestAConnectionThatAnswersOthersIsKept(t *testing.T) {
+	hangs := make(chan struct{})
+	c, connections := overHTTP2(t, func(_ http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "tcp://hangs:1") {
+			close(hangs)
+			<-r.Context().Done()
+		}
+	})
+	other := verdict("s", "n", "tcp://a:1", probe.Healthy)
+	if err := c.Report(t.Context(), other, time.Minute); err != nil {
+		t.Fatalf("the first report: %v", err)
+	}
+	c.http.Timeout = 2 * time.Second
+	over := make(chan error)
+	go func() { over <- c.Report(t.Context(), verdict("s", "n", "tcp://hangs:1", probe.Healthy), time.Minute) }()
+	<-hangs
+	for waiting := true; waiting; {
+		select {
+		case err := <-over:
+			if waiting = false; err == nil {
+				t.Error("the report that hangs: got it taken")
+			}
+		default:
+			if err := c.Report(t.Context(), other, time.Minute); err != nil {
+				t.Errorf("a report beside it: %v", err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if got := connections.Load(); got != 1 {
+		t.Errorf("got %d connections, want the one", got)
+	}
+}
