@@ -165,6 +165,9 @@ func startConnect(fd int, sa unix.Sockaddr) (bool, error) {
 		if refused := fromRefusedSend(addrIn(sa), err); refused != nil {
 			return false, refused
 		}
+		if sa, ok := sa.(*unix.SockaddrInet6); ok && err == unix.EINVAL && sa.ZoneId == 0 && addrIn(sa).IsLinkLocalUnicast() {
+			return false, &Error{Kind: KindLocal, Reason: noZone, Err: err}
+		}
 		return false, fromSyscall("connecting", err)
 	}
 	// On loopback the handshake is over by now. Asking costs less than putting the

@@ -130,6 +130,9 @@ func fromSyscall(call string, err error) *Error {
 	return &Error{Kind: KindLocal, Reason: call + ": " + err.Error(), Err: err}
 }
 
+// noZone is the reason why a link-local address without a zone leads nowhere.
+const noZone = "a link-local address needs a zone, as in fe80::1%eth0"
+
 // prohibited is the reason of an ICMP message of the kind "administratively
 // prohibited".
 const prohibited = "prohibited by a firewall or router"

@@ -185,7 +185,7 @@ func fromSend(addr netip.Addr, err error) *Error {
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		reason = "this host has no address of this family to send from (is IPv6 disabled?)"
 	case errors.Is(err, unix.EINVAL) && addr.Is6() && addr.IsLinkLocalUnicast() && addr.Zone() == "":
-		reason = "a link-local address needs a zone, as in fe80::1%eth0"
+		reason = noZone
 	default:
 		if refused := fromRefusedSend(addr, err); refused != nil {
 			return refused

@@ -353,6 +353,15 @@ func TestLocalTrouble(t *testing.T) {
 	}
 }
 
+// The kernel says of it what it says of a blackhole route.
+func TestConnectingToALinkLocalAddressNeedsAZone(t *testing.T) {
+	_, err := newConnector().connect(t.Context(), netip.MustParseAddrPort("[fe80::1]:9"), within(10*time.Second))
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		t.Skip("this host has no IPv6")
+	}
+	wantFailure(t, err, KindLocal, "a link-local address needs a zone, as in fe80::1%eth0")
+}
+
 func TestOutOfFilesIsLocal(t *testing.T) {
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
