@@ -23,6 +23,7 @@ type watchedFile[T any] struct {
 	checked time.Time
 	stamp   fileStamp
 	loaded  bool
+	settled bool // it was there when it was looked at, and had not just been written
 	value   T
 }
 
@@ -34,21 +35,24 @@ type fileStamp struct {
 }
 
 const (
-	watchInterval = 2 * time.Second // how often it is looked whether the file changed
+	watchInterval = 2 * time.Second // how often it is looked whether a settled file changed
 	maxConfigFile = 16 << 20        // of hosts files that block advertising, a few MiB
 )
 
 // get returns the parsed content of the file. A file that does not exist is empty;
-// while one cannot be read for another reason, its last content is used.
+// while one cannot be read for another reason, its last content is used. A file that is
+// being written may be half there, so it is looked at again each time until it has settled:
+// the further attempts of a replica see the rest.
 func (w *watchedFile[T]) get() T {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.loaded && time.Since(w.checked) < watchInterval {
+	if w.loaded && w.settled && time.Since(w.checked) < watchInterval {
 		return w.value
 	}
 	w.checked = time.Now()
 	info, err := os.Stat(w.path)
 	stamp := fileStamp{}
+	w.settled = err == nil && w.checked.Sub(info.ModTime()) >= watchInterval
 	if err == nil {
 		stamp = fileStamp{info.ModTime(), info.Size(), inode(info)}
 	}
