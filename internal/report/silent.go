@@ -19,7 +19,7 @@ type Severer interface {
 
 // reach is what the ends of requests say of the way to the Status API.
 type reach struct {
-	heard time.Time // when a request last had an answer, if only a refusal
+	heard time.Time // when a request last had an answer, if only a refusal or a disconnect
 	lost  time.Time // when one last ended without any
 	began time.Time // when it was noticed that nothing at all answers; zero while it does
 	ended time.Time // when that last was over
@@ -30,7 +30,7 @@ type reach struct {
 }
 
 // Silence returns when it was noticed that nothing at all answers reports, not even with a
-// refusal, zero if something does; and when the last silence that is over ended, zero if
+// refusal or a disconnect, zero if something does; and when the last silence that is over ended, zero if
 // there was none. The Status API is silent if the last request that ended had no answer, or
 // one hangs and nothing was answered since it began; but not while nothing waits to be sent,
 // since nothing would end the silence then. At its end, Stale yields a value.
@@ -60,9 +60,10 @@ func (o *Outbox) TakeRecalled() []statusapi.Verdict {
 // hear notes the end of a request with err.
 func (o *Outbox) hear(now time.Time, err error) {
 	_, refused := errors.AsType[*statusapi.UnavailableError](err)
+	_, disconnected := errors.AsType[*statusapi.DisconnectedError](err)
 	switch meaning := outcomeOf(err); {
 	case meaning == cut:
-	case meaning == unavailable && !refused:
+	case meaning == unavailable && !refused && !disconnected:
 		o.reach.lost = now
 		o.noteSilence(now)
 	default:

@@ -15,7 +15,7 @@ import (
 func TestAPIThatAnswersIsNotSilent(t *testing.T) {
 	for name, err := range map[string]error{
 		"takes": nil, "is down": refusing(500, 0), "throttles": refusing(429, 0), "refuses the token": refusing(401, 0),
-		"knows no replica": refusing(404, 0), "rejects": refusing(422, 0), "is behind a web page": statusapi.ErrWebPage,
+		"knows no replica": refusing(404, 0), "rejects": refusing(422, 0), "is behind a web page": statusapi.ErrWebPage, "disconnects": &statusapi.DisconnectedError{Reason: "EOF"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t, 10, time.Minute, always(err, 4*time.Second))

@@ -84,3 +84,11 @@ func retryAfter(resp *http.Response) time.Duration {
 	}
 	return 0
 }
+
+// DisconnectedError is the end of a connection before the answer, by the other side: so the
+// network to it works. A connection that was refused is none: a firewall of this host may
+// have done that.
+type DisconnectedError struct{ Reason string }
+
+// Error returns the reason.
+func (e *DisconnectedError) Error() string { return e.Reason }
