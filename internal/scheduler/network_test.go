@@ -217,7 +217,7 @@ func isolate(t *testing.T, seed uint64, lasts func(*rand.Rand) time.Duration) (b
 // its end, no replica that is up is ever reported dead. Those that died meanwhile are, soon
 // after.
 func TestNetworkOfThisHostIsGone(t *testing.T) {
-	const runs = 300
+	const runs = 150
 	silences := 0
 	for seed := range uint64(runs) {
 		broken, noticed := isolate(t, seed, func(random *rand.Rand) time.Duration {
@@ -243,7 +243,7 @@ func TestNetworkOfThisHostIsGone(t *testing.T) {
 // the API to be known to be silent. Where others are up in the same second, the network is
 // taken to work: that is left.
 func TestNetworkOfThisHostIsGoneForSeconds(t *testing.T) {
-	const runs = 300
+	const runs = 150
 	var wrong []string
 	failed := 0
 	for seed := range uint64(runs) {

@@ -74,7 +74,7 @@ func TestFloodsOfHTTP2CostNoMemory(t *testing.T) {
 			c := New("https"+strings.TrimPrefix(endpoint, "http"), testToken, testAgent, paced(10*time.Millisecond))
 			c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
 			before := held()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			if m, err := c.FetchMap(ctx, nil); err == nil {
 				t.Errorf("got the map %v, want an error", m)
