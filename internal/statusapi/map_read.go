@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/redact"
 )
 
 const (
 	maxValue = 2 << 20 // bytes of a map's text that are held at a time: two matches take a third of them, escaped
 	maxDepth = 10_000  // of skipped values; encoding/json has the same bound
+	mostText = 500     // bytes of an error of encoding/json
 )
 
 var (
@@ -136,7 +139,12 @@ func (r *mapReader) wrong(err error) error {
 	return protocolError(err)
 }
 
+// protocolError returns the error of a map that err says is wrong. An error of package json
+// repeats a number of any length, so a text beyond mostText is cut.
 func protocolError(err error) error {
+	if text := err.Error(); len(text) > mostText {
+		err = errors.New((*redact.Masker)(nil).Quote(text))
+	}
 	return fmt.Errorf("map is not what the protocol has: %w", err)
 }
 

@@ -491,6 +491,7 @@ func FuzzDecodeMap(f *testing.F) {
 		`{"data":{"services":[{"id":"s","nodes":[{"id":"n","http":{"status":{"healthy_above":200},"body":{"dead_match":"x"}}}]}]}}`,
 		`{"data":{"services":[{"id":"../..","nodes":[]}]}}{}`,
 		`[[[[[[`, `<html>`, ``,
+		`{"data":{"services":[{"id":"s","nodes":` + strings.Repeat("7", 2000) + `}]}}`,
 	} {
 		f.Add(seed)
 	}
