@@ -158,7 +158,7 @@ func TestRefusedForAnHour(t *testing.T) {
 		{404, 31, 1, 60, 5*time.Second + pace.Recovery},
 		{422, 31, 1, 60, 5*time.Second + pace.Recovery},
 	} {
-		s := &simulation{replicas: 2000, interval: 2 * time.Minute, deadAfter: 10 * time.Second, rtt: 20 * time.Millisecond,
+		s := &simulation{replicas: 500, interval: 2 * time.Minute, deadAfter: 10 * time.Second, rtt: 20 * time.Millisecond,
 			delays: []time.Duration{5 * time.Millisecond}, fault: fault{name: fmt.Sprint(tt.code), err: refusal(tt.code, 0), lasts: lasts},
 			faultAt: from + 7*time.Second, slack: 2 * time.Hour}
 		s.run(t, from+lasts+5*time.Minute)

@@ -97,9 +97,10 @@ func held() uint64 {
 }
 
 // floodBy waits for a request, answers it by first, and then sends again and again, until
-// floodSize or the client has had enough. It calls look now and then.
+// floodSize, the client has had enough, or two seconds. It calls look now and then.
 func floodBy(conn net.Conn, first, again string, look func()) {
 	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(2 * time.Second)) // each ping or setting costs an answer
 	if _, err := io.ReadFull(conn, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))); err != nil {
 		return
 	}
