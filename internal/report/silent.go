@@ -24,6 +24,7 @@ type reach struct {
 	began time.Time // when it was noticed that nothing at all answers; zero while it does
 	ended time.Time // when that last was over
 
+	searched bool   // for deaths to be recalled, in this silence
 	ups      uint32 // counts the verdicts that were measured and are not dead
 	recalled uint32 // ups when deaths were last recalled
 	recalls  []statusapi.Verdict
@@ -69,7 +70,7 @@ func (o *Outbox) hear(now time.Time, err error) {
 	default:
 		o.reach.heard = now
 		if !o.reach.began.IsZero() {
-			o.reach.began, o.reach.ended = time.Time{}, now
+			o.reach.began, o.reach.ended, o.reach.searched = time.Time{}, now, false
 			o.signalStale()
 		}
 	}
@@ -86,9 +87,13 @@ func (o *Outbox) noteSilence(now time.Time) {
 	if o.reach.began.IsZero() {
 		o.reach.began = now
 	}
+	if o.reach.searched || !hangs && now.Sub(o.reach.began) < pace.StatusLine {
+		return
+	}
+	o.reach.searched = true
 	// Once for all that were seen in a row: if every replica is dead and the API answers
 	// slowly, no death would ever be taken.
-	if o.reach.recalled != o.reach.ups && (hangs || now.Sub(o.reach.began) >= pace.StatusLine) {
+	if o.reach.recalled != o.reach.ups {
 		o.recall(now)
 	}
 }

@@ -213,6 +213,7 @@ func TestDeathThatTheAPIDidNotTakeIsRecalled(t *testing.T) {
 		{"before the API is silent", []func(*bench, *network){breaks(false), dead, after(4 * time.Second), func(_ *bench, n *network) { n.mend() }}, false},
 		{"another is up since", []func(*bench, *network){breaks(false), dead, others(probe.Sick), after(5 * time.Second)}, false},
 		{"another is up since, as before", []func(*bench, *network){breaks(false), dead, func(b *bench, _ *network) { b.Renew(plain(1, probe.Healthy)) }, after(5 * time.Second)}, false},
+		{"seen in the silence, which the scheduler knows of", []func(*bench, *network){breaks(false), others(probe.Sick), after(6 * time.Second), dead, after(6 * time.Second)}, false},
 		{"the page has it", []func(*bench, *network){dead, after(time.Second), breaks(false), func(b *bench, _ *network) { b.Renew(plain(0, probe.Dead)) }, after(5 * time.Second)}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
