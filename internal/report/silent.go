@@ -31,8 +31,8 @@ type reach struct {
 }
 
 // Silence returns when it was noticed that nothing at all answers reports, not even with a
-// refusal or a disconnect, zero if something does; and when the last silence that is over ended, zero if
-// there was none. The Status API is silent if the last request that ended had no answer, or
+// refusal or a disconnect, zero if something does; and when the last silence that is over
+// ended, zero if there was none. The Status API is silent if the last request that ended had no answer, or
 // one hangs and nothing was answered since it began; but not while nothing waits to be sent,
 // since nothing would end the silence then. At its end, Stale yields a value.
 func (o *Outbox) Silence() (began, ended time.Time) {

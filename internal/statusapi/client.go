@@ -279,9 +279,9 @@ func (c *Client) backoff(_, _ time.Duration, _ int, resp *http.Response) time.Du
 	return c.pause(retryAfter(resp))
 }
 
-// noteTimeout reports whether err is that of a request without an answer in time, and counts those in a row.
-// After three of them it closes the idle connections: a NAT may have dropped their
-// state silently.
+// noteTimeout reports whether err is that of a request without an answer in time, and
+// counts those in a row. After three of them it closes the idle connections: a NAT may
+// have dropped their state silently.
 func (c *Client) noteTimeout(err error) bool {
 	netErr, ok := errors.AsType[net.Error](err)
 	timedOut := ok && netErr.Timeout()

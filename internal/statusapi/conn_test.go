@@ -3,8 +3,6 @@ package statusapi
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -108,9 +106,7 @@ func TestSeveredConnectionsDeliverNothing(t *testing.T) {
 	defer server.Close()
 	c := New(server.URL, testToken, testAgent, paced(time.Minute))
 	defer c.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	trust(c, server)
 	r := verdict("s", "n", "tcp://a:1", probe.Dead)
 	if err := c.Report(t.Context(), r, time.Minute); err != nil {
 		t.Fatal(err)

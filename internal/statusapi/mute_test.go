@@ -1,8 +1,6 @@
 package statusapi
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -32,9 +30,7 @@ func overHTTP2(t *testing.T, handle http.HandlerFunc) (*Client, *atomic.Int32) {
 	t.Cleanup(server.Close)
 	c := New(server.URL, testToken, testAgent, paced(time.Minute))
 	t.Cleanup(c.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	trust(c, server)
 	return c, connections
 }
 

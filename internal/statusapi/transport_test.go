@@ -156,6 +156,13 @@ func TestNoTLSBelow12(t *testing.T) {
 	}
 }
 
+// trust has c trust the certificate of server.
+func trust(c *Client, server *httptest.Server) {
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+}
+
 func TestHTTP2WhereOffered(t *testing.T) {
 	var connections, others atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -173,9 +180,7 @@ func TestHTTP2WhereOffered(t *testing.T) {
 	defer server.Close()
 	c := New(server.URL, testToken, testAgent, paced(time.Minute))
 	defer c.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	trust(c, server)
 
 	report(t, c, 1, 1)
 	report(t, c, 8, 10)
@@ -214,9 +219,7 @@ func TestFewConnectionsForManyStreams(t *testing.T) {
 	defer server.Close()
 	c := New(server.URL, testToken, testAgent, paced(time.Minute))
 	defer c.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	trust(c, server)
 
 	wantCarried := func(wantNow, wantMost int) {
 		t.Helper()
