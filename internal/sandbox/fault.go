@@ -1,10 +1,13 @@
 package sandbox
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -100,7 +103,29 @@ func HangInBody() Fault {
 		if !ok {
 			return
 		}
-		serve(&endlessWriter{ResponseWriter: w}, r)
+		endless := &endlessWriter{ResponseWriter: w}
+		if serve(endless, r); endless.code == http.StatusNotModified {
+			return
+		}
+		if http.NewResponseController(w).Flush() == nil {
+			<-r.Context().Done()
+		}
+		abort()
+	}
+}
+
+// HangAfter lets the protocol answer, and then reads no other request from that
+// connection, though it stays open: as behind a worker that hangs, or a middlebox that
+// has forgotten it. Over HTTP/2 it hangs no other request.
+func HangAfter() Fault {
+	return func(w http.ResponseWriter, r *http.Request) {
+		serve, ok := r.Context().Value(protocolKey{}).(http.HandlerFunc)
+		if !ok {
+			return
+		}
+		whole := &wholeWriter{ResponseWriter: w}
+		serve(whole, r)
+		whole.send()
 		if http.NewResponseController(w).Flush() == nil {
 			<-r.Context().Done()
 		}
@@ -112,23 +137,43 @@ func HangInBody() Fault {
 // in for.
 type protocolKey struct{}
 
-// endlessWriter sends an answer without its length.
+// endlessWriter sends an answer without its length, and keeps its status.
 type endlessWriter struct {
 	http.ResponseWriter
-	started bool
+	code int // 0 until it is sent
 }
 
 func (w *endlessWriter) WriteHeader(code int) {
-	w.started = true
+	w.code = code
 	w.Header().Del("Content-Length")
 	w.ResponseWriter.WriteHeader(code)
 }
 
 func (w *endlessWriter) Write(b []byte) (int, error) {
-	if !w.started {
+	if w.code == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// wholeWriter keeps an answer until it is sent with its length, so that a client knows
+// its end.
+type wholeWriter struct {
+	http.ResponseWriter
+	code int
+	body bytes.Buffer
+}
+
+func (w *wholeWriter) WriteHeader(code int) { w.code = code }
+
+func (w *wholeWriter) Write(b []byte) (int, error) { return w.body.Write(b) }
+
+func (w *wholeWriter) send() {
+	if w.code != http.StatusNotModified { // which has none
+		w.Header().Set("Content-Length", strconv.Itoa(w.body.Len()))
+	}
+	w.ResponseWriter.WriteHeader(cmp.Or(w.code, http.StatusOK))
+	_, _ = w.ResponseWriter.Write(w.body.Bytes())
 }
 
 // Disconnect ends the connection (over HTTP/2 the stream) without an answer.

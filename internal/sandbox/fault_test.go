@@ -53,6 +53,7 @@ func TestHangs(t *testing.T) {
 		{"before the status line", Hang(), "", 0},
 		{"in the head", HangInHead(), "HTTP/1.1 200 OK\r\nContent-Ty", 0},
 		{"in the body", HangInBody(), "HTTP/1.1 200 OK\r\n", 1},
+		{"after the answer", HangAfter(), "HTTP/1.1 200 OK\r\n", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := serve(t, Options{Map: small()})
@@ -103,6 +104,36 @@ func TestBodyOfAMapHangs(t *testing.T) {
 	cancel()
 	if _, err := res.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("the body ended with %v, want it to hang until the client leaves", err)
+	}
+}
+
+// TestHangsAfterAnAnswerThatIsWhole: a client may send another request, which nobody reads.
+func TestHangsAfterAnAnswerThatIsWhole(t *testing.T) {
+	c := serve(t, Options{Map: small()})
+	defer c.server.Break(All, HangAfter())()
+	conn := c.rawReport(t)
+	r := bufio.NewReader(conn)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(res.Body); err != nil || res.ContentLength != 0 {
+		t.Errorf("got %d bytes announced, %v, want an answer that ends", res.ContentLength, err)
+	}
+	if _, err := conn.Write([]byte("GET /v1/probes/local HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	waits(t, conn, r)
+	c.fetch(t, 0, 200) // over another connection
+}
+
+// TestAnAnswerWithoutABodyDoesNotHangInIt: its connection is used again.
+func TestAnAnswerWithoutABodyDoesNotHangInIt(t *testing.T) {
+	c := serve(t, Options{Map: small()})
+	date := c.fetch(t, 0, 200).Data.Date
+	defer c.server.Break(Maps, HangInBody())()
+	for range 3 {
+		c.fetch(t, date, 304)
 	}
 }
 
