@@ -78,6 +78,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		return
 	}
 	meaning := outcomeOf(err)
+	e.hung, e.patient = e.age == hung, e.patient || meaning != cut
 	o.observed.answered(now, e.began, meaning)
 	switch meaning {
 	case taken, webPage:
@@ -93,6 +94,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		o.observed.is(now, status.APIAnswers, nil)
 		o.success(now, e)
 		o.queue.done(now, e)
+		o.takenPromptly(now, e)
 	case cut:
 		o.queue.wait(now, e, now)
 	case unauthorized:

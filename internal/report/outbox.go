@@ -71,6 +71,7 @@ type Outbox struct {
 	breaker  breaker
 	gate     gate
 	reach    reach
+	prompt   prompt
 	inFlight requests
 	observed observations
 
@@ -135,7 +136,7 @@ func (o *Outbox) Forget() {
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
 	o.gate.open()
-	o.reach = reach{}
+	o.reach, o.prompt = reach{}, prompt{}
 	o.catchUp, o.backlog = false, 0
 	select {
 	case <-o.outdated:

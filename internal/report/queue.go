@@ -39,6 +39,7 @@ type entry struct {
 	lot      uint32   // its place in trials, see byLot
 	recovery bool     // the page shows the replica dead, though it is up
 	last     bool     // it failed, and beyond its deadline or another one was taken since
+	hung     bool     // its last request had no status line within pace.StatusLine
 	deadline time.Time
 	due      time.Time
 
@@ -288,7 +289,7 @@ func (q *queue) take() *entry {
 // done removes e, whose verdict was taken or dropped, unless a newer verdict came
 // meanwhile.
 func (q *queue) done(now time.Time, e *entry) {
-	e.failures, e.tried, e.notBefore, e.rejected = 0, time.Time{}, time.Time{}, false
+	e.failures, e.tried, e.notBefore, e.rejected, e.hung = 0, time.Time{}, time.Time{}, false, false
 	if e.phase == dirty {
 		q.wait(now, e, now)
 		return

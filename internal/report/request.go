@@ -17,6 +17,8 @@ type request struct {
 	cut        time.Time // when it is cancelled if it hangs; zero: at its timeout
 	age        age
 	failed     bool      // it was counted as failed
+	patient    bool      // it keeps its time though it hangs alone, or had it
+	fresh      bool      // it has a connection of its own
 	generation int       // of the breaker when it began
 	trial      bool      // of the breaker
 	gate       time.Time // the time of the closing of the gate that allowed it

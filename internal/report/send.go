@@ -119,8 +119,8 @@ func (o *Outbox) ageRequests(now time.Time) {
 	o.cut(now)
 }
 
-// cut breaks off requests that hang beyond the report deadline of their replica.
-// While nothing is taken, others would hang too: then it breaks off one, where
+// cut breaks off requests that hang beyond the report deadline of their replica, or
+// alone. While nothing is taken, others would hang too: then it breaks off one, where
 // a trial may begin and nothing else is there to be tried.
 func (o *Outbox) cut(now time.Time) {
 	held := o.trialsOnly()
@@ -128,7 +128,7 @@ func (o *Outbox) cut(now time.Time) {
 		return
 	}
 	for e := o.inFlight.first; e != nil && e.age == hung; e = e.next { // before that none is
-		if e.overdue(now) {
+		if e.overdue(now) || !held && !e.patient && o.hangsAlone(e) {
 			e.cut = time.Time{}
 			e.cancel()
 			if held {
@@ -238,7 +238,8 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 // begin begins the request of e and returns its context.
 func (o *Outbox) begin(now time.Time, e *entry) context.Context {
 	ctx, cancel := context.WithCancel(o.running.ctx)
-	e.request = request{sent: e.verdict, promise: o.promise, began: now, cancel: cancel}
+	e.request = request{sent: e.verdict, promise: o.promise, began: now, cancel: cancel,
+		patient: patient(now, e), fresh: e.hung && !o.catchUp || o.breaker.state() != closed}
 	if e.deadline.After(now) {
 		e.cut = later(e.deadline, now.Add(pace.StatusLine))
 	}
@@ -284,6 +285,9 @@ func (o *Outbox) report(ctx context.Context, reporter Reporter, e *entry) (err e
 			o.log.WithField("reason", failed.Reason).WithField("stack", failed.Stack).Error("internal error: the daemon lives on, please report it with the stack")
 		})
 	}()
+	if over, ok := reporter.(Redialer); ok && e.fresh {
+		return over.ReportAfresh(ctx, e.sent, e.promise)
+	}
 	return reporter.Report(ctx, e.sent, e.promise)
 }
 

@@ -20,9 +20,10 @@ const (
 // report. With an API that speaks HTTP/1.1, there is only the first lane, with a
 // connection for each request at a time.
 type lanes struct {
-	mu    sync.Mutex
-	lanes []*lane
-	open  int // lanes that have had an answer over HTTP/2
+	mu     sync.Mutex
+	lanes  []*lane
+	open   int          // lanes that have had an answer over HTTP/2
+	afresh *http.Client // uses no connection twice; nil until it is needed
 }
 
 // lane is one transport. The lock of lanes protects its fields, except the client.
@@ -46,8 +47,10 @@ func (l *lanes) carries(i int) int {
 }
 
 // enter returns the first lane that has room, if need be a new one; if there can be none,
-// the first lane. The caller passes it to leave.
-func (l *lanes) enter(base *http.Client) *lane {
+// the first lane. The caller passes it to leave. It also returns the client for the request,
+// that of the lane; or if afresh is true and the lane has no HTTP/2, one that uses no
+// connection twice.
+func (l *lanes) enter(base *http.Client, afresh bool) (*lane, *http.Client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.lanes) == 0 {
@@ -68,7 +71,16 @@ func (l *lanes) enter(base *http.Client) *lane {
 		l.lanes = append(l.lanes, chosen)
 	}
 	chosen.inFlight++
-	return chosen
+	if !afresh || chosen.open || !ok {
+		return chosen, chosen.client
+	}
+	if l.afresh == nil {
+		client, once := *base, transport.Clone()
+		once.DisableKeepAlives = true
+		client.Transport = once
+		l.afresh = &client
+	}
+	return chosen, l.afresh
 }
 
 // leave notes that a request over a lane, which began then, has ended, with resp or, if it

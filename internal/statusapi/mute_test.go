@@ -1,6 +1,7 @@
 package statusapi
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -105,5 +106,34 @@ func TestAConnectionThatAnswersOthersIsKept(t *testing.T) {
 	}
 	if got := connections.Load(); got != 1 {
 		t.Errorf("got %d connections, want the one", got)
+	}
+}
+
+// TestReportAfresh goes over a connection that no other request has used, and that none
+// uses later; but over HTTP/2 over the one that there is.
+func TestReportAfresh(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		var mu sync.Mutex
+		var over []string // the connection of each request
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			over = append(over, r.RemoteAddr)
+		}))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		defer server.Close()
+		c := New(server.URL, testToken, testAgent, paced(time.Minute))
+		defer c.Close()
+		trust(c, server)
+		for i, report := range []func(context.Context, Verdict, time.Duration) error{c.Report, c.ReportAfresh, c.Report, c.ReportAfresh} {
+			if err := report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute); err != nil {
+				t.Fatalf("HTTP/2 %v: report %d: %v", http2, i+1, err)
+			}
+		}
+		first := over[0]
+		if over[2] != first || (over[1] == first) != http2 || (over[3] == first) != http2 || (over[1] == over[3]) != http2 {
+			t.Errorf("HTTP/2 %v: got the connections %v, want the second and the last of their own, unless it is HTTP/2", http2, over)
+		}
 	}
 }

@@ -21,6 +21,10 @@ import (
 // connection can be used again.
 const bodyTime = time.Second
 
+// muteFor is how long a connection may answer nothing at all until it is left with a
+// report that was given up, as long as the outbox waits for a status line.
+const muteFor = 5 * time.Second
+
 // Report delivers v with the promise that the next report of the replica comes
 // within interval. It returns with the status line of the answer: nil, or
 // ErrWebPage, when the report was taken; ErrUnauthorized, ErrUnknownReplica, a
@@ -28,6 +32,17 @@ const bodyTime = time.Second
 // there was no answer. The body of the answer is read in the background; Close waits
 // for it.
 func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) error {
+	return c.report(ctx, v, interval, false)
+}
+
+// ReportAfresh does as Report over a connection that no request has used, and that none
+// will use; but not over HTTP/2, where a connection carries all requests, and is left if it
+// answers none.
+func (c *Client) ReportAfresh(ctx context.Context, v Verdict, interval time.Duration) error {
+	return c.report(ctx, v, interval, true)
+}
+
+func (c *Client) report(ctx context.Context, v Verdict, interval time.Duration, afresh bool) error {
 	body, err := encodeReport(v, interval)
 	if err != nil {
 		return err
@@ -53,11 +68,13 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 	req = req.WithContext(httptrace.WithClientTrace(request, &httptrace.ClientTrace{
 		GotConn: func(got httptrace.GotConnInfo) { used = got.Conn },
 	}))
-	lane, began := c.lanes.enter(c.http), time.Now()
-	resp, err := lane.client.Do(req)
+	lane, client := c.lanes.enter(c.http, afresh)
+	began := time.Now()
+	resp, err := client.Do(req)
 	mute := c.lanes.leave(lane, began, resp)
 	stop()
-	if c.noteTimeout(err) && mute && used != nil {
+	timedOut := c.noteTimeout(err)
+	if mute && used != nil && (timedOut || time.Since(began) >= muteFor) {
 		abandon(used)
 	}
 	if err != nil {
@@ -76,8 +93,8 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 	return nil
 }
 
-// abandon closes an HTTP/2 connection over which no report was answered for as long as a
-// request may take: what is behind it may have gone, while a new one would lead to where
+// abandon closes an HTTP/2 connection over which no report was answered for as long as one
+// was waited for: what is behind it may have gone, while a new one would lead to where
 // answers come from. (One of HTTP/1.1 is closed by the time that its request has failed.)
 func abandon(used net.Conn) {
 	if over, ok := used.(*tls.Conn); ok {

@@ -248,7 +248,8 @@ func TestOneLaneWithoutHTTP2(t *testing.T) {
 	answer := func(major int) *http.Response { return &http.Response{ProtoMajor: major} }
 	enter := func(n int) (entered []*lane) {
 		for range n {
-			entered = append(entered, l.enter(base))
+			lane, _ := l.enter(base, false)
+			entered = append(entered, lane)
 		}
 		return entered
 	}
@@ -257,7 +258,7 @@ func TestOneLaneWithoutHTTP2(t *testing.T) {
 			t.Fatal("got another lane, want one for all")
 		}
 	}
-	l.leave(l.enter(base), time.Now(), answer(2))
+	l.leave(enter(1)[0], time.Now(), answer(2))
 	for _, lane := range enter(streams + 1) {
 		l.leave(lane, time.Now(), answer(2))
 	}

@@ -38,6 +38,8 @@ func TestStatusAPI(t *testing.T) {
 		add("hangs", brokenAPI(sandbox.All, sandbox.Hang()))
 		add("hangs in the head", brokenAPI(sandbox.All, sandbox.HangInHead()))
 		add("hangs in the body", brokenAPI(sandbox.All, sandbox.HangInBody()))
+		add("hangs after an answer", brokenAPI(sandbox.All, sandbox.HangAfter()))
+		add("hangs after a map", brokenAPI(sandbox.Maps, sandbox.HangAfter()))
 		for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
 			add(fmt.Sprintf("answers %d", code), brokenAPI(sandbox.All, sandbox.Refuse(code, "")))
 		}

@@ -1,0 +1,148 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
+	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
+)
+
+// redialer is an API that answers in one way over connections that were used, and in
+// another over fresh ones. It notes the requests for replica 0.
+type redialer struct {
+	began       time.Time
+	used, fresh reporterFunc // nil takes everything
+
+	mu       sync.Mutex
+	requests []string
+}
+
+func (r *redialer) Report(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+	return r.answer(ctx, v, promise, "used", r.used)
+}
+
+func (r *redialer) ReportAfresh(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+	return r.answer(ctx, v, promise, "fresh", r.fresh)
+}
+
+func (r *redialer) answer(ctx context.Context, v statusapi.Verdict, promise time.Duration, over string, f reporterFunc) error {
+	if f == nil {
+		f = always(nil, 0)
+	}
+	began := time.Since(r.began)
+	err := f(ctx, v, promise)
+	end := "taken"
+	switch {
+	case ctx.Err() != nil:
+		end = "cut"
+	case err != nil:
+		end = "failed"
+	}
+	if isReplica0(v) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.requests = append(r.requests, fmt.Sprintf("%s from %v to %v: %s", over, began.Round(time.Second/2), time.Since(r.began).Round(time.Second/2), end))
+	}
+	return err
+}
+
+func isReplica0(v statusapi.Verdict) bool { return strings.HasPrefix(v.ID.Replica, "tcp://replica-0:") }
+
+// alone has f answer the reports of replica 0, while those of the others are taken at once.
+func alone(f reporterFunc) reporterFunc {
+	return func(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+		if isReplica0(v) {
+			return f(ctx, v, promise)
+		}
+		return nil
+	}
+}
+
+// TestReportThatHangsAlone is cut after five seconds and sent again over a connection of
+// its own, where it has its twenty seconds; and so by turns. Whatever hangs in between, it
+// is tried five times before the page turns red, at 40 s.
+//
+// Without others to compare with, it keeps its time.
+func TestReportThatHangsAlone(t *testing.T) {
+	hangs, slow := always(errUnreachable, 20*time.Second), always(nil, 15*time.Second)
+	for _, tt := range []struct {
+		name        string
+		replicas    int
+		used, fresh reporterFunc
+		want        []string // from its turn on
+	}{
+		{"over a used connection", 20, alone(hangs), nil, []string{
+			"used from 0s to 5s: cut", "fresh from 5s to 5s: taken"}},
+		{"over any connection", 20, alone(hangs), alone(hangs), []string{
+			"used from 0s to 5s: cut", "fresh from 5s to 25s: failed", "fresh from 25.5s to 30.5s: cut",
+			"fresh from 30.5s to 35.5s: cut", "fresh from 35.5s to 40.5s: cut", "fresh from 40.5s to 1m0.5s: failed"}},
+		{"since the API is slow for it", 20, alone(slow), alone(slow), []string{
+			"used from 0s to 5s: cut", "fresh from 5s to 20s: taken"}},
+		{"in a map of one, over a used connection", 1, hangs, nil, []string{
+			"used from 0s to 20s: failed", "fresh from 20.5s to 20.5s: taken"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := strings.Join(reportsOfReplica0(t, tt.replicas, tt.used, tt.fresh, time.Minute), ", ")
+				if want := strings.Join(tt.want, ", "); got != want {
+					t.Errorf("got the requests %s; want %s", got, want)
+				}
+			})
+		})
+	}
+}
+
+// TestReportOfASlowAPIKeepsItsTime: it is slow for all, so none hangs alone.
+func TestReportOfASlowAPIKeepsItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := always(nil, 15*time.Second)
+		got := reportsOfReplica0(t, 20, slow, slow, 2*time.Minute)
+		if got[0] != "used from 0s to 15s: taken" || strings.Contains(strings.Join(got, ", "), "cut") {
+			t.Errorf("got the requests %v, want the first taken after its 15 s and none cut", got)
+		}
+	})
+}
+
+// TestTrialsAreOverFreshConnections: those in use may be the reason why nothing is taken.
+func TestTrialsAreOverFreshConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := down(t, always(errUnreachable, 0))
+		defer b.stop()
+		b.Reload(&redialer{began: time.Now(), used: always(errUnreachable, 0)}, Terms{2 * time.Minute, 2 * time.Minute})
+		time.Sleep(5100 * time.Millisecond)
+		if b.logged("answers again") == 0 {
+			t.Error("no trial was taken, want one: over a connection that was used none is")
+		}
+	})
+}
+
+// reportsOfReplica0 returns the requests for it in a time that begins with its second turn,
+// by an API that answers so from then on. One of the others has its turn each second.
+func reportsOfReplica0(t *testing.T, replicas int, used, fresh reporterFunc, lasts time.Duration) []string {
+	const interval = 2 * time.Minute
+	b := newBench(t, replicas, interval, nil)
+	defer b.stop()
+	for i := range replicas {
+		b.Put(verdict(i, 1, probe.Healthy))
+	}
+	time.Sleep(interval)
+	api := &redialer{began: time.Now(), used: used, fresh: fresh}
+	b.Reload(api, Terms{interval, interval})
+	b.Put(verdict(0, 2, probe.Healthy))
+	for n := range int(lasts / time.Second) {
+		time.Sleep(time.Second)
+		if replicas > 1 {
+			b.Put(verdict(1+n%(replicas-1), 2+n, probe.Healthy))
+		}
+	}
+	time.Sleep(20 * time.Second)
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	return api.requests
+}
