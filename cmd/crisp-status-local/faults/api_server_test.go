@@ -146,6 +146,19 @@ func (a *statusAPI) endConnections() {
 	}
 }
 
+// ports returns those of the clients of the connections that are open.
+func (a *statusAPI) ports() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ports []string
+	for conn := range a.connections {
+		if _, port, err := net.SplitHostPort(conn.RemoteAddr().String()); err == nil {
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}
+
 // track keeps the connections that are open.
 func (a *statusAPI) track(conn net.Conn, state http.ConnState) {
 	a.mu.Lock()

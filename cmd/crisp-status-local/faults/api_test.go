@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,4 +88,28 @@ func TestCertificateOfTheStatusAPIExpires(t *testing.T) {
 			return func() { heal(); l.api.certificate.Store(good) }
 		},
 	}})
+}
+
+// TestConnectionsToTheStatusAPIAreForgotten by a firewall, which drops their packets from
+// then on without a word, and lets new ones through.
+func TestConnectionsToTheStatusAPIAreForgotten(t *testing.T) {
+	t.Parallel()
+	var faults []fault
+	for _, secure := range []bool{false, true} {
+		name := "over HTTP/1.1"
+		if secure {
+			name = "over HTTP/2"
+		}
+		faults = append(faults, fault{name: name, lasts: 50 * time.Second, options: options{secureAPI: secure}, begin: func(l *lab) func() {
+			ports := l.api.ports()
+			if len(ports) == 0 {
+				l.t.Error("the daemon has no connection to the Status API, want some that are kept")
+				return func() {}
+			}
+			forgotten := "tcp %sport { " + strings.Join(ports, ", ") + " } drop"
+			there, back := filter(l.t, "input", fmt.Sprintf(forgotten, "s")), filter(l.t, "output", fmt.Sprintf(forgotten, "d"))
+			return func() { there(); back() }
+		}})
+	}
+	try(t, faults)
 }
