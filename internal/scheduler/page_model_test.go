@@ -130,6 +130,7 @@ type watched struct {
 		at, promise time.Duration
 		verdict
 	}
+	known probe.Health // of the last report of which the daemon had the answer
 }
 
 type verdict struct {
@@ -571,6 +572,9 @@ func (c *client) Report(ctx context.Context, v statusapi.Verdict, promise time.D
 	if m.err != nil {
 		return m.err
 	}
+	if refused == nil {
+		r.known = v.Health
+	}
 	return refused
 }
 
@@ -621,17 +625,17 @@ func (c *client) wantSent(r *watched, v statusapi.Verdict) verdict {
 		}
 	}
 	if c.recalls(r, v) {
-		return r.shown.verdict
+		return verdict{r.shown.n, v.Health}
 	}
 	c.breaks(v.ID, "got %s sent, want the newest of %v", v.Health, newest)
 	return verdict{r.probes, v.Health}
 }
 
-// recalls reports whether v may be what the page shows, in the place of a death that it did
-// not take before the API became silent.
+// recalls reports whether v may be what the page shows as far as the daemon knows, in the
+// place of a death that it did not take before the API became silent.
 func (w *world) recalls(r *watched, v statusapi.Verdict) bool {
 	n := len(r.puts)
-	return n > 0 && r.puts[n-1].health == probe.Dead && v.Health == r.shown.health && w.now() < w.apiEnds+requestTimeout
+	return n > 0 && r.puts[n-1].health == probe.Dead && (v.Health == r.shown.health || v.Health == r.known) && w.now() < w.apiEnds+requestTimeout
 }
 
 // take has the page take a report. The caller holds the lock.
