@@ -33,6 +33,7 @@ var failureModes = []failureMode{
 	{"hang", "never", sandbox.Hang()},
 	{"hang-in-head", "half a head", sandbox.HangInHead()},
 	{"hang-in-body", "without an end", sandbox.HangInBody()},
+	{"hang-after", "once a connection", sandbox.HangAfter()},
 	{"disconnect", "by closing the connection", sandbox.Disconnect()},
 }
 

@@ -125,7 +125,7 @@ func (s *soak) flap(ctx context.Context) {
 func (s *soak) failAPI(ctx context.Context, l *lab) {
 	for rest(ctx, 5*time.Second+rand.N(30*time.Second)); ctx.Err() == nil; rest(ctx, 5*time.Second+rand.N(30*time.Second)) {
 		ways := []sandbox.Fault{
-			sandbox.Disconnect(), sandbox.Hang(), sandbox.HangInHead(), sandbox.HangInBody(),
+			sandbox.Disconnect(), sandbox.Hang(), sandbox.HangInHead(), sandbox.HangInBody(), sandbox.HangAfter(),
 			sandbox.Refuse(http.StatusUnauthorized, ""), sandbox.Refuse(http.StatusNotFound, ""), sandbox.Refuse(http.StatusTooManyRequests, "60"), sandbox.Refuse(http.StatusBadGateway, ""),
 		}
 		began := time.Now()
