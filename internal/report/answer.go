@@ -153,7 +153,7 @@ func (o *Outbox) success(now time.Time, e *entry) {
 	}
 	o.queue.flush(now, func(*entry) bool { return true })
 	o.queue.reorder(now, byDeadline)
-	o.limiter.catchUp(o.queue.ready.Len(), o.queue.left(now))
+	o.limiter.catchUp(now, o.queue.ready.Len(), o.queue.left(now))
 	// Slow requests that began before this one hang since the outage.
 	for other := o.inFlight.first; other != nil && other.began.Before(e.began); other = other.next {
 		if other.age != fresh {

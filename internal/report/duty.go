@@ -218,7 +218,7 @@ func (o *Outbox) release(now time.Time) {
 	}
 	if len(released) > 0 && o.queue.ready.Len() > 0 {
 		o.catchUp = true
-		o.limiter.catchUp(o.queue.ready.Len(), o.queue.left(now))
+		o.limiter.catchUp(now, o.queue.ready.Len(), o.queue.left(now))
 	}
 }
 

@@ -138,11 +138,12 @@ func (l *limiter) needed() float64 {
 }
 
 // catchUp notes a backlog of so many verdicts, and the time until their first report
-// deadline.
-func (l *limiter) catchUp(verdicts int, left time.Duration) {
-	l.behind = float64(verdicts) / max(left, drainIn).Seconds()
+// deadline. It hastens the next report: the rate of before was for those of a cycle alone.
+func (l *limiter) catchUp(now time.Time, verdicts int, left time.Duration) {
+	l.behind = float64(verdicts) / max(left, time.Second).Seconds()
 	if l.rate > 0 {
 		l.rate = max(l.rate, l.behind)
+		l.next = earliest(l.next, now.Add(time.Duration(float64(time.Second)/l.rate)))
 	}
 }
 

@@ -111,9 +111,30 @@ func TestTooManyRequestsHalveTheRate(t *testing.T) {
 	if got := sendFor(&l, now, 10*time.Second); got < 100 {
 		t.Errorf("got %d reports in ten seconds after a hundred refusals, want the 100 that keep 600 deadlines", got)
 	}
-	l.catchUp(600, 0)
-	if got := sendFor(&l, now, 2*time.Second); got < 590 {
-		t.Errorf("got %d reports in two seconds with 600 behind, want them all", got)
+	l.catchUp(now, 600, 0)
+	if got := sendFor(&l, now, time.Second); got < 590 {
+		t.Errorf("got %d reports in a second with 600 behind, want them all", got)
+	}
+}
+
+// TestBacklogAfterTooManyRequests: a map of seven needs a report in six seconds, which is
+// too late for those that wait.
+func TestBacklogAfterTooManyRequests(t *testing.T) {
+	now := time.Now()
+	l := limiter{replicas: 7, interval: time.Minute, rtt: firstRTT}
+	sendFor(&l, now, time.Second)
+	for range 8 {
+		now = now.Add(5 * time.Second)
+		l.begin(now)
+		l.end(&entry{})
+		l.throttle(now, now)
+	}
+	if at, _ := l.at(now, 7); at.Sub(now) < 5*time.Second {
+		t.Fatalf("the next report may begin %v after many refusals, want 6.4 s", at.Sub(now))
+	}
+	l.catchUp(now, 6, 0)
+	if got := sendFor(&l, now, time.Second); got < 5 {
+		t.Errorf("got %d reports in a second with six behind, want them all", got)
 	}
 }
 

@@ -91,6 +91,7 @@ func scripts() []struct {
 			then(0, replicasTurn, 0, 4<<4|byte(deadAfterAll)), then(60*s, reloads, 2|3<<2, 0), then(240*s, mapChanges, 0b11, 0), then(90*s, reloads, 0, 0), then(125*s, reloads, 3, 0))},
 		{"an API of moods, rejecting some", compose(settings(60*s, 1, false),
 			then(60*s, apiFails, called("404"), ofSome|lasting(90*s)), then(125*s, apiFails, called("403"), ofOne|lasting(25*s)), then(125*s, apiFails, called("any of these at a time"), lasting(300*s)), then(30*s, mapFails, 2, lasting(90*s)), then(20*s, mapChanges, 0b1000000, 0b111<<3))},
+		{"seven replicas wait when the 429s end", []byte("\x02\xdf\x00\xa3\x06\x06u\b\xd9\xee")},
 		{"a recalled death whose answer was lost", []byte("\x04\x00\x00\xa3\x06\x06u\b\xd9\xeej\xd5\x1b\x13\u07c4\xdf\xdf\xdf")},
 	}
 }
