@@ -12,9 +12,10 @@ const (
 	leastCeiling   = 256         // requests that servers let one connection carry
 	slowAfter      = time.Second // an older request may hang, and counts no more
 	firstRTT       = 100 * time.Millisecond
-	rttWindow      = 5 * time.Second // in which the shortest round trip is looked for
-	drainIn        = 2 * time.Second // for the delivery of a backlog
-	rateGrowth     = 1.1             // a second
+	rttWindow      = 5 * time.Second        // in which the shortest round trip is looked for
+	drainIn        = 2 * time.Second        // for the delivery of a backlog
+	caughtUpIn     = 500 * time.Millisecond // the same at a limited rate, after the 5 s that a trial may take
+	rateGrowth     = 1.1                    // a second
 )
 
 // limiter bounds the requests in flight by Little's law, and after a 429 the
@@ -140,7 +141,7 @@ func (l *limiter) needed() float64 {
 // catchUp notes a backlog of so many verdicts, and the time until their first report
 // deadline. It hastens the next report: the rate of before was for those of a cycle alone.
 func (l *limiter) catchUp(now time.Time, verdicts int, left time.Duration) {
-	l.behind = float64(verdicts) / max(left, time.Second).Seconds()
+	l.behind = float64(verdicts) / max(left, caughtUpIn).Seconds()
 	if l.rate > 0 {
 		l.rate = max(l.rate, l.behind)
 		l.next = earliest(l.next, now.Add(time.Duration(float64(time.Second)/l.rate)))

@@ -224,6 +224,9 @@ func (w *world) happen(e event) {
 	case roundTripChanges:
 		w.rtt = of(roundTrips, e.a)
 		w.longestRTT = max(w.longestRTT, w.rtt)
+		if now < w.apiEnds {
+			w.fails(w.apiEnds)
+		}
 	}
 }
 

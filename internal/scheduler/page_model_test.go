@@ -310,9 +310,10 @@ func (w *world) fails(until time.Duration) {
 	w.disturb(until, w.recovery()+more)
 }
 
-// recovery is the time in which all that waits is delivered.
+// recovery is the time in which all that waits is delivered: after the round trip of a
+// trial, by eight requests at a time, or as many as take two seconds.
 func (w *world) recovery() time.Duration {
-	return 6*time.Second + time.Duration(mostReplicas)*w.rtt/256
+	return 6*time.Second + w.rtt + min(mostReplicas*w.rtt/8, 2*time.Second)
 }
 
 // scribe takes note of the verdicts on their way to the outbox.
