@@ -30,8 +30,11 @@ func (o *Outbox) hangsAlone(e *entry) bool { return e.age == hung && e.began.Bef
 // patient reports whether the request of e, which begins now, keeps its time though it hangs
 // alone: after one that was cut it does, since the API may be slow for that replica. In the
 // last seconds before the page turns red none does, so that more can be tried.
-func patient(now time.Time, e *entry) bool {
-	return e.hung && !e.patient && (e.deadline.After(now) || e.recovery)
+func (o *Outbox) patient(now time.Time, e *entry) bool {
+	if !e.hung || e.request.patient {
+		return false
+	}
+	return e.deadline.After(now) || o.queue.page.showsDead(now, e.verdict.ID)
 }
 
 // takenPromptly notes that the report of e was taken, if that was at once.

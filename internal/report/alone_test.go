@@ -3,12 +3,14 @@ package report
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 	"github.com/crisp-im/crisp-status-local/v2/internal/probe"
 	"github.com/crisp-im/crisp-status-local/v2/internal/statusapi"
 )
@@ -94,6 +96,34 @@ func TestReportThatHangsAlone(t *testing.T) {
 					t.Errorf("got the requests %s; want %s", got, want)
 				}
 			})
+		})
+	}
+}
+
+// TestADeathThatTheAPIIsSlowToTake is taken at the second try, while the reports of others
+// are taken at once: of a replica that was never reported, and of one that the page shows dead
+// already, since its last report is too old.
+func TestADeathThatTheAPIIsSlowToTake(t *testing.T) {
+	for _, reported := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const interval = 10 * time.Second
+			b := newPromise(t, 20, Terms{interval, interval}, nil)
+			defer b.stop()
+			if reported {
+				b.Put(plain(0, probe.Healthy))
+				time.Sleep(interval + pace.Grace + time.Second)
+			}
+			b.answers(alone(always(nil, 7*time.Second)))
+			began := time.Now()
+			b.Put(plain(0, probe.Dead))
+			for n := range 30 {
+				time.Sleep(time.Second)
+				b.Put(plain(1+n%19, probe.Healthy))
+			}
+			dead := slices.DeleteFunc(b.answered(), func(s sent) bool { return s.health != probe.Dead })
+			if last := len(dead) - 1; last != 1 || dead[last].err != nil || dead[last].at.Sub(began) != 12*time.Second {
+				t.Errorf("reported before: %v: got the answers %v to its death, want it taken by the second request, after 12s", reported, dead)
+			}
 		})
 	}
 }

@@ -239,7 +239,7 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 func (o *Outbox) begin(now time.Time, e *entry) context.Context {
 	ctx, cancel := context.WithCancel(o.running.ctx)
 	e.request = request{sent: e.verdict, promise: o.promise, began: now, cancel: cancel,
-		patient: patient(now, e), fresh: e.hung && !o.catchUp || o.breaker.state() != closed}
+		patient: o.patient(now, e), fresh: e.hung && !o.catchUp || o.breaker.state() != closed}
 	if e.deadline.After(now) {
 		e.cut = later(e.deadline, now.Add(pace.StatusLine))
 	}
