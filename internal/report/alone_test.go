@@ -128,6 +128,45 @@ func TestADeathThatTheAPIIsSlowToTake(t *testing.T) {
 	}
 }
 
+// TestDeathsThatHangHoldUpNoOther: their deadlines come first, since they were never reported,
+// and each takes a place for a second with each try.
+func TestDeathsThatHangHoldUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas, dead, interval = 200, 120, 30 * time.Second
+		b := newPromise(t, replicas, Terms{interval, interval}, func(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+			if health(v) == probe.Dead {
+				return always(errUnreachable, 20*time.Second)(ctx, v, promise)
+			}
+			return always(nil, 20*time.Millisecond)(ctx, v, promise)
+		})
+		defer b.stop()
+		for range 10 {
+			for i := range replicas {
+				v := plain(i, probe.Healthy)
+				if i < dead {
+					v.Health = probe.Dead
+				}
+				b.Put(v)
+				time.Sleep(interval / replicas)
+			}
+		}
+		taken := make(map[string]time.Time)
+		longest := time.Duration(0)
+		for _, s := range b.answered() {
+			if s.err != nil {
+				continue
+			}
+			if last, ok := taken[s.replica]; ok {
+				longest = max(longest, s.at.Sub(last))
+			}
+			taken[s.replica] = s.at
+		}
+		if len(taken) != replicas-dead || longest > interval+5*time.Second {
+			t.Errorf("got %d replicas reported, one of them not for %v, want the %d that are up, each interval", len(taken), longest, replicas-dead)
+		}
+	})
+}
+
 // TestReportOfASlowAPIKeepsItsTime: it is slow for all, so none hangs alone.
 func TestReportOfASlowAPIKeepsItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

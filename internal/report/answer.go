@@ -69,8 +69,9 @@ func outcomeOf(err error) outcome {
 //	throttled     0.5, 1 … s to Trial, Retry-After failure  –               halves   third one, once an interval
 //	unavailable   0.5, 1 … s to Trial, Retry-After failure  –               –        third one, once an interval
 //
-// Deadline: a report deadline that is still ahead shortens the wait. The answer to an
-// entry that is gone is ignored.
+// Deadline: a report deadline that is still ahead shortens the wait. What was cut since it
+// hung alone loses its place, as after a failure. The answer to an entry that is gone is
+// ignored.
 func (o *Outbox) answer(now time.Time, e *entry, err error) {
 	o.hear(now, err)
 	if e.phase == gone {
@@ -96,6 +97,10 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		o.queue.done(now, e)
 		o.takenPromptly(now, e)
 	case cut:
+		if e.alone {
+			e.failures++
+			e.tried = now
+		}
 		o.queue.wait(now, e, now)
 	case unauthorized:
 		o.unauthorized(now, e)

@@ -18,6 +18,7 @@ type request struct {
 	age        age
 	failed     bool      // it was counted as failed
 	patient    bool      // it keeps its time though it hangs alone, or had it
+	alone      bool      // it was cut since it hung alone
 	fresh      bool      // it has a connection of its own
 	generation int       // of the breaker when it began
 	trial      bool      // of the breaker

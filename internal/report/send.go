@@ -128,8 +128,9 @@ func (o *Outbox) cut(now time.Time) {
 		return
 	}
 	for e := o.inFlight.first; e != nil && e.age == hung; e = e.next { // before that none is
-		if e.overdue(now) || !held && !e.patient && o.hangsAlone(e) {
-			e.cut = time.Time{}
+		alone := !held && !e.patient && o.hangsAlone(e)
+		if alone || e.overdue(now) {
+			e.cut, e.alone = time.Time{}, e.alone || alone
 			e.cancel()
 			if held {
 				return
