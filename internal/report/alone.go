@@ -16,16 +16,26 @@ type Redialer interface {
 	ReportAfresh(ctx context.Context, v statusapi.Verdict, promise time.Duration) error
 }
 
-// prompt is when the Status API last took a report at once.
+// slowFor is how long the Status API counts as slow after it has taken a report that hung: as
+// long as the reports of a cycle are spread.
+const slowFor = 30 * time.Second
+
+// prompt is when the Status API last took a report at once, and late.
 type prompt struct {
 	began  time.Time // when the newest report began that was taken within slowAfter
+	late   time.Time // when a report was last taken that had hung
 	looked time.Time // when requests that hang alone were last looked for, after one
 }
 
 // hangsAlone reports whether e has had no status line for pace.StatusLine, while a report
 // that began later was taken at once. Then it is not the Status API that is slow, but a
 // connection or a server behind it, and the report is sent again over another connection.
-func (o *Outbox) hangsAlone(e *entry) bool { return e.age == hung && e.began.Before(o.prompt.began) }
+// But if the API takes others that hung, it is slow for a part of the reports, and would have
+// twice as many of these.
+func (o *Outbox) hangsAlone(now time.Time, e *entry) bool {
+	slow := !o.prompt.late.IsZero() && now.Sub(o.prompt.late) < slowFor
+	return e.age == hung && e.began.Before(o.prompt.began) && !slow
+}
 
 // patient reports whether the request of e, which begins now, keeps its time though it hangs
 // alone: after one that was cut it does, since the API may be slow for that replica. In the
@@ -37,8 +47,11 @@ func (o *Outbox) patient(now time.Time, e *entry) bool {
 	return e.deadline.After(now) || o.queue.page.showsDead(now, e.verdict.ID)
 }
 
-// takenPromptly notes that the report of e was taken, if that was at once.
-func (o *Outbox) takenPromptly(now time.Time, e *entry) {
+// notePrompt notes whether the report of e, which was taken, was so at once, or had hung.
+func (o *Outbox) notePrompt(now time.Time, e *entry) {
+	if e.age == hung {
+		o.prompt.late = now
+	}
 	if now.Sub(e.began) >= slowAfter {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,6 +164,48 @@ func TestDeathsThatHangHoldUpNoOther(t *testing.T) {
 		}
 		if len(taken) != replicas-dead || longest > interval+5*time.Second {
 			t.Errorf("got %d replicas reported, one of them not for %v, want the %d that are up, each interval", len(taken), longest, replicas-dead)
+		}
+	})
+}
+
+// TestAnAPIThatIsSlowForAPart of the map, as one with a server that is overloaded, has no more
+// requests for that, beyond the first ones; nor are its reports later.
+func TestAnAPIThatIsSlowForAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas, slow, cycles, interval = 200, 120, 6, 30 * time.Second
+		b := newPromise(t, replicas, Terms{interval, interval}, nil)
+		defer b.stop()
+		cycle := func() {
+			for i := range replicas {
+				b.Put(plain(i, probe.Healthy))
+				time.Sleep(interval / replicas)
+			}
+		}
+		cycle()
+		var requests atomic.Int32
+		b.answers(func(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+			if numberOf(v.ID) < slow {
+				requests.Add(1)
+				return always(nil, 7*time.Second)(ctx, v, promise)
+			}
+			return nil
+		})
+		for range cycles {
+			cycle()
+		}
+		longest := time.Duration(0)
+		last := make(map[string]time.Time)
+		for _, s := range b.answered() {
+			if s.err != nil {
+				continue
+			}
+			if at, ok := last[s.replica]; ok {
+				longest = max(longest, s.at.Sub(at))
+			}
+			last[s.replica] = s.at
+		}
+		if got := requests.Load(); got > slow*cycles*5/4 || longest > interval+10*time.Second {
+			t.Errorf("got %d requests for %d slow reports, and a replica unreported for %v; want few more, and little more than %v", got, slow*cycles, longest, interval)
 		}
 	})
 }

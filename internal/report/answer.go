@@ -95,7 +95,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		o.observed.is(now, status.APIAnswers, nil)
 		o.success(now, e)
 		o.queue.done(now, e)
-		o.takenPromptly(now, e)
+		o.notePrompt(now, e)
 	case cut:
 		if e.alone {
 			e.failures++

@@ -128,7 +128,7 @@ func (o *Outbox) cut(now time.Time) {
 		return
 	}
 	for e := o.inFlight.first; e != nil && e.age == hung; e = e.next { // before that none is
-		alone := !held && !e.patient && o.hangsAlone(e)
+		alone := !held && !e.patient && o.hangsAlone(now, e)
 		if alone || e.overdue(now) {
 			e.cut, e.alone = time.Time{}, e.alone || alone
 			e.cancel()
