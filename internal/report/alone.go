@@ -37,11 +37,17 @@ func (o *Outbox) hangsAlone(now time.Time, e *entry) bool {
 	return e.age == hung && e.began.Before(o.prompt.began) && !slow
 }
 
+// afresh reports whether the request of e, which begins now, goes over a connection of its
+// own since the last one hung. What hung in an outage does not, which may be thousands,
+// unless it has hung alone since.
+func (o *Outbox) afresh(e *entry) bool { return e.hung && (e.alone || !o.catchUp) }
+
 // patient reports whether the request of e, which begins now, keeps its time though it hangs
-// alone: after one that was cut it does, since the API may be slow for that replica. In the
-// last seconds before the page turns red none does, so that more can be tried.
+// alone: over a connection of its own after one that was cut it does, since the API may be
+// slow for that replica. In the last seconds before the page turns red none does, so that
+// more can be tried.
 func (o *Outbox) patient(now time.Time, e *entry) bool {
-	if !e.hung || e.request.patient {
+	if !o.afresh(e) || e.request.patient {
 		return false
 	}
 	return e.deadline.After(now) || o.queue.page.showsDead(now, e.verdict.ID)

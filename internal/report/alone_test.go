@@ -221,6 +221,46 @@ func TestReportOfASlowAPIKeepsItsTime(t *testing.T) {
 	})
 }
 
+// TestWhatHungInAnOutageAndHangsAlone after it, over a connection that is still dead, is cut
+// after five seconds as if it had not hung before.
+func TestWhatHungInAnOutageAndHangsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas, interval = 200, 2 * time.Minute
+		b := newBench(t, replicas, interval, nil)
+		defer b.stop()
+		for i := range replicas {
+			b.Put(verdict(i, 1, probe.Healthy))
+		}
+		time.Sleep(interval)
+		var over atomic.Bool
+		hangs := always(errUnreachable, 20*time.Second)
+		api := &redialer{began: time.Now(), fresh: func(context.Context, statusapi.Verdict, time.Duration) error {
+			over.Store(true)
+			return nil
+		}}
+		api.used = func(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+			if over.Load() && !isReplica0(v) {
+				return always(nil, 50*time.Millisecond)(ctx, v, promise)
+			}
+			return hangs(ctx, v, promise)
+		}
+		b.Reload(api, Terms{interval, interval})
+		for i := range replicas { // so many that it is sent while others wait
+			b.Put(verdict(i, 2, probe.Healthy))
+		}
+		for n := range 30 {
+			time.Sleep(time.Second)
+			b.Put(verdict(1+n, 3, probe.Healthy))
+		}
+		api.mu.Lock()
+		defer api.mu.Unlock()
+		want := "used from 0s to 5.5s: cut, used from 6.5s to 11.5s: cut, fresh from 11.5s to 11.5s: taken"
+		if got := strings.Join(api.requests, ", "); got != want {
+			t.Errorf("got the requests %s; want %s", got, want)
+		}
+	})
+}
+
 // TestTrialsAreOverFreshConnections: those in use may be the reason why nothing is taken.
 func TestTrialsAreOverFreshConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -162,6 +162,7 @@ func (o *Outbox) success(now time.Time, e *entry) {
 	// Slow requests that began before this one hang since the outage.
 	for other := o.inFlight.first; other != nil && other.began.Before(e.began); other = other.next {
 		if other.age != fresh {
+			other.anew = true
 			other.cancel()
 		}
 	}

@@ -19,6 +19,7 @@ type request struct {
 	failed     bool      // it was counted as failed
 	patient    bool      // it keeps its time though it hangs alone, or had it
 	alone      bool      // it was cut since it hung alone
+	anew       bool      // it was cut since it began in an outage that is over
 	fresh      bool      // it has a connection of its own
 	generation int       // of the breaker when it began
 	trial      bool      // of the breaker

@@ -128,7 +128,7 @@ func (o *Outbox) cut(now time.Time) {
 		return
 	}
 	for e := o.inFlight.first; e != nil && e.age == hung; e = e.next { // before that none is
-		alone := !held && !e.patient && o.hangsAlone(now, e)
+		alone := !held && !e.patient && !e.anew && o.hangsAlone(now, e)
 		if alone || e.overdue(now) {
 			e.cut, e.alone = time.Time{}, e.alone || alone
 			e.cancel()
@@ -240,7 +240,7 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 func (o *Outbox) begin(now time.Time, e *entry) context.Context {
 	ctx, cancel := context.WithCancel(o.running.ctx)
 	e.request = request{sent: e.verdict, promise: o.promise, began: now, cancel: cancel,
-		patient: o.patient(now, e), fresh: e.hung && !o.catchUp || o.breaker.state() != closed}
+		patient: o.patient(now, e), fresh: o.afresh(e) || o.breaker.state() != closed}
 	if e.deadline.After(now) {
 		e.cut = later(e.deadline, now.Add(pace.StatusLine))
 	}
