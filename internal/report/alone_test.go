@@ -74,6 +74,7 @@ func alone(f reporterFunc) reporterFunc {
 // Without others to compare with, it keeps its time.
 func TestReportThatHangsAlone(t *testing.T) {
 	hangs, slow := always(errUnreachable, 20*time.Second), always(nil, 15*time.Second)
+	refuses := always(refusing(503, 0), 15*time.Second)
 	for _, tt := range []struct {
 		name        string
 		replicas    int
@@ -87,6 +88,9 @@ func TestReportThatHangsAlone(t *testing.T) {
 			"fresh from 30.5s to 35.5s: cut", "fresh from 35.5s to 40.5s: cut", "fresh from 40.5s to 1m0.5s: failed"}},
 		{"since the API is slow for it", 20, alone(slow), alone(slow), []string{
 			"used from 0s to 5s: cut", "fresh from 5s to 20s: taken"}},
+		{"in a map of one, that refuses late", 1, refuses, refuses, []string{ // so its connection works; it is cut at its deadline
+			"used from 0s to 15s: failed", "used from 15.5s to 30s: cut", "fresh from 30s to 45s: failed",
+			"used from 45.5s to 1m0.5s: failed", "used from 1m1s to 1m16s: failed"}},
 		{"in a map of one, over a used connection", 1, hangs, nil, []string{
 			"used from 0s to 20s: failed", "fresh from 20.5s to 20.5s: taken"}},
 	} {

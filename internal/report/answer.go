@@ -57,6 +57,12 @@ func outcomeOf(err error) outcome {
 	return unavailable
 }
 
+// unanswered reports whether a request that ended so had no status line.
+func unanswered(meaning outcome, err error) bool {
+	_, refused := errors.AsType[*statusapi.UnavailableError](err)
+	return meaning == cut || meaning == unavailable && !refused
+}
+
 // answer applies the answer to the report of e:
 //
 //	outcome       verdict                          breaker  gate            limiter  log
@@ -79,7 +85,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		return
 	}
 	meaning := outcomeOf(err)
-	e.hung, e.patient = e.age == hung, e.patient || meaning != cut
+	e.hung, e.patient = e.age == hung && unanswered(meaning, err), e.patient || meaning != cut
 	o.observed.answered(now, e.began, meaning)
 	switch meaning {
 	case taken, webPage:

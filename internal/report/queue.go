@@ -39,7 +39,7 @@ type entry struct {
 	lot      uint32   // its place in trials, see byLot
 	recovery bool     // the page shows the replica dead, though it is up
 	last     bool     // it failed, and beyond its deadline or another one was taken since
-	hung     bool     // its last request had no status line within pace.StatusLine
+	hung     bool     // its last request ended without a status line, after pace.StatusLine or more
 	deadline time.Time
 	due      time.Time
 

@@ -60,11 +60,10 @@ func (o *Outbox) TakeRecalled() []statusapi.Verdict {
 
 // hear notes the end of a request with err.
 func (o *Outbox) hear(now time.Time, err error) {
-	_, refused := errors.AsType[*statusapi.UnavailableError](err)
 	_, disconnected := errors.AsType[*statusapi.DisconnectedError](err)
 	switch meaning := outcomeOf(err); {
 	case meaning == cut:
-	case meaning == unavailable && !refused && !disconnected:
+	case unanswered(meaning, err) && !disconnected:
 		o.reach.lost = now
 		o.noteSilence(now)
 	default:
