@@ -133,6 +133,52 @@ func TestADeathThatTheAPIIsSlowToTake(t *testing.T) {
 	}
 }
 
+// TestAReportThatIsTakenThoughItWasCut is set right at the next turn, though the page was
+// told to expect no report so soon: the server that had it may go on after a newer verdict was
+// taken by another.
+func TestAReportThatIsTakenThoughItWasCut(t *testing.T) {
+	for _, newer := range []time.Duration{3 * time.Second, 10 * time.Second} { // before it was cut, and after
+		synctest.Test(t, func(t *testing.T) {
+			const interval, promise = 10 * time.Second, time.Hour
+			var shown atomic.Value
+			var asked atomic.Int32
+			b := newPromise(t, 20, Terms{interval, promise}, alone(func(ctx context.Context, v statusapi.Verdict, _ time.Duration) error {
+				took, _, _ := strings.Cut(string(v.Health), "#")
+				if asked.Add(1) > 1 {
+					shown.Store(took)
+					return nil
+				}
+				time.AfterFunc(12*time.Second, func() { shown.Store(took) }) // whatever the client does
+				return hang(ctx, v, 0)
+			}))
+			defer b.stop()
+			b.Put(plain(0, probe.Dead))
+			seconds := func(n int) {
+				for i := range n {
+					time.Sleep(time.Second)
+					b.Put(plain(1+i, probe.Healthy))
+				}
+			}
+			seconds(int(newer / time.Second))
+			b.Renew(plain(0, probe.Healthy))
+			seconds(13 - int(newer/time.Second))
+			if got := shown.Load(); got != string(probe.Dead) {
+				t.Fatalf("the page shows %v, want the report that was cut to be taken last", got)
+			}
+			for range 3 {
+				b.Renew(plain(0, probe.Healthy)) // its turn
+				seconds(10)
+			}
+			if got := shown.Load(); got != string(probe.Healthy) {
+				t.Errorf("newer verdict after %v: got it shown %v two turns later, want healthy", newer, got)
+			}
+			if got := asked.Load(); got > 5 {
+				t.Errorf("got %d reports, want none more once the page surely has it", got)
+			}
+		})
+	}
+}
+
 // TestDeathsThatHangHoldUpNoOther: their deadlines come first, since they were never reported,
 // and each takes a place for a second with each try.
 func TestDeathsThatHangHoldUpNoOther(t *testing.T) {

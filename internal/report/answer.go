@@ -103,6 +103,9 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		o.queue.done(now, e)
 		o.notePrompt(now, e)
 	case cut:
+		if pace.Renewal(o.limiter.interval, e.promise) > 0 {
+			o.queue.page.wasCut(e.sent.ID, e.began)
+		}
 		if e.alone {
 			e.failures++
 			e.tried = now

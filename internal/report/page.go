@@ -18,7 +18,8 @@ type page struct {
 	seed    maphash.Seed
 	epoch   time.Time
 	reports map[uint64]shown
-	doubted time.Duration // since epoch: reports that were taken before may be lost
+	doubted time.Duration            // since epoch: reports that were taken before may be lost
+	cut     map[uint64]time.Duration // until when reports that were cut may be taken, since epoch
 	gaps    gaps
 }
 
@@ -49,7 +50,7 @@ func (s shown) healthOf() probe.Health {
 }
 
 func newPage() page {
-	return page{seed: maphash.MakeSeed(), epoch: time.Now(), reports: make(map[uint64]shown)}
+	return page{seed: maphash.MakeSeed(), epoch: time.Now(), reports: make(map[uint64]shown), cut: make(map[uint64]time.Duration)}
 }
 
 func (p *page) hash(id probe.ID) uint64 { return maphash.Comparable(p.seed, id) }
@@ -76,17 +77,31 @@ func (p *page) doubtReport(id probe.ID) {
 	p.reports[hash] = s
 }
 
+// cutFor is how long after its beginning a report that was cut may still be taken, by a server
+// that had it all the time: as long as it would have been waited for.
+const cutFor = 20 * time.Second
+
+// wasCut notes that a report of a replica, which began then, was cut.
+func (p *page) wasCut(id probe.ID, began time.Time) {
+	p.cut[p.hash(id)] = began.Sub(p.epoch) + cutFor
+}
+
 // doubt notes that the page may have lost what it took until now.
 func (p *page) doubt(now time.Time) { p.doubted = now.Sub(p.epoch) }
 
 // has reports whether the page surely shows v, because of a report with this promise
 // that is younger than age.
 func (p *page) has(now time.Time, v statusapi.Verdict, promise, age time.Duration) bool {
-	s, ok := p.reports[p.hash(v.ID)]
+	hash := p.hash(v.ID)
+	s, ok := p.reports[hash]
 	if !ok || s.doubtful || s.silent || s.promise() != promise || s.healthOf() != v.Health {
 		return false
 	}
 	at := s.takenAt()
+	if at < p.cut[hash] {
+		return false
+	}
+	delete(p.cut, hash) // it matters no more
 	return at >= p.doubted && now.Sub(p.epoch)-at < age
 }
 
@@ -125,6 +140,11 @@ func (p *page) prune(now time.Time, replicas int) {
 	for h, s := range p.reports {
 		if s.red(now.Sub(p.epoch)) {
 			delete(p.reports, h)
+		}
+	}
+	for h, until := range p.cut {
+		if s, ok := p.reports[h]; now.Sub(p.epoch) >= until && (!ok || s.takenAt() >= until) {
+			delete(p.cut, h)
 		}
 	}
 	excess := len(p.reports) - max(2*replicas, leastReports)
