@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -75,28 +76,44 @@ func alone(f reporterFunc) reporterFunc {
 func TestReportThatHangsAlone(t *testing.T) {
 	hangs, slow := always(errUnreachable, 20*time.Second), always(nil, 15*time.Second)
 	refuses := always(refusing(503, 0), 15*time.Second)
+	others3s := func(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+		if isReplica0(v) {
+			return hangs(ctx, v, promise)
+		}
+		return always(nil, 3*time.Second)(ctx, v, promise)
+	}
 	for _, tt := range []struct {
 		name        string
 		replicas    int
 		used, fresh reporterFunc
-		want        []string // from its turn on
+		want        []string      // from its turn on
+		every       time.Duration // of the turns of the others; 0: a second
+		promise     time.Duration // 0: the interval
 	}{
 		{"over a used connection", 20, alone(hangs), nil, []string{
-			"used from 0s to 5s: cut", "fresh from 5s to 5s: taken"}},
+			"used from 0s to 5s: cut", "fresh from 5s to 5s: taken"}, 0, 0},
+		{"while the next of the others comes later", 20, alone(hangs), nil, []string{
+			"used from 0s to 8s: cut", "fresh from 8s to 8s: taken"}, 8 * time.Second, 0},
+		{"while the others are taken after a while", 20, others3s, nil, []string{
+			"used from 0s to 20s: failed", "fresh from 20.5s to 20.5s: taken"}, 0, 0},
+		{"over any connection, long before the page turns red", 20, alone(hangs), alone(hangs), []string{
+			"used from 0s to 5s: cut", "fresh from 5s to 25s: failed", "fresh from 25.5s to 30.5s: cut",
+			"fresh from 30.5s to 50.5s: failed", "fresh from 51s to 56s: cut", "fresh from 56s to 1m16s: failed"}, 0, time.Hour},
 		{"over any connection", 20, alone(hangs), alone(hangs), []string{
 			"used from 0s to 5s: cut", "fresh from 5s to 25s: failed", "fresh from 25.5s to 30.5s: cut",
-			"fresh from 30.5s to 35.5s: cut", "fresh from 35.5s to 40.5s: cut", "fresh from 40.5s to 1m0.5s: failed"}},
+			"fresh from 30.5s to 35.5s: cut", "fresh from 35.5s to 40.5s: cut", "fresh from 40.5s to 1m0.5s: failed"}, 0, 0},
 		{"since the API is slow for it", 20, alone(slow), alone(slow), []string{
-			"used from 0s to 5s: cut", "fresh from 5s to 20s: taken"}},
+			"used from 0s to 5s: cut", "fresh from 5s to 20s: taken"}, 0, 0},
 		{"in a map of one, that refuses late", 1, refuses, refuses, []string{ // so its connection works; it is cut at its deadline
 			"used from 0s to 15s: failed", "used from 15.5s to 30s: cut", "fresh from 30s to 45s: failed",
-			"used from 45.5s to 1m0.5s: failed", "used from 1m1s to 1m16s: failed"}},
+			"used from 45.5s to 1m0.5s: failed", "used from 1m1s to 1m16s: failed"}, 0, 0},
 		{"in a map of one, over a used connection", 1, hangs, nil, []string{
-			"used from 0s to 20s: failed", "fresh from 20.5s to 20.5s: taken"}},
+			"used from 0s to 20s: failed", "fresh from 20.5s to 20.5s: taken"}, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := strings.Join(reportsOfReplica0(t, tt.replicas, tt.used, tt.fresh, time.Minute), ", ")
+				got := strings.Join(reportsOfReplica0(t, tt.replicas, tt.used, tt.fresh, time.Minute,
+					cmp.Or(tt.every, time.Second), cmp.Or(tt.promise, 2*time.Minute)), ", ")
 				if want := strings.Join(tt.want, ", "); got != want {
 					t.Errorf("got the requests %s; want %s", got, want)
 				}
@@ -264,7 +281,7 @@ func TestAnAPIThatIsSlowForAPart(t *testing.T) {
 func TestReportOfASlowAPIKeepsItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := always(nil, 15*time.Second)
-		got := reportsOfReplica0(t, 20, slow, slow, 2*time.Minute)
+		got := reportsOfReplica0(t, 20, slow, slow, 2*time.Minute, time.Second, 2*time.Minute)
 		if got[0] != "used from 0s to 15s: taken" || strings.Contains(strings.Join(got, ", "), "cut") {
 			t.Errorf("got the requests %v, want the first taken after its 15 s and none cut", got)
 		}
@@ -325,20 +342,21 @@ func TestTrialsAreOverFreshConnections(t *testing.T) {
 }
 
 // reportsOfReplica0 returns the requests for it in a time that begins with its second turn,
-// by an API that answers so from then on. One of the others has its turn each second.
-func reportsOfReplica0(t *testing.T, replicas int, used, fresh reporterFunc, lasts time.Duration) []string {
+// by an API that answers so from then on. One of the others has its turn each time.
+func reportsOfReplica0(t *testing.T, replicas int, used, fresh reporterFunc, lasts, each, promise time.Duration) []string {
 	const interval = 2 * time.Minute
 	b := newBench(t, replicas, interval, nil)
 	defer b.stop()
+	b.Reload(reporterFunc(b.report), Terms{interval, promise})
 	for i := range replicas {
 		b.Put(verdict(i, 1, probe.Healthy))
 	}
 	time.Sleep(interval)
 	api := &redialer{began: time.Now(), used: used, fresh: fresh}
-	b.Reload(api, Terms{interval, interval})
+	b.Reload(api, Terms{interval, promise})
 	b.Put(verdict(0, 2, probe.Healthy))
-	for n := range int(lasts / time.Second) {
-		time.Sleep(time.Second)
+	for n := range int(lasts / each) {
+		time.Sleep(each)
 		if replicas > 1 {
 			b.Put(verdict(1+n%(replicas-1), 2+n, probe.Healthy))
 		}

@@ -289,7 +289,7 @@ func (q *queue) take() *entry {
 // done removes e, whose verdict was taken or dropped, unless a newer verdict came
 // meanwhile.
 func (q *queue) done(now time.Time, e *entry) {
-	e.failures, e.tried, e.notBefore, e.rejected, e.hung = 0, time.Time{}, time.Time{}, false, false
+	e.failures, e.tried, e.notBefore, e.rejected = 0, time.Time{}, time.Time{}, false
 	if e.phase == dirty {
 		q.wait(now, e, now)
 		return
