@@ -47,6 +47,7 @@ type Client struct {
 	bounds    bounds       // of a map
 	timeouts  atomic.Int32 // requests in a row without an answer in time
 	ahead     atomic.Pointer[time.Duration]
+	muteFor   time.Duration // muteFor, but in tests
 
 	mu       sync.Mutex // protects bodies
 	bodies   int        // of answers to reports, being read
@@ -71,9 +72,10 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 			req.Header.Set("Authorization", authorization)
 			req.Header.Set("User-Agent", userAgent)
 		},
-		masker: redact.New(secrets...),
-		pause:  pause,
-		bounds: largest(),
+		masker:  redact.New(secrets...),
+		pause:   pause,
+		bounds:  largest(),
+		muteFor: muteFor,
 		http: &http.Client{
 			Timeout:   requestTimeout,
 			Transport: newTransport(proxies, open),

@@ -109,6 +109,45 @@ func TestAConnectionThatAnswersOthersIsKept(t *testing.T) {
 	}
 }
 
+// TestAConnectionIsLeftWithAReportThatIsGivenUp, if it has answered nothing for long enough;
+// before that it is kept.
+func TestAConnectionIsLeftWithAReportThatIsGivenUp(t *testing.T) {
+	for _, long := range []bool{false, true} {
+		var hangs atomic.Bool
+		asked := make(chan struct{}, 1)
+		c, connections := overHTTP2(t, func(_ http.ResponseWriter, r *http.Request) {
+			if hangs.Load() {
+				asked <- struct{}{}
+				<-r.Context().Done()
+			}
+		})
+		if c.muteFor = time.Hour; long {
+			c.muteFor = time.Millisecond
+		}
+		v := verdict("s", "n", "tcp://a:1", probe.Healthy)
+		if err := c.Report(t.Context(), v, time.Minute); err != nil {
+			t.Fatalf("the first report: %v", err)
+		}
+		hangs.Store(true)
+		ctx, giveUp := context.WithCancel(t.Context())
+		over := make(chan error)
+		go func() { over <- c.Report(ctx, v, time.Minute) }()
+		<-asked
+		time.Sleep(10 * time.Millisecond)
+		giveUp()
+		if err := <-over; err == nil {
+			t.Error("the report that is given up: got it taken")
+		}
+		hangs.Store(false)
+		if err := c.Report(t.Context(), v, time.Minute); err != nil {
+			t.Errorf("the report that follows: %v", err)
+		}
+		if got := connections.Load(); (got == 2) != long || got > 2 {
+			t.Errorf("given up after long enough: %v: got %d connections, want another one only then", long, got)
+		}
+	}
+}
+
 // TestReportAfresh goes over a connection that no other request has used, and that none
 // uses later; but over HTTP/2 over the one that there is.
 func TestReportAfresh(t *testing.T) {

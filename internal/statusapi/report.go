@@ -74,7 +74,7 @@ func (c *Client) report(ctx context.Context, v Verdict, interval time.Duration, 
 	mute := c.lanes.leave(lane, began, resp)
 	stop()
 	timedOut := c.noteTimeout(err)
-	if mute && used != nil && (timedOut || time.Since(began) >= muteFor) {
+	if mute && used != nil && (timedOut || time.Since(began) >= c.muteFor) {
 		abandon(used)
 	}
 	if err != nil {
