@@ -633,10 +633,11 @@ func (c *client) wantSent(r *watched, v statusapi.Verdict) verdict {
 }
 
 // recalls reports whether v may be what the page shows as far as the daemon knows, in the
-// place of a death that it did not take before the API became silent.
+// place of a death that it did not take before the API became silent: until the replica
+// was probed again, which may take all attempts.
 func (w *world) recalls(r *watched, v statusapi.Verdict) bool {
 	n := len(r.puts)
-	return n > 0 && r.puts[n-1].health == probe.Dead && (v.Health == r.shown.health || v.Health == r.known) && w.now() < w.apiEnds+requestTimeout
+	return n > 0 && r.puts[n-1].health == probe.Dead && (v.Health == r.shown.health || v.Health == r.known) && w.now() < w.apiEnds+requestTimeout+pace.LongestProbe
 }
 
 // take has the page take a report. The caller holds the lock.
