@@ -22,9 +22,19 @@ const slowFor = 30 * time.Second
 
 // prompt is when the Status API last took a report at once, and late.
 type prompt struct {
-	began  time.Time // when the newest report began that was taken within slowAfter
+	began  time.Time // when the newest report began that was taken promptly
 	late   time.Time // when a report was last taken that had hung
 	looked time.Time // when requests that hang alone were last looked for, after one
+}
+
+// slowFrom returns when e, which is in flight, may hang, and makes room for another. If a
+// report that began later was taken promptly, or the API takes a part of the reports, that is
+// soon: else those that hang would take the places of those that do not.
+func (o *Outbox) slowFrom(e *entry) time.Time {
+	if o.partly || e.began.Before(o.prompt.began) {
+		return e.began.Add(min(max(8*o.limiter.rtt, promptly/4), promptly))
+	}
+	return e.began.Add(promptly)
 }
 
 // hangsAlone reports whether e has had no status line for pace.StatusLine, while a report
@@ -58,7 +68,7 @@ func (o *Outbox) notePrompt(now time.Time, e *entry) {
 	if e.age == hung {
 		o.prompt.late = now
 	}
-	if now.Sub(e.began) >= slowAfter {
+	if now.Sub(e.began) >= promptly {
 		return
 	}
 	o.prompt.began = later(o.prompt.began, e.began)

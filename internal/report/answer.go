@@ -70,6 +70,7 @@ func unanswered(meaning outcome, err error) bool {
 //	web page      done                             closes   opens           rtt      once
 //	cut           at once, in its old place        –        –               –        –
 //	unauthorized  when the gate lets it            –        closes          –        once, and after ten minutes
+//	– of others   as rejected                      –        closes at five  –        once an interval
 //	unknown       1, 2, 4 … s to i/2, deadline     failure  map outdated    –        once an interval
 //	rejected      1, 2, 4 … s to i/2, deadline     failure  –               –        once an interval
 //	throttled     0.5, 1 … s to Trial, Retry-After failure  –               halves   third one, once an interval
@@ -106,12 +107,21 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		if pace.Renewal(o.limiter.interval, e.promise) > 0 {
 			o.queue.page.wasCut(e.sent.ID, e.began)
 		}
-		if e.alone {
+		switch {
+		case e.alone:
 			e.failures++
 			e.tried = now
+		case e.anew: // behind those that did not hang
+			e.failures++
+			e.tried = e.began
 		}
 		o.queue.wait(now, e, now)
 	case unauthorized:
+		if o.gate.tolerates(now) {
+			o.warn(now, e, meaning, err, "the Status API does not accept the token for this report, but for others; it will be sent again")
+			o.retry(now, e, err)
+			break
+		}
 		o.unauthorized(now, e)
 		e.tried = now
 		o.queue.wait(now, e, now) // another verdict would have had the same answer
@@ -155,7 +165,7 @@ func (o *Outbox) warn(now time.Time, e *entry, meaning outcome, err error, messa
 func (o *Outbox) success(now time.Time, e *entry) {
 	o.running.tokenRefused = false
 	o.on.inVain = time.Time{}
-	opened, closed := o.gate.open(), o.breaker.success(e)
+	opened, closed := o.gate.open(now), o.breaker.success(e)
 	switch {
 	case closed:
 		o.queue.page.doubt(now) // whatever was restarted meanwhile
@@ -166,7 +176,12 @@ func (o *Outbox) success(now time.Time, e *entry) {
 		return
 	}
 	o.queue.flush(now, func(*entry) bool { return true })
-	o.queue.reorder(now, byDeadline)
+	o.flowed = now
+	if o.partly {
+		o.queue.reorder(now, mixed(pace.Spread(o.limiter.interval)))
+	} else {
+		o.queue.reorder(now, byDeadline)
+	}
 	o.limiter.catchUp(now, o.queue.ready.Len(), o.queue.left(now))
 	// Slow requests that began before this one hang since the outage.
 	for other := o.inFlight.first; other != nil && other.began.Before(e.began); other = other.next {
@@ -189,11 +204,7 @@ func (o *Outbox) failure(now time.Time, e *entry, err error) {
 	o.log.WithError(err).WithField("verdicts", o.queue.Len()).
 		Error("the Status API is down; verdicts wait, and one at a time is tried")
 	o.observed.is(now, status.APIDown, err)
-	if meaning := outcomeOf(err); meaning == rejected || meaning == unknown {
-		o.startTrials(now, byLot)
-	} else {
-		o.startTrials(now, byTrial)
-	}
+	o.startTrials(now)
 	o.queue.flush(now, func(e *entry) bool { return !e.rejected }) // ready for trials, which alone decide when to send
 }
 
@@ -208,14 +219,14 @@ func (o *Outbox) unauthorized(now time.Time, e *entry) {
 	}
 	o.log.WithField("verdicts", o.queue.Len()).
 		Error("the Status API does not accept the token for reports: check report.token; verdicts wait, and one at a time is tried")
-	o.startTrials(now, byTrial)
+	o.startTrials(now)
 }
 
-// startTrials makes before the order of the ready entries in trials, which rotate through
-// the replicas.
-func (o *Outbox) startTrials(now time.Time, before func(a, b *entry) bool) {
+// startTrials orders the ready entries for trials.
+func (o *Outbox) startTrials(now time.Time) {
 	o.catchUp = true
-	o.queue.reorder(now, before)
+	o.partly = !o.flowed.IsZero() && now.Sub(o.flowed) < slowFor
+	o.queue.reorder(now, byLot)
 }
 
 // retry schedules e to be sent again. A newer verdict that has come meanwhile waits as
@@ -227,7 +238,7 @@ func (o *Outbox) retry(now time.Time, e *entry, err error) {
 	e.failures++
 	e.tried, e.notBefore = now, time.Time{}
 	meaning := outcomeOf(err)
-	e.rejected = meaning == unknown || meaning == rejected
+	e.rejected = meaning == unknown || meaning == rejected || meaning == unauthorized
 	o.failed(now, e)
 	due := now.Add(o.retryWait(e))
 	if away, ok := errors.AsType[*statusapi.UnavailableError](err); ok && away.RetryAfter > 0 {

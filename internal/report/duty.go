@@ -186,7 +186,7 @@ func (o *Outbox) heed(now time.Time) {
 // rest resets the state of the API to unknown, since nothing is sent to it any more.
 func (o *Outbox) rest(now time.Time) {
 	o.breaker.reset()
-	o.gate.open()
+	o.gate = gate{}
 	o.reach = reach{}
 	o.observed.api, o.observed.since, o.observed.lastErr = status.APIUnknown, time.Time{}, ""
 	o.catchUp, o.backlog = false, 0

@@ -7,13 +7,28 @@ import (
 )
 
 // gate is closed while the API does not accept the token: one report at a time
-// is tried, until one is taken.
+// is tried, until one is taken. After that, for pace.UnauthorizedGrace, it takes
+// oddRefusals in a row to close it again: the API may refuse some replicas, or one of its
+// servers all, and the others would wait for a trial after each.
 type gate struct {
 	closed   bool
 	since    time.Time // when it was closed
 	refusals int       // since then
 	lasting  bool      // closed for longer than pace.UnauthorizedGrace
 	trials   trials
+	opened   time.Time // when a taken report last opened it; zero: never
+	odd      int       // refusals since a report was last taken, while it is open
+}
+
+const oddRefusals = breakerFailures
+
+// tolerates notes a 401 to a report. It reports whether that is no reason to close the gate.
+func (g *gate) tolerates(now time.Time) bool {
+	if g.closed || g.opened.IsZero() || now.Sub(g.opened) >= pace.UnauthorizedGrace {
+		return false
+	}
+	g.odd++
+	return g.odd < oddRefusals
 }
 
 // unauthorized notes a 401 to the report of e, which closes the gate. It reports
@@ -34,10 +49,12 @@ func (g *gate) unauthorized(now time.Time, e *entry) bool {
 	return g.lasting && !lasted
 }
 
-// open opens the gate; it reports whether it was closed.
-func (g *gate) open() bool {
+// open notes that a report was taken, which opens the gate; it reports whether it was closed.
+func (g *gate) open(now time.Time) bool {
 	was := g.closed
-	*g = gate{}
+	if *g = (gate{opened: g.opened}); was {
+		g.opened = now
+	}
 	return was
 }
 

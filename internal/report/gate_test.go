@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/crisp-im/crisp-status-local/v2/internal/pace"
 )
 
 // TestGate: after 1, 2, 4, 5, 5 … s, then a minute; an answer to a report that
@@ -42,8 +44,42 @@ func TestGate(t *testing.T) {
 	if waits[149] != 60 || said != 1 {
 		t.Errorf("after ten minutes: got the wait %d s, said %d times more; want a minute, said once", waits[149], said)
 	}
-	if !g.open() || g.closed || g.open() {
+	if !g.open(now) || g.closed || g.open(now) {
 		t.Error("want a taken report to open it, once")
+	}
+}
+
+// TestOddRefusals: once a report was taken, some replicas may be refused without a wait for the
+// others, but not five in a row, nor after ten minutes.
+func TestOddRefusals(t *testing.T) {
+	now := time.Now()
+	e := &entry{}
+	refuse := func(g *gate, times int) {
+		for range times {
+			if !g.tolerates(now) {
+				g.begin(now, e)
+				g.unauthorized(now, e)
+			}
+		}
+	}
+	var g gate
+	if refuse(&g, 1); !g.closed {
+		t.Error("the first refusal of all does not close it")
+	}
+	g.open(now)
+	for range 10 {
+		if refuse(&g, oddRefusals-1); g.closed {
+			t.Fatal("four refusals close it, though a report was taken before them, want it open")
+		}
+		g.open(now)
+	}
+	if refuse(&g, oddRefusals); !g.closed {
+		t.Error("five refusals in a row do not close it")
+	}
+	g.open(now)
+	now = now.Add(pace.UnauthorizedGrace)
+	if refuse(&g, 1); !g.closed {
+		t.Error("a refusal ten minutes after it was opened does not close it")
 	}
 }
 

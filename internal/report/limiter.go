@@ -10,7 +10,7 @@ import (
 const (
 	fewestInFlight = 8
 	leastCeiling   = 256         // requests that servers let one connection carry
-	slowAfter      = time.Second // an older request may hang, and counts no more
+	promptly       = time.Second // a round trip within which an API that is well answers
 	firstRTT       = 100 * time.Millisecond
 	rttWindow      = 5 * time.Second        // in which the shortest round trip is looked for
 	drainIn        = 2 * time.Second        // for the delivery of a backlog
@@ -31,7 +31,7 @@ type limiter struct {
 	shortest  [2]time.Duration // round trip of this window, and of the one before
 	windowEnd time.Time
 
-	fast int // requests in flight that are younger than slowAfter
+	fast int // requests in flight that that may be answered promptly
 	slow int // of the age slow; hung ones count no more
 
 	rate     float64   // reports a second at the time of halved; 0 while there is no limit
@@ -156,7 +156,7 @@ func (l *limiter) caughtUp() { l.behind = 0 }
 // queue, most of all of a busy host's own: more requests in flight would only
 // lengthen it, so no more is reckoned with than twice the shortest.
 func (l *limiter) taken(now time.Time, rtt time.Duration) {
-	rtt = min(rtt, slowAfter)
+	rtt = min(rtt, promptly)
 	if !now.Before(l.windowEnd) {
 		l.shortest = [2]time.Duration{rtt, l.shortest[0]}
 		if now.Sub(l.windowEnd) > rttWindow {

@@ -76,8 +76,10 @@ type Outbox struct {
 	observed observations
 
 	running run
-	catchUp bool // the waiting verdicts were delayed by the breaker or the gate
-	backlog int  // the most verdicts that were behind since none was
+	catchUp bool      // the waiting verdicts were delayed by the breaker or the gate
+	partly  bool      // the API takes a part of the reports: breaker or gate let them flow, and stopped them again within slowFor
+	flowed  time.Time // when one of them last did
+	backlog int       // the most verdicts that were behind since none was
 	warned  map[outcome]time.Time
 	crowded time.Time // when it was last said that the connections are too few
 }
@@ -135,7 +137,7 @@ func (o *Outbox) Forget() {
 	o.observed.api, o.observed.since, o.observed.lastErr = status.APIUnknown, time.Time{}, ""
 	o.queue.ready.before = byDeadline // of nothing
 	o.breaker.reset()
-	o.gate.open()
+	o.gate = gate{}
 	o.reach, o.prompt = reach{}, prompt{}
 	o.catchUp, o.backlog = false, 0
 	select {

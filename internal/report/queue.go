@@ -109,17 +109,26 @@ func byDeadline(a, b *entry) bool {
 	return a.order < b.order
 }
 
-// byTrial puts the replica first that was not tried for the longest time, so that
-// trials rotate through the replicas.
-func byTrial(a, b *entry) bool {
-	if !a.tried.Equal(b.tried) {
-		return a.tried.Before(b.tried)
+// mixed returns byDeadline with deadlines that are later by lot, by up to spread. An API that
+// takes a part of the reports may not take replicas that lie together, and so have their
+// deadlines together: they would be the first each time, and no other would be sent.
+func mixed(spread time.Duration) func(a, b *entry) bool {
+	deadline := func(e *entry) time.Time {
+		return e.deadline.Add(time.Duration(float64(spread) * float64(e.lot) / (1 << 32)))
 	}
-	return byDeadline(a, b)
+	return func(a, b *entry) bool {
+		switch {
+		case a.last != b.last:
+			return b.last
+		case a.recovery != b.recovery:
+			return a.recovery
+		}
+		return deadline(a).Before(deadline(b))
+	}
 }
 
-// byLot is byTrial for an API that rejects replicas, but takes those that were never tried
-// by lot: it may reject a part of the map that lies together, and so has its deadlines
+// byLot puts the replica first that was not tried for the longest time, so that trials rotate
+// through the replicas, and takes those that were never tried by lot: the API may not take a part of the map that lies together, and so has its deadlines
 // together. One trial after another would be of that part, and no other replica reported.
 // Lots are not random: see nextLot.
 func byLot(a, b *entry) bool {

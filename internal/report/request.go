@@ -34,7 +34,7 @@ type age int
 
 const (
 	fresh age = iota
-	slow      // for slowAfter
+	slow      // see Outbox.slowFrom
 	hung      // for pace.StatusLine: it counts as failed
 )
 
@@ -100,12 +100,12 @@ func (e *entry) nextSlow() *entry {
 	return nil
 }
 
-// nextAge returns the time at which a request becomes slow or hung, or is cut; zero if
-// there is none.
-func (l *requests) nextAge(now time.Time) time.Time {
+// nextAge returns the time at which a request becomes slow, by slowFrom, or hung, or is cut;
+// zero if there is none.
+func (l *requests) nextAge(now time.Time, slowFrom func(*entry) time.Time) time.Time {
 	var next time.Time
 	if l.fresh != nil {
-		next = l.fresh.began.Add(slowAfter)
+		next = slowFrom(l.fresh)
 	}
 	if l.slow != nil {
 		next = earliest(next, l.slow.began.Add(pace.StatusLine))

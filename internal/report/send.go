@@ -105,7 +105,7 @@ func (o *Outbox) ageRequests(now time.Time) {
 	if o.hangs(now) {
 		o.on.inVain = now
 	}
-	for e := o.inFlight.fresh; e != nil && now.Sub(e.began) >= slowAfter; e = o.inFlight.fresh {
+	for e := o.inFlight.fresh; e != nil && !now.Before(o.slowFrom(e)); e = o.inFlight.fresh {
 		o.limiter.nextAge(e)
 		o.inFlight.aged(e)
 	}
@@ -179,7 +179,7 @@ func (o *Outbox) sendReady() time.Time {
 	for {
 		e, next := o.pick(now)
 		if e == nil {
-			return earliest(earliest(next, o.inFlight.nextAge(now)), o.nextCut(now))
+			return earliest(earliest(next, o.inFlight.nextAge(now, o.slowFrom)), o.nextCut(now))
 		}
 		ctx, reporter := o.begin(now, e), o.reporter
 		o.running.requests.Go(func() { o.deliver(ctx, reporter, e) })
@@ -207,6 +207,7 @@ func (o *Outbox) pick(now time.Time) (*entry, time.Time) {
 	if o.queue.ready.Len() == 0 {
 		if !o.trialsOnly() {
 			o.catchUp, o.backlog = false, 0
+			o.partly, o.queue.ready.before = false, byDeadline
 			o.limiter.caughtUp()
 		}
 		return nil, o.queue.nextDue()

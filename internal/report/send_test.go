@@ -198,7 +198,7 @@ func TestHangingRequestHoldsUpOnlyItself(t *testing.T) {
 			if len(got) != 100-hanging {
 				t.Fatalf("%d hang: got %d of the others taken, want all %d", hanging, len(got), 100-hanging)
 			}
-			longest := time.Duration(hanging/fewestInFlight) * slowAfter
+			longest := time.Duration(hanging/fewestInFlight) * promptly
 			if longest >= 5*time.Second { // five have no status line: the others wait for a trial
 				longest += 500 * time.Millisecond
 			}
