@@ -369,6 +369,9 @@ func (w *world) wantTaken(id probe.ID, r *watched) {
 	if r.shown.n >= newest.n || r.shown.health == newest.health && w.promise > w.interval {
 		return
 	}
+	if w.script.shared && newest.health == probe.Dead && time.Since(r.measured) > pace.FreshFor(w.interval) {
+		return // it is too old to be sent, and the replica is probed again
+	}
 	if waits := w.now() - max(r.putAt, w.calm()); waits > w.recovery() {
 		w.breaks(id, "the page has %v, want %v, which has waited for %v", r.shown.verdict, newest, waits)
 	}
