@@ -20,11 +20,21 @@ type Redialer interface {
 // long as the reports of a cycle are spread.
 const slowFor = 30 * time.Second
 
+// Whether waiting for longer than pace.StatusLine is worth while is learned from the last
+// request that did: for how long that is believed, and how long the slowest round trip is
+// reckoned with.
+const (
+	uselessFor = 2 * time.Minute
+	slowestFor = time.Minute
+)
+
 // prompt is when the Status API last took a report at once, and late.
 type prompt struct {
-	began  time.Time // when the newest report began that was taken promptly
-	late   time.Time // when a report was last taken that had hung
-	looked time.Time // when requests that hang alone were last looked for, after one
+	began   time.Time     // when the newest report began that was taken promptly
+	late    time.Time     // when a report that had hung was last answered
+	slowest time.Duration // the longest round trip of these in slowestFor
+	vain    time.Time     // when a request last had no answer in all its time; zero: one was answered late since
+	looked  time.Time     // when requests that hang alone were last looked for, after one
 }
 
 // slowFrom returns when e, which is in flight, may hang, and makes room for another. If a
@@ -47,27 +57,54 @@ func (o *Outbox) hangsAlone(now time.Time, e *entry) bool {
 	return e.age == hung && e.began.Before(o.prompt.began) && !slow
 }
 
-// afresh reports whether the request of e, which begins now, goes over a connection of its
-// own since the last one hung. What hung in an outage does not, which may be thousands,
-// unless it has hung alone since.
-func (o *Outbox) afresh(e *entry) bool { return e.hung && (e.alone || !o.catchUp) }
+// again reports whether the request of e, which begins now, follows one that hung. What hung
+// in an outage does not count, which may be thousands, unless it has hung alone since.
+func (o *Outbox) again(e *entry) bool { return e.hung && (e.alone || !o.catchUp) }
 
 // patient reports whether the request of e, which begins now, keeps its time though it hangs
-// alone: over a connection of its own after one that was cut it does, since the API may be
-// slow for that replica. In the last seconds before the page turns red none does, so that
+// alone: after one that was cut it does, since the API may be slow for that replica, but not
+// if that was in vain lately. In the last seconds before the page turns red none does, so that
 // more can be tried.
 func (o *Outbox) patient(now time.Time, e *entry) bool {
-	if !o.afresh(e) || e.request.patient {
+	vain := !o.prompt.vain.IsZero() && now.Sub(o.prompt.vain) < uselessFor
+	if !o.again(e) && !(e.hung && o.trialsOnly()) || e.request.patient || vain {
 		return false
 	}
 	return e.deadline.After(now) || o.queue.page.showsDead(now, e.verdict.ID)
 }
 
-// notePrompt notes whether the report of e, which was taken, was so at once, or had hung.
-func (o *Outbox) notePrompt(now time.Time, e *entry) {
-	if e.age == hung {
-		o.prompt.late = now
+// cutAt returns when the request of e, which begins now, is cut if it hangs: at the report
+// deadline. Beyond it, one that follows one that hung has as long as the API needed lately,
+// unless it is patient. Zero: not before its time is over.
+func (o *Outbox) cutAt(now time.Time, e *entry, patient bool) time.Time {
+	wait := pace.StatusLine
+	if !o.prompt.late.IsZero() && now.Sub(o.prompt.late) < slowestFor {
+		wait = max(wait, o.prompt.slowest*11/10)
 	}
+	switch {
+	case e.deadline.After(now):
+		return later(e.deadline, now.Add(wait))
+	case !e.deadline.IsZero() && e.hung && !patient:
+		return now.Add(wait)
+	}
+	return time.Time{}
+}
+
+// noteHang notes what the end of the request of e, which had hung, says of others: whether
+// it was answered in the end.
+func (o *Outbox) noteHang(now time.Time, e *entry, answered bool) {
+	if !answered {
+		o.prompt.vain = now
+		return
+	}
+	if took := now.Sub(e.began); took > o.prompt.slowest || now.Sub(o.prompt.late) >= slowestFor {
+		o.prompt.slowest = took
+	}
+	o.prompt.late, o.prompt.vain = now, time.Time{}
+}
+
+// notePrompt notes whether the report of e, which was taken, was so at once.
+func (o *Outbox) notePrompt(now time.Time, e *entry) {
 	if now.Sub(e.began) >= promptly {
 		return
 	}

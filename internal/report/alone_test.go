@@ -69,8 +69,8 @@ func alone(f reporterFunc) reporterFunc {
 }
 
 // TestReportThatHangsAlone is cut after five seconds and sent again over a connection of
-// its own, where it has its twenty seconds; and so by turns. Whatever hangs in between, it
-// is tried five times before the page turns red, at 40 s.
+// its own, where it has its twenty seconds. If that was in vain, each has five. Whatever hangs
+// in between, it is tried five times before the page turns red, at 40 s.
 //
 // Without others to compare with, it keeps its time.
 func TestReportThatHangsAlone(t *testing.T) {
@@ -97,16 +97,19 @@ func TestReportThatHangsAlone(t *testing.T) {
 		{"while the others are taken after a while", 20, others3s, nil, []string{
 			"used from 0s to 20s: failed", "fresh from 20.5s to 20.5s: taken"}, 0, 0},
 		{"over any connection, long before the page turns red", 20, alone(hangs), alone(hangs), []string{
-			"used from 0s to 5s: cut", "fresh from 5s to 25s: failed", "fresh from 25.5s to 30.5s: cut",
-			"fresh from 30.5s to 50.5s: failed", "fresh from 51s to 56s: cut", "fresh from 56s to 1m16s: failed"}, 0, time.Hour},
+			"used from 0s to 5s: cut", "fresh from 5s to 25s: failed", "used from 25.5s to 30.5s: cut",
+			"fresh from 30.5s to 35.5s: cut", "used from 35.5s to 40.5s: cut", "fresh from 40.5s to 45.5s: cut",
+			"used from 45.5s to 50.5s: cut", "fresh from 50.5s to 55.5s: cut", "used from 55.5s to 1m0.5s: cut"}, 0, time.Hour},
 		{"over any connection", 20, alone(hangs), alone(hangs), []string{
-			"used from 0s to 5s: cut", "fresh from 5s to 25s: failed", "fresh from 25.5s to 30.5s: cut",
-			"fresh from 30.5s to 35.5s: cut", "fresh from 35.5s to 40.5s: cut", "fresh from 40.5s to 1m0.5s: failed"}, 0, 0},
+			"used from 0s to 5s: cut", "fresh from 5s to 25s: failed", "used from 25.5s to 30.5s: cut",
+			"fresh from 30.5s to 35.5s: cut", "used from 35.5s to 40.5s: cut", "fresh from 40.5s to 45.5s: cut",
+			"used from 45.5s to 50.5s: cut", "fresh from 50.5s to 55.5s: cut", "used from 55.5s to 1m0.5s: cut",
+			"fresh from 1m0.5s to 1m5.5s: cut", "used from 1m5.5s to 1m10.5s: cut", "fresh from 1m10.5s to 1m15.5s: cut"}, 0, 0},
 		{"since the API is slow for it", 20, alone(slow), alone(slow), []string{
 			"used from 0s to 5s: cut", "fresh from 5s to 20s: taken"}, 0, 0},
-		{"in a map of one, that refuses late", 1, refuses, refuses, []string{ // so its connection works; it is cut at its deadline
-			"used from 0s to 15s: failed", "used from 15.5s to 30s: cut", "fresh from 30s to 45s: failed",
-			"used from 45.5s to 1m0.5s: failed", "used from 1m1s to 1m16s: failed"}, 0, 0},
+		{"in a map of one, that refuses late", 1, refuses, refuses, []string{ // so its connection works, and it needs that time
+			"used from 0s to 15s: failed", "used from 15.5s to 30.5s: failed", "used from 31s to 46s: failed",
+			"used from 46.5s to 1m1.5s: failed", "used from 1m2s to 1m17s: failed"}, 0, 0},
 		{"in a map of one, over a used connection", 1, hangs, nil, []string{
 			"used from 0s to 20s: failed", "fresh from 20.5s to 20.5s: taken"}, 0, 0},
 	} {
@@ -275,6 +278,66 @@ func TestAnAPIThatIsSlowForAPart(t *testing.T) {
 			t.Errorf("got %d requests for %d slow reports, and a replica unreported for %v; want few more, and little more than %v", got, slow*cycles, longest, interval)
 		}
 	})
+}
+
+// TestOneReplicaAfterALongHang: nobody else shows that the API is there again, so requests
+// are short once the deadline is over; but not if the API has become slow.
+func TestOneReplicaAfterALongHang(t *testing.T) {
+	for _, takes := range []time.Duration{0, 12 * time.Second} {
+		for _, interval := range []time.Duration{10 * time.Second, 2 * time.Minute} {
+			for phase := range 20 {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBench(t, 1, interval, nil)
+					defer b.stop()
+					b.Put(verdict(0, 1, probe.Healthy))
+					time.Sleep(interval)
+					b.answers(hang20s)
+					b.Put(verdict(0, 2, probe.Healthy))
+					time.Sleep(time.Minute + time.Duration(phase)*time.Second)
+					b.answers(always(nil, takes))
+					within := 6 * time.Second
+					if takes > 0 {
+						within = uselessFor + 20*time.Second + takes // when one has its time again
+					}
+					time.Sleep(within)
+					if b.Waiting() != 0 {
+						t.Errorf("interval %v: an API that takes %v is not answered %v after it hung for %v", interval, takes, within, time.Minute+time.Duration(phase)*time.Second)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestReportsOfAnAPIThatIsSlowForAllAreNotCut: neither when the first of them is taken, nor at
+// their deadline.
+func TestReportsOfAnAPIThatIsSlowForAllAreNotCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const replicas, interval = 20, 10 * time.Second
+		b := newBench(t, replicas, interval, nil)
+		defer b.stop()
+		for n := range 12 {
+			for i := range replicas {
+				b.Put(verdict(i, n+1, probe.Healthy))
+				time.Sleep(100 * time.Millisecond)
+			}
+			time.Sleep(interval - replicas*100*time.Millisecond)
+			if n == 1 {
+				b.answers(always(nil, 18*time.Second))
+				b.answered()
+			}
+		}
+		for _, s := range b.answered() {
+			if s.err != nil {
+				t.Errorf("got the request for %s cut at %v, want all taken", s.replica, s.at)
+			}
+		}
+	})
+}
+
+// hang20s is an API that hangs, until the client has waited for as long as it does.
+func hang20s(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+	return always(errUnreachable, 20*time.Second)(ctx, v, promise)
 }
 
 // TestReportOfASlowAPIKeepsItsTime: it is slow for all, so none hangs alone.

@@ -87,6 +87,9 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 	}
 	meaning := outcomeOf(err)
 	e.hung, e.patient = e.age == hung && unanswered(meaning, err), e.patient || meaning != cut
+	if e.age == hung && meaning != cut {
+		o.noteHang(now, e, !e.hung)
+	}
 	o.observed.answered(now, e.began, meaning)
 	switch meaning {
 	case taken, webPage:
@@ -113,7 +116,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 			e.tried = now
 		case e.anew: // behind those that did not hang
 			e.failures++
-			e.tried = e.began
+			e.tried = now
 		}
 		o.queue.wait(now, e, now)
 	case unauthorized:
@@ -183,6 +186,9 @@ func (o *Outbox) success(now time.Time, e *entry) {
 		o.queue.reorder(now, byDeadline)
 	}
 	o.limiter.catchUp(now, o.queue.ready.Len(), o.queue.left(now))
+	if now.Sub(e.began) >= promptly {
+		return // the others may be answered as slowly
+	}
 	// Slow requests that began before this one hang since the outage.
 	for other := o.inFlight.first; other != nil && other.began.Before(e.began); other = other.next {
 		if other.age != fresh {

@@ -234,11 +234,15 @@ func (q *queue) wait(now time.Time, e *entry, due time.Time) {
 	}
 }
 
+// lastFor is for how long a verdict comes last after it failed once. A queue that is never
+// empty would keep it for good.
+const lastFor = 5 * time.Second
+
 // rank computes the deadline and recovery of e, by which entries are ordered.
 func (q *queue) rank(now time.Time, e *entry) {
 	e.deadline = q.page.deadline(e.verdict.ID)
 	e.recovery = e.verdict.Health != probe.Dead && q.page.showsDead(now, e.verdict.ID)
-	e.last = e.failures > 0 && (e.tried.Before(q.taken) || e.tried.After(e.deadline))
+	e.last = e.failures > 0 && (e.failures > 1 || now.Sub(e.tried) < lastFor) && (!e.tried.After(q.taken) || e.tried.After(e.deadline))
 }
 
 // advance makes due entries ready.

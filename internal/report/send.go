@@ -240,11 +240,11 @@ func (o *Outbox) mayBegin(now time.Time) (time.Time, bool) {
 // begin begins the request of e and returns its context.
 func (o *Outbox) begin(now time.Time, e *entry) context.Context {
 	ctx, cancel := context.WithCancel(o.running.ctx)
+	patient := o.patient(now, e)
 	e.request = request{sent: e.verdict, promise: o.promise, began: now, cancel: cancel,
-		patient: o.patient(now, e), fresh: o.afresh(e) || o.breaker.state() != closed}
-	if e.deadline.After(now) {
-		e.cut = later(e.deadline, now.Add(pace.StatusLine))
-	}
+		cut: o.cutAt(now, e, patient), patient: patient,
+		// The one after a fresh one is not: the API may serve a single connection.
+		fresh: o.again(e) && !e.fresh || o.trialsOnly()}
 	o.inFlight.push(e)
 	o.limiter.begin(now)
 	o.gate.begin(now, e)
