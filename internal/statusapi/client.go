@@ -32,6 +32,10 @@ const (
 	spareConns     = 8                // of these, for the map and for those that are being replaced
 	bufferSize     = 1 << 10          // bytes, two a connection: a report and its answer fit in
 	timeoutsInARow = 3                // after which no idle connection is trusted
+
+	// For a proxy to answer CONNECT, for which package http waits for a minute. It is beyond
+	// the time of a handshake, which the same bytes may begin.
+	tunnelTime = requestTimeout/2 + time.Second
 )
 
 // Client speaks to one Status API as one status page's reporter. Its methods
@@ -65,6 +69,9 @@ func New(endpoint, token, userAgent string, pause func(retryAfter time.Duration)
 		secrets = append(secrets, redact.Basic(user))
 	}
 	open := &conns{open: make(map[*conn]struct{})}
+	if strings.HasPrefix(endpoint, "https:") {
+		open.firstByte = tunnelTime
+	}
 	c := &Client{
 		conns:    open,
 		endpoint: endpoint,
@@ -258,7 +265,7 @@ func (c *Client) ClockAhead() (time.Duration, bool) {
 // without it: its wrapped transport costs each of them a goroutine and a timer.
 func (c *Client) retrying(times int) *retryablehttp.Client {
 	client := *c.http
-	client.Transport = keepIdle{c.http}
+	client.Transport = &keepIdle{c: c}
 	return &retryablehttp.Client{
 		HTTPClient:   &client,
 		RetryMax:     times,
@@ -269,11 +276,20 @@ func (c *Client) retrying(times int) *retryablehttp.Client {
 }
 
 // keepIdle hides CloseIdleConnections from retryablehttp, which calls it after every
-// failure: one failed request would cost all others their connections.
-type keepIdle struct{ client *http.Client }
+// failure: one failed request would cost all others their connections. The attempts after the
+// first one have connections of their own, since that of the first may lead to a server that
+// fails.
+type keepIdle struct {
+	c        *Client
+	attempts int
+}
 
-func (k keepIdle) RoundTrip(req *http.Request) (*http.Response, error) {
-	return k.client.Transport.RoundTrip(req)
+func (k *keepIdle) RoundTrip(req *http.Request) (*http.Response, error) {
+	client := k.c.http
+	if k.attempts++; k.attempts > 1 {
+		client = k.c.lanes.onceFor(client)
+	}
+	return client.Transport.RoundTrip(req)
 }
 
 // backoff returns the wait before another attempt at the map.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // leastRequest is less than any request has, and more than an alert of TLS or a ping
@@ -13,6 +14,8 @@ const leastRequest = 64
 
 // conns are the open connections to the API, or to a proxy before it.
 type conns struct {
+	firstByte time.Duration // until something is read at all; 0: for ever
+
 	mu   sync.Mutex
 	open map[*conn]struct{}
 }
@@ -24,6 +27,7 @@ type conn struct {
 	*net.TCPConn
 	conns  *conns
 	asking atomic.Bool // a request was written, and nothing was read since
+	bound  atomic.Bool // it has a deadline until something is read
 }
 
 // dialBy returns a dialer's DialContext that makes such connections.
@@ -35,6 +39,10 @@ func (c *conns) dialBy(dialer *net.Dialer) func(ctx context.Context, network, ad
 			return made, err
 		}
 		one := &conn{TCPConn: tcp, conns: c}
+		if c.firstByte > 0 {
+			one.bound.Store(true)
+			_ = tcp.SetDeadline(time.Now().Add(c.firstByte)) // of an open connection it does not fail
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.open[one] = struct{}{}
@@ -70,6 +78,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
 	if n > 0 {
 		c.asking.Store(false)
+		if c.bound.CompareAndSwap(true, false) {
+			_ = c.TCPConn.SetDeadline(time.Time{}) // as above
+		}
 	}
 	return n, err
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -144,5 +145,59 @@ func TestSeveredConnectionsDeliverNothing(t *testing.T) {
 	}
 	if n := requests.Load(); n != 1+tries+1 {
 		t.Errorf("got %d requests, want each that was given up once, of %d", n, tries)
+	}
+}
+
+// TestTunnelThatIsNeverMade: a proxy takes connections and never answers CONNECT. They are
+// closed long before the minute that package http waits.
+func TestTunnelThatIsNeverMade(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	closed := make(chan struct{})
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.Copy(io.Discard, conn)
+		close(closed)
+	}()
+	c := New("https://report.example.com/v1", testToken, testAgent, paced(time.Minute))
+	defer c.Close()
+	c.conns.firstByte = 100 * time.Millisecond
+	c.http.Transport.(*http.Transport).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: l.Addr().String()})
+	if err := c.Report(t.Context(), verdict("s", "n", "tcp://a:1", probe.Healthy), time.Minute); err == nil {
+		t.Error("got it taken, want an error")
+	}
+	<-closed
+}
+
+// TestMapIsAskedForAgainOverAnotherConnection: the first one may lead to a server that fails.
+func TestMapIsAskedForAgainOverAnotherConnection(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		var bad atomic.Value
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if bad.CompareAndSwap(nil, r.RemoteAddr) || bad.Load() == r.RemoteAddr {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"data":{"date":1,"metrics":{},"services":[]}}`)
+		}))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		defer server.Close()
+		c := New(server.URL, testToken, testAgent, func(time.Duration) time.Duration { return time.Millisecond })
+		defer c.Close()
+		trust(c, server)
+		for range 3 {
+			if _, err := c.FetchMap(t.Context(), nil); err != nil {
+				t.Errorf("HTTP/2 %v: %v, want a map by the second attempt", http2, err)
+			}
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 )
 
 const (
+	apartEvery = 500 * time.Millisecond // at most, over HTTP/2: each is a handshake of TLS
+
 	streams  = 100 // of an HTTP/2 connection at a time: RFC 9113, 6.5.2, has servers permit at least as many
 	maxLanes = 256 // HTTP/2 connections: enough for a million replicas at a round trip of half a second
 )
@@ -24,6 +26,7 @@ type lanes struct {
 	lanes  []*lane
 	open   int          // lanes that have had an answer over HTTP/2
 	afresh *http.Client // uses no connection twice; nil until it is needed
+	apart  time.Time    // when a report last had a connection of its own beside a lane
 }
 
 // lane is one transport. The lock of lanes protects its fields, except the client.
@@ -31,6 +34,7 @@ type lane struct {
 	client   *http.Client
 	inFlight int
 	open     bool
+	apart    bool      // it is none: a report has a connection of its own
 	answered time.Time // the last time
 }
 
@@ -48,8 +52,9 @@ func (l *lanes) carries(i int) int {
 
 // enter returns the first lane that has room, if need be a new one; if there can be none,
 // the first lane. The caller passes it to leave. It also returns the client for the request,
-// that of the lane; or if afresh is true and the lane has no HTTP/2, one that uses no
-// connection twice.
+// that of the lane; or if afresh is true, one that uses no connection twice. Where the lane has
+// HTTP/2, that is for few: a report that hangs there is none of its connection's, but one that
+// is refused may be.
 func (l *lanes) enter(base *http.Client, afresh bool) (*lane, *http.Client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,17 +75,41 @@ func (l *lanes) enter(base *http.Client, afresh bool) (*lane, *http.Client) {
 		chosen = &lane{client: &client}
 		l.lanes = append(l.lanes, chosen)
 	}
-	chosen.inFlight++
-	if !afresh || chosen.open || !ok {
-		return chosen, chosen.client
+	if afresh && ok && chosen.open {
+		if now := time.Now(); now.Sub(l.apart) >= apartEvery {
+			l.apart = now
+			return &lane{apart: true}, l.once(base)
+		}
+		afresh = false
 	}
+	chosen.inFlight++
+	if afresh && ok {
+		return chosen, l.once(base)
+	}
+	return chosen, chosen.client
+}
+
+// once returns the client that uses no connection twice. The caller holds the lock.
+func (l *lanes) once(base *http.Client) *http.Client {
 	if l.afresh == nil {
-		client, once := *base, transport.Clone()
-		once.DisableKeepAlives = true
-		client.Transport = once
+		client := *base
+		transport := base.Transport.(*http.Transport).Clone()
+		transport.DisableKeepAlives = true
+		client.Transport = transport
 		l.afresh = &client
 	}
-	return chosen, l.afresh
+	return l.afresh
+}
+
+// onceFor is once, for a request that is no report. Without a transport of its own base is
+// returned.
+func (l *lanes) onceFor(base *http.Client) *http.Client {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := base.Transport.(*http.Transport); !ok {
+		return base
+	}
+	return l.once(base)
 }
 
 // leave notes that a request over a lane, which began then, has ended, with resp or, if it
@@ -88,6 +117,9 @@ func (l *lanes) enter(base *http.Client, afresh bool) (*lane, *http.Client) {
 func (l *lanes) leave(lane *lane, began time.Time, resp *http.Response) (mute bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if lane.apart {
+		return false
+	}
 	lane.inFlight--
 	if resp == nil {
 		return lane.answered.Before(began)

@@ -36,8 +36,8 @@ func (c *Client) Report(ctx context.Context, v Verdict, interval time.Duration) 
 }
 
 // ReportAfresh does as Report over a connection that no request has used, and that none
-// will use; but not over HTTP/2, where a connection carries all requests, and is left if it
-// answers none.
+// will use. Over HTTP/2, where one connection carries all requests, two a second do; others
+// are Reports. If one of the two is taken, the connections that are idle are left.
 func (c *Client) ReportAfresh(ctx context.Context, v Verdict, interval time.Duration) error {
 	return c.report(ctx, v, interval, true)
 }
@@ -82,6 +82,9 @@ func (c *Client) report(ctx context.Context, v Verdict, interval time.Duration, 
 		return c.translate(err)
 	}
 	c.readBody(resp, cancel)
+	if lane.apart && resp.StatusCode/100 == 2 {
+		c.closeIdle() // they may lead to a server that takes none
+	}
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
 		return ErrUnknownReplica
