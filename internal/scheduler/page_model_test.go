@@ -640,7 +640,7 @@ func (c *client) wantSent(r *watched, v statusapi.Verdict) verdict {
 // was probed again, which may take all attempts.
 func (w *world) recalls(r *watched, v statusapi.Verdict) bool {
 	n := len(r.puts)
-	return n > 0 && r.puts[n-1].health == probe.Dead && (v.Health == r.shown.health || v.Health == r.known) && w.now() < w.apiEnds+requestTimeout+pace.LongestProbe
+	return n > 0 && r.puts[n-1].health == probe.Dead && (v.Health == r.shown.health || v.Health == r.known) && w.now() < max(w.apiEnds, w.excused)+requestTimeout+pace.LongestProbe
 }
 
 // take has the page take a report. The caller holds the lock.
