@@ -50,6 +50,7 @@ type Client struct {
 	lanes     lanes        // of reports; the first one has http
 	bounds    bounds       // of a map
 	timeouts  atomic.Int32 // requests in a row without an answer in time
+	noMap     atomic.Bool  // the last request for the map failed
 	ahead     atomic.Pointer[time.Duration]
 	muteFor   time.Duration // muteFor, but in tests
 
@@ -206,6 +207,7 @@ func (c *Client) FetchMap(ctx context.Context, prev *Map) (*Map, error) {
 	case failed == nil && err != nil:
 		failed = c.quoted(err)
 	}
+	c.noMap.Store(failed != nil)
 	if failed != nil {
 		return nil, fmt.Errorf("fetching the map from %s: %w", c.endpoint, failed)
 	}
@@ -265,7 +267,7 @@ func (c *Client) ClockAhead() (time.Duration, bool) {
 // without it: its wrapped transport costs each of them a goroutine and a timer.
 func (c *Client) retrying(times int) *retryablehttp.Client {
 	client := *c.http
-	client.Transport = &keepIdle{c: c}
+	client.Transport = &keepIdle{client: c, afresh: c.noMap.Load()}
 	return &retryablehttp.Client{
 		HTTPClient:   &client,
 		RetryMax:     times,
@@ -276,20 +278,21 @@ func (c *Client) retrying(times int) *retryablehttp.Client {
 }
 
 // keepIdle hides CloseIdleConnections from retryablehttp, which calls it after every
-// failure: one failed request would cost all others their connections. The attempts after the
-// first one have connections of their own, since that of the first may lead to a server that
+// failure: one failed request would cost all others their connections. The attempts after one
+// that failed have connections of their own, since that of the first may lead to a server that
 // fails.
 type keepIdle struct {
-	c        *Client
-	attempts int
+	client *Client
+	afresh bool
 }
 
 func (k *keepIdle) RoundTrip(req *http.Request) (*http.Response, error) {
-	client := k.c.http
-	if k.attempts++; k.attempts > 1 {
-		client = k.c.lanes.onceFor(client)
+	used := k.client.http
+	if k.afresh {
+		used = k.client.lanes.onceFor(used)
 	}
-	return client.Transport.RoundTrip(req)
+	k.afresh = true
+	return used.Transport.RoundTrip(req)
 }
 
 // backoff returns the wait before another attempt at the map.

@@ -180,9 +180,11 @@ func TestTunnelThatIsNeverMade(t *testing.T) {
 func TestMapIsAskedForAgainOverAnotherConnection(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		var bad atomic.Value
+		var status atomic.Int32
+		status.Store(http.StatusInternalServerError)
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if bad.CompareAndSwap(nil, r.RemoteAddr) || bad.Load() == r.RemoteAddr {
-				w.WriteHeader(http.StatusInternalServerError)
+				w.WriteHeader(int(status.Load()))
 				return
 			}
 			w.Header().Set("Content-Type", "application/json")
@@ -198,6 +200,13 @@ func TestMapIsAskedForAgainOverAnotherConnection(t *testing.T) {
 			if _, err := c.FetchMap(t.Context(), nil); err != nil {
 				t.Errorf("HTTP/2 %v: %v, want a map by the second attempt", http2, err)
 			}
+		}
+		status.Store(http.StatusUnauthorized)
+		if _, err := c.FetchMap(t.Context(), nil); !errors.Is(err, ErrUnauthorized) {
+			t.Errorf("HTTP/2 %v: got %v, want no second attempt after a 401", http2, err)
+		}
+		if _, err := c.FetchMap(t.Context(), nil); err != nil {
+			t.Errorf("HTTP/2 %v: %v, want a map by the next request", http2, err)
 		}
 	}
 }
