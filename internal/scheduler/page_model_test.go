@@ -639,8 +639,12 @@ func (c *client) wantSent(r *watched, v statusapi.Verdict) verdict {
 // place of a death that it did not take before the API became silent: until the replica
 // was probed again, which may take all attempts.
 func (w *world) recalls(r *watched, v statusapi.Verdict) bool {
-	n := len(r.puts)
-	return n > 0 && r.puts[n-1].health == probe.Dead && (v.Health == r.shown.health || v.Health == r.known) && w.now() < max(w.apiEnds, w.excused)+requestTimeout+pace.LongestProbe
+	newest := r.puts
+	if r.putAt < w.now() {
+		newest = newest[max(0, len(newest)-1):]
+	}
+	died := slices.ContainsFunc(newest, func(one verdict) bool { return one.health == probe.Dead })
+	return died && (v.Health == r.shown.health || v.Health == r.known) && w.now() < max(w.apiEnds, w.excused)+requestTimeout+pace.LongestProbe
 }
 
 // take has the page take a report. The caller holds the lock.
