@@ -77,8 +77,8 @@ func unanswered(meaning outcome, err error) bool {
 //	unavailable   0.5, 1 … s to Trial, Retry-After failure  –               –        third one, once an interval
 //
 // Deadline: a report deadline that is still ahead shortens the wait. What was cut since it
-// hung alone loses its place, as after a failure. The answer to an entry that is gone is
-// ignored.
+// hung alone, or since an outage, loses its place, as after a failure. The answer to an entry
+// that is gone is ignored.
 func (o *Outbox) answer(now time.Time, e *entry, err error) {
 	o.hear(now, err)
 	if e.phase == gone {
@@ -110,11 +110,7 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		if pace.Renewal(o.limiter.interval, e.promise) > 0 {
 			o.queue.page.wasCut(e.sent.ID, e.began)
 		}
-		switch {
-		case e.alone:
-			e.failures++
-			e.tried = now
-		case e.anew: // behind those that did not hang
+		if e.alone || e.anew {
 			e.failures++
 			e.tried = now
 		}
