@@ -98,7 +98,11 @@ func (o *Outbox) answer(now time.Time, e *entry, err error) {
 		}
 		o.limiter.taken(now, now.Sub(e.began))
 		o.queue.taken = now
-		o.queue.page.reported(now, e.sent.ID, e.sent.Health, e.promise)
+		at := now
+		if now.Sub(e.began) >= pace.StatusLine {
+			at = e.began // this host may have been stopped, and the answer have waited
+		}
+		o.queue.page.reported(at, e.sent.ID, e.sent.Health, e.promise)
 		if meaning == webPage {
 			o.queue.page.doubtReport(e.sent.ID)
 		}

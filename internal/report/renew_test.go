@@ -238,3 +238,22 @@ func TestLeaveInTheTimeOfTheDrain(t *testing.T) {
 		})
 	}
 }
+
+// TestAnAnswerThatWaited does not make its report younger: the daemon was stopped meanwhile,
+// or the API is slow. The page counts from when it took the report.
+func TestAnAnswerThatWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval, promise = time.Minute, 4 * time.Minute
+		b := newPromise(t, 20, Terms{interval, promise}, always(nil, 18*time.Second))
+		defer b.stop()
+		v := steady(0, probe.Healthy)
+		b.Put(v)
+		time.Sleep(18 * time.Second)
+		b.answers(nil)
+		time.Sleep(promise/2 - 18*time.Second)
+		b.Renew(v)
+		if got := b.answered(); len(got) != 2 {
+			t.Errorf("got %d reports in half of the promise from the first one's beginning on, want another one", len(got))
+		}
+	})
+}
