@@ -217,7 +217,12 @@ func (w *world) happen(e event) {
 			w.stalled = until
 		}
 		w.longestRTT = max(w.longestRTT, d)
-		w.disturb(now+d, w.interval+38*time.Second)
+		more := w.interval + 38*time.Second
+		if d > pace.UnauthorizedGrace && w.api.err == statusapi.ErrUnauthorized {
+			more += time.Minute // between two trials of a token that seems to be refused for long
+		}
+		w.disturb(now+d, more)
+		w.settled = max(w.settled, now+d+more)
 	case isSuspended:
 		w.suspended += of(lengths, e.b&15)
 		w.disturb(w.now()+max(0, time.Until(w.stalled)), min(w.interval, pace.LongestProbe)+38*time.Second)
