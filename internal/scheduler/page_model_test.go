@@ -603,7 +603,7 @@ func (c *client) meets(r *watched) mood {
 func (c *client) wantFew(id probe.ID) {
 	young := 0
 	for began := range c.of.inFlight {
-		if time.Since(*began) < time.Second {
+		if time.Since(*began) < time.Second/4 { // an older one may make room for another
 			young++
 		}
 	}

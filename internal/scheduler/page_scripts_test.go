@@ -95,6 +95,7 @@ func scripts() []struct {
 		{"the duty is taken over with a death of half a minute ago", []byte("\xc5\xfe\xff\xbb\x00\x00\xc5\xf0I\x9c\xd5\b5\xac\x02m\xe7\x11\xff\x7fs)lF\x1bTm\xe7")},
 		{"a verdict comes at the moment in which a death is recalled", []byte("\x05\x00i6hhhhhdii\xc3i\x00\x93\f\x0366666hhhhhhhU\x00Q")},
 		{"the daemon stalls while answers to reports are under way", []byte("v\x00\x00\xbc\b\x00\xc5\x005\x9d\x04\xe7")},
+		{"requests hang while later ones are taken", []byte("$\x14=w\x86\x9a\x81\x8c\xd6/x\xfa\xdan\xd4\x0f[\xfc\xc2\x18\x9a\x94b&u\xba\x00\x00\x00\x80\xa7\x86MMMMM\xfa")},
 		{"the daemon stalls after 401s", []byte("\xd8\xf3\xd8\xf3\xe2G\xe2\xd8\x00\x1dd\xd8\xd8")},
 		{"the daemon stalls after a death was recalled", []byte("\x05\x04ii\x05\x00\x00\x10\x00\x93\f\x0366666\x00QQi\r\x04e")},
 		{"the round trip grows before the 429s end", []byte("\x02\x00\x00\xa3\x06\x06u\b\xd9l\xfaYOP8\xee")},
