@@ -9,8 +9,8 @@ import (
 )
 
 // Redialer is a Reporter that can report over a connection that no request has used. So goes
-// a report after one that hung, and every trial: a connection that was used may lead to a
-// server that hangs, and the same one may be chosen again.
+// every trial, and by turns a report after one that hung: a connection that was used may lead
+// to a server that hangs or refuses, and the same one may be chosen again.
 type Redialer interface {
 	Reporter
 	ReportAfresh(ctx context.Context, v statusapi.Verdict, promise time.Duration) error

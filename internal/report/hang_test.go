@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -323,7 +324,15 @@ func TestReportsOfAnAPIThatIsSlowForAllAreNotCut(t *testing.T) {
 			}
 			time.Sleep(interval - replicas*100*time.Millisecond)
 			if n == 1 {
-				b.answers(always(nil, 18*time.Second))
+				b.answers(func(ctx context.Context, v statusapi.Verdict, promise time.Duration) error {
+					// The later ones are answered first.
+					first, _ := strings.CutPrefix(v.ID.Replica, "tcp://replica-")
+					i, err := strconv.Atoi(strings.TrimSuffix(first, ":1"))
+					if err != nil {
+						return err
+					}
+					return always(nil, 18*time.Second-time.Duration(i)*300*time.Millisecond)(ctx, v, promise)
+				})
 				b.answered()
 			}
 		}
@@ -400,6 +409,21 @@ func TestTrialsAreOverFreshConnections(t *testing.T) {
 		time.Sleep(5100 * time.Millisecond)
 		if b.logged("answers again") == 0 {
 			t.Error("no trial was taken, want one: over a connection that was used none is")
+		}
+	})
+}
+
+// TestTrialsOfTheTokenAreOverFreshConnections: those in use may lead to the one server that
+// refuses it.
+func TestTrialsOfTheTokenAreOverFreshConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 20, 2*time.Minute, nil)
+		defer b.stop()
+		b.Reload(&redialer{began: time.Now(), used: always(refusing(401, 0), 0)}, Terms{2 * time.Minute, 2 * time.Minute})
+		b.Put(verdict(0, 1, probe.Healthy))
+		time.Sleep(1100 * time.Millisecond)
+		if b.Waiting() != 0 {
+			t.Error("got the verdict waiting, want it taken by a trial: over a connection that was used none is")
 		}
 	})
 }

@@ -31,7 +31,7 @@ type limiter struct {
 	shortest  [2]time.Duration // round trip of this window, and of the one before
 	windowEnd time.Time
 
-	fast int // requests in flight that that may be answered promptly
+	fast int // requests in flight that may be answered promptly
 	slow int // of the age slow; hung ones count no more
 
 	rate     float64   // reports a second at the time of halved; 0 while there is no limit

@@ -128,9 +128,10 @@ func mixed(spread time.Duration) func(a, b *entry) bool {
 }
 
 // byLot puts the replica first that was not tried for the longest time, so that trials rotate
-// through the replicas, and takes those that were never tried by lot: the API may not take a part of the map that lies together, and so has its deadlines
-// together. One trial after another would be of that part, and no other replica reported.
-// Lots are not random: see nextLot.
+// through the replicas, and takes those that were never tried by lot: the API may not take a
+// part of the map that lies together, and so has its deadlines together. One trial after
+// another would be of that part, and no other replica reported. Lots are not random: see
+// nextLot.
 func byLot(a, b *entry) bool {
 	if !a.tried.Equal(b.tried) {
 		return a.tried.Before(b.tried)

@@ -53,8 +53,7 @@ func (l *lanes) carries(i int) int {
 // enter returns the first lane that has room, if need be a new one; if there can be none,
 // the first lane. The caller passes it to leave. It also returns the client for the request,
 // that of the lane; or if afresh is true, one that uses no connection twice. Where the lane has
-// HTTP/2, that is for few: a report that hangs there is none of its connection's, but one that
-// is refused may be.
+// HTTP/2, that is for one report in apartEvery.
 func (l *lanes) enter(base *http.Client, afresh bool) (*lane, *http.Client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
