@@ -234,10 +234,12 @@ func TestFewConnectionsForManyStreams(t *testing.T) {
 		report(t, c, atATime, 1)
 		lanes := []int{1, 2, 4, 8, 8}[i]
 		wantCarried(lanes*(streams+1), maxLanes*streams)
-		// A stream of the reports before may take its place a little longer than its answer.
-		if got := int(connections.Load()); got < lanes || got > 2*lanes {
-			t.Errorf("%d reports at a time: got %d connections so far, want %d or a few more", atATime, got, lanes)
+		// On a busy machine the streams of the reports before take their places for longer than
+		// until their answers.
+		if got := int(connections.Load()); got < lanes || got > max(2*lanes, atATime/2) {
+			t.Errorf("%d reports at a time: got %d connections so far, want %d or some more", atATime, got, lanes)
 		}
+		time.Sleep(200 * time.Millisecond) // until most of these are over
 	}
 }
 
